@@ -23,8 +23,8 @@ const BINARIES: [&str; 6] =
 /// Programs of the package `examples` that the checks run, if the workspace contains them.
 const RECIPE_PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
-/// Data folders that the programs read, in addition to their recipes.
-const DATA: [&str; 8] = [
+/// Data folders that the programs read.
+const DATA_FOLDERS: [&str; 8] = [
     "data/base",
     "data/demo",
     "data/codex",
@@ -48,7 +48,8 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("run.sh", RUN_SCRIPT),
 ];
 
-/// Files that the NCCL check compiles, in addition to `nccl.cpp`.
+/// Files, and a folder with files, in torch-ext's folder `src/shim`. The NCCL check compiles them
+/// in addition to `nccl.cpp`.
 const SHIM_FILES: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 
 /// Options of the command.
@@ -87,8 +88,8 @@ pub fn create_bundle(root: &Path, options: &Options) -> Result<()> {
     run_checked(script.arg("--cpu"))
 }
 
-/// Returns cargo's arguments for building the programs. With `dev`, returns the arguments of the
-/// test steps of `cargo xtask`, which build unoptimised programs.
+/// Returns cargo's arguments for building the programs. If `dev` is set, returns the arguments that
+/// build the tests of `cargo xtask test`, and with them unoptimised programs.
 fn build_arguments<'a>(dev: bool, programs: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
@@ -115,7 +116,7 @@ fn pack(root: &Path, bundle: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies all files of the bundle.
+/// Creates the folder `bundle` with all files; replaces an earlier bundle at this path.
 fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
     if bundle.exists() {
         if !bundle.join("checks.py").is_file() {
@@ -135,7 +136,7 @@ fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path
             }
         }
     }
-    for data in DATA {
+    for data in DATA_FOLDERS {
         let to = data.replace("crates/testkit/fixtures", "fixtures");
         copy(&root.join(data), &bundle.join(to))?;
     }
@@ -267,7 +268,7 @@ mod tests {
             };
             for path in text.split('"').filter(|word| word.starts_with("data/")) {
                 assert!(
-                    DATA.iter().any(|data| Path::new(path).starts_with(data)),
+                    DATA_FOLDERS.iter().any(|data| Path::new(path).starts_with(data)),
                     "{name} reads {path}"
                 );
             }

@@ -14,10 +14,10 @@ pub const VERSION: &str = "2.11.0";
 pub const WHEEL_PLATFORM: (&str, &str) = ("linux", "x86_64");
 
 /// Upper bound for the unpacked size of the CPU set in bytes (measured: 571 MB).
-const CPU_UNPACKED: u64 = 600_000_000;
+const CPU_UNPACKED_BYTES: u64 = 600_000_000;
 /// Upper bound for the unpacked size of the CUDA set in bytes (measured: 1.1 GB of torch, 2.7 GB of
 /// NVIDIA's libraries).
-const CUDA_UNPACKED: u64 = 4_200_000_000;
+const CUDA_UNPACKED_BYTES: u64 = 4_200_000_000;
 
 /// Sets of libraries to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +34,11 @@ impl Set {
         WHEELS.iter().filter(|wheel| self == Set::Cuda || wheel.cpu).collect()
     }
 
-    /// Returns an upper bound of the size after unpacking in bytes.
+    /// Returns an upper bound for the unpacked size in bytes.
     pub fn unpacked_size(self) -> u64 {
         match self {
-            Set::Cpu => CPU_UNPACKED,
-            Set::Cuda => CUDA_UNPACKED,
+            Set::Cpu => CPU_UNPACKED_BYTES,
+            Set::Cuda => CUDA_UNPACKED_BYTES,
         }
     }
 
@@ -78,13 +78,15 @@ impl fmt::Display for Set {
 
 /// The pinned wheels, one per line: name, version, tags, bytes, SHA-256, and `cpu` for wheels of
 /// the CPU set.
-const TABLE: &str = include_str!("libtorch/wheels.txt");
+const WHEEL_TABLE: &str = include_str!("libtorch/wheels.txt");
 
-/// torch, and the packages with the libraries that torch loads, in the versions of torch's
-/// metadata. Pure Python packages (sympy, …) and triton are excluded.
-static WHEELS: LazyLock<Vec<Wheel>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
+/// The wheels of torch and of the packages whose libraries torch loads, in the versions that
+/// torch's metadata requires. Pure Python packages (sympy, …) and triton are excluded.
+static WHEELS: LazyLock<Vec<Wheel>> =
+    LazyLock::new(|| WHEEL_TABLE.lines().filter_map(parse_wheel).collect());
 
-fn parse(line: &'static str) -> Option<Wheel> {
+/// Parses a line of [`WHEEL_TABLE`].
+fn parse_wheel(line: &'static str) -> Option<Wheel> {
     let mut cells = line.split_whitespace();
     let [name, version, tags, size, sha256] = [(); 5].map(|()| cells.next());
     Some(Wheel {

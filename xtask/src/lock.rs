@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::process::{Failed, command, output};
+use crate::process::{Failed, command, read_stdout};
 use crate::{files, recipes};
 
 /// The runs whose results are compared, as TOML.
@@ -90,7 +90,9 @@ impl Case {
     }
 }
 
-/// Collects the digests of a run folder by path.
+/// Adds the digests of the files below `folder` to `entries`. The keys are `NAME/PATH`, where PATH
+/// is relative to the run folder `run`. The values of `summary.json` are added instead of its
+/// digest.
 fn collect_digests(
     root: &Path,
     folder: &Path,
@@ -131,7 +133,8 @@ fn collect_digests(
     Ok(())
 }
 
-/// Collects every value of a JSON file by its path, except times.
+/// Adds every value inside `value` to `entries`, except times. A value's key is `key`, followed by
+/// the value's path in the JSON file.
 fn collect_values(value: &Value, key: &str, entries: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(members) => {
@@ -177,9 +180,10 @@ fn list_differences(
     lines
 }
 
-/// Returns the commit's abbreviated hash, with `-changed` if files differ from the commit.
+/// Returns the commit's abbreviated hash, with `-changed` if files differ from the commit; `lock`
+/// if git cannot be run.
 fn commit_name(root: &Path) -> String {
-    let git = |arguments: &[&str]| output(command("git", root).args(arguments));
+    let git = |arguments: &[&str]| read_stdout(command("git", root).args(arguments));
     let Some(name) = git(&["rev-parse", "--short", "HEAD"]) else { return "lock".into() };
     let has_changes = git(&["status", "--porcelain", "-uno"]).is_some_and(|text| !text.is_empty());
     format!("{}{}", name.trim(), if has_changes { "-changed" } else { "" })

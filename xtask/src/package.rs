@@ -2,11 +2,11 @@
 //! build.
 //!
 //! The packages are unpacked into a separate workspace, with the lock file of this repository.
-//! There, all packages and the templates for users' programs are checked with the feature
-//! `doc-only`, without libtorch, as docs.rs does for documentation pages. If the environment
-//! variable `POLYQA_LONG` is set, the templates are also linked with libtorch.
+//! There, all packages and the templates for users' programs are checked without libtorch, with the
+//! feature `doc-only`, which docs.rs also uses. If the environment variable `POLYQA_LONG` is set,
+//! the templates are also linked with libtorch.
 use crate::files;
-use crate::process::{cargo, command, output, run, run_checked, target_folder, user_libtorch};
+use crate::process::{cargo, command, read_stdout, run, run_checked, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ const PACKAGE_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT",
 /// The feature with which a package compiles without libtorch, but cannot be linked into a program.
 const DOC_ONLY: &str = "doc-only";
 
-/// The used fields of `cargo metadata`'s output.
+/// The fields of `cargo metadata`'s output that this module uses.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -81,12 +81,13 @@ impl Package {
     }
 }
 
-/// Packs and unpacks every library, and builds the packages.
+/// Packs and unpacks every library, and checks that the packages and the templates build.
 pub fn check_packages(root: &Path) -> Result<()> {
     let packages = published_packages(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
-    // Uncommitted changes are also packed. All packages are built together later.
+    // `--allow-dirty` includes uncommitted changes. `--no-verify` prevents a build per package,
+    // because all packages are built together later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
     run_checked(&mut pack)?;
@@ -104,7 +105,7 @@ pub fn check_packages(root: &Path) -> Result<()> {
     files::write(&folder.join("Cargo.toml"), &text)?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
-    let mut steps = check_commands(root, &folder, &target, &packages);
+    let mut steps = package_checks(root, &folder, &target, &packages);
     if std::env::var_os("POLYQA_LONG").is_some() {
         steps.push(template_build(root, &folder, &target, &templates));
     }
@@ -119,10 +120,11 @@ pub fn check_packages(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the workspace members that may be published.
+/// Returns the workspace members that may be published. A member whose manifest lacks a required
+/// key is an error.
 fn published_packages(root: &Path) -> Result<Vec<Package>> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
-    let text = output(cargo(root).args(arguments)).context("`cargo metadata` failed")?;
+    let text = read_stdout(cargo(root).args(arguments)).context("`cargo metadata` failed")?;
     let metadata: Metadata = serde_json::from_str(&text).context("output of `cargo metadata`")?;
     let packages: Vec<_> = metadata.packages.into_iter().filter(Package::is_published).collect();
     for package in &packages {
@@ -151,18 +153,18 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
 }
 
-/// Copies the crates' templates, and replaces the paths of their dependencies by versions. Returns
-/// the folders of the copies.
+/// Copies the crates' templates, and replaces the paths of dependencies in their manifests by
+/// versions. Returns the folders of the copies.
 fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in packages {
-        let from = package.manifest_path.with_file_name("template");
-        if !from.is_dir() {
+        let template = package.manifest_path.with_file_name("template");
+        if !template.is_dir() {
             continue;
         }
         let name = format!("{}-template", package.name);
         for file in ["Cargo.toml", "build.rs", "src/main.rs"] {
-            let path = from.join(file);
+            let path = template.join(file);
             let text = files::read(&path)?;
             let text = if file == "Cargo.toml" { replace_paths(&text, package) } else { text };
             files::write(&folder.join(&name).join(file), &text)?;
@@ -196,7 +198,7 @@ fn workspace_manifest(root: &Path, packages: &[Package], templates: &[String]) -
 }
 
 /// Returns the commands that check the packages, ordered so that failures appear early.
-fn check_commands(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
+fn package_checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
     let libtorch_packages: Vec<_> =
         packages.iter().filter(|package| package.requires_libtorch()).collect();
     let features: Vec<_> =
@@ -229,7 +231,8 @@ fn template_build(root: &Path, folder: &Path, target: &Path, templates: &[String
     build
 }
 
-/// Returns the name of a template's package: its library's name without the project's prefix.
+/// Returns the name of the package in a template's folder: the folder's name without the prefix
+/// `polyqa-`.
 fn template_package(template: &str) -> &str {
     template.strip_prefix("polyqa-").unwrap_or(template)
 }

@@ -4,7 +4,7 @@
 //! has transformers 4, with which most published models were saved. All packages, including
 //! dependencies, are listed with their versions; pip installs no other packages.
 use crate::libtorch::Set;
-use crate::process::{command, output, run};
+use crate::process::{command, read_stdout, run};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,12 +51,13 @@ fn pinned_packages(torch: bool) -> Vec<String> {
 fn has_packages(folder: &Path, required: &[String]) -> bool {
     let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
     let installed: Vec<&str> = installed.lines().collect();
-    python(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
+    python_path(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
 }
 
-/// Returns the environment's packages after `required` is installed. pip does not change the
-/// packages that are not in `required`.
-fn installed_after(before: &str, required: &[String]) -> Vec<String> {
+/// Returns the environment's packages after `required` is installed; `before` lists the packages
+/// before the installation, one per line. pip does not change the packages that are not in
+/// `required`.
+fn merge_packages(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
     let unchanged =
@@ -66,7 +67,7 @@ fn installed_after(before: &str, required: &[String]) -> Vec<String> {
     packages
 }
 
-fn python(folder: &Path) -> PathBuf {
+fn python_path(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
@@ -82,10 +83,12 @@ pub fn install_transformers_4(root: &Path) -> Result<PathBuf> {
     install(root, TRANSFORMERS_4_FOLDER, &listed_packages(TRANSFORMERS_4_LIST), "about 250 MB")
 }
 
+/// Creates the environment in the folder `name` unless it has the packages `required`; prints the
+/// download's `size`. Returns the path of the environment's Python.
 fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
     let folder = root.join(name);
     if has_packages(&folder, required) {
-        return Ok(python(&folder));
+        return Ok(python_path(&folder));
     }
     check_python(root)?;
     eprintln!("installing {} packages into {name} ({size})", required.len());
@@ -97,16 +100,16 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
     run_checked(command("python3", root).args(["-m", "venv", name]))?;
     // A single call lets pip detect conflicts. All dependencies are listed, so pip does not resolve
     // dependencies.
-    let mut install = command(python(&folder), root);
+    let mut install = command(python_path(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     run_checked(install.args(required))?;
-    let installed = installed_after(&before, required).join("\n") + "\n";
+    let installed = merge_packages(&before, required).join("\n") + "\n";
     fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
-    Ok(python(&folder))
+    Ok(python_path(&folder))
 }
 
 fn check_python(root: &Path) -> Result<()> {
-    let Some(version_text) = output(command("python3", root).arg("--version")) else {
+    let Some(version_text) = read_stdout(command("python3", root).arg("--version")) else {
         bail!(
             "no python3, which `cargo xtask peers` requires (Debian, Ubuntu: `apt install python3`)"
         );
@@ -169,7 +172,7 @@ mod tests {
         let write_stamp = |text: String| fs::write(folder.path().join(STAMP), text).unwrap();
         assert!(!has(&light));
         fs::create_dir(folder.path().join("bin")).unwrap();
-        fs::write(python(folder.path()), "").unwrap();
+        fs::write(python_path(folder.path()), "").unwrap();
         write_stamp(with_torch.join("\n"));
         assert!(has(&light) && has(&with_torch));
         write_stamp(light.join("\n"));
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn required_packages_replace_installed_versions() {
-        let packages = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
+        let packages = merge_packages("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
         assert_eq!(packages, ["numpy==2.2.6", "other==2"]);
     }
 

@@ -7,8 +7,8 @@ pub struct Wheel {
     pub name: &'static str,
     /// Exact version.
     pub version: &'static str,
-    /// File name after `<name>-<version>-`. The wheel's Python version is irrelevant, because only
-    /// libraries and headers are used.
+    /// The compatibility tags: the part of the file name between `<name>-<version>-` and `.whl`.
+    /// The Python version in the tags is irrelevant, because the wheel's Python code is not used.
     pub tags: &'static str,
     /// Size of the file in bytes.
     pub size: u64,

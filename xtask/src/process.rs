@@ -28,8 +28,9 @@ fn libtorch_override(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
     (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
 }
 
-/// Returns whether `cargo run` set this variable. Child processes must not inherit such variables,
-/// because they differ from the variables of a manually started cargo and cause rebuilds.
+/// Returns whether `cargo run` sets the variable `name`. Child processes must not inherit such
+/// variables, because they differ from the variables of a manually started cargo and cause
+/// rebuilds.
 fn is_set_by_cargo_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")
@@ -37,8 +38,8 @@ fn is_set_by_cargo_run(name: &str) -> bool {
         || name == "OUT_DIR"
 }
 
-/// Removes the target's and the toolchain's folders, which `cargo run` adds to the library search
-/// path.
+/// Returns the library search path `path` without the folders of the target and the toolchain,
+/// which `cargo run` adds.
 fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) -> OsString {
     let user_folders = std::env::split_paths(path).filter(|folder| {
         !folder.as_os_str().is_empty()
@@ -64,7 +65,7 @@ pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
         command.env_remove("LIBTORCH");
     }
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
-        // <toolchain>/bin/cargo
+        // The variable CARGO contains the path `<toolchain>/bin/cargo`.
         let toolchain = std::env::var_os("CARGO").map(PathBuf::from);
         let toolchain = toolchain.as_deref().and_then(Path::parent).and_then(Path::parent);
         let target = target_folder().unwrap_or_else(|_| root.join("target"));
@@ -134,19 +135,20 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// Runs a child and returns its trimmed stdout, or `None` if it cannot be started or fails.
-pub fn output(command: &mut Command) -> Option<String> {
+pub fn read_stdout(command: &mut Command) -> Option<String> {
     let output = command.stdin(std::process::Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns the C++ compiler of the builds, as selected by `cc`, and the first line of its version.
+/// Returns the command of the C++ compiler that the crate `cc` selects for builds, and the first
+/// line that `--version` prints; `None` if the compiler does not run.
 pub fn cxx_compiler(root: &Path) -> (String, Option<String>) {
     let name = std::env::var("CXX").ok().filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| "c++".to_owned());
     // CXX may contain a wrapper or flags: "ccache g++ -m64".
     let mut words = name.split_whitespace();
     let mut command = command(words.next().unwrap_or("c++"), root);
-    let version = output(command.args(words).arg("--version"));
+    let version = read_stdout(command.args(words).arg("--version"));
     (name, version.and_then(|text| text.lines().next().map(str::to_owned)))
 }
 

@@ -3,22 +3,25 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Number of characters of the bar.
-const CELLS: u64 = 20;
+/// Width of the bar in characters.
+const WIDTH: u64 = 20;
 
 /// Prints the progress of one file on stderr.
 pub struct Progress {
     label: String,
+    /// Size of the file in bytes.
     total: u64,
+    /// Number of bytes that were downloaded before the start.
     initial: u64,
     started: Instant,
     is_terminal: bool,
+    /// Without a terminal, the tenth of the file that the last printed line reports.
     last_tenth: Option<u64>,
 }
 
 impl Progress {
-    /// Starts the progress of a file of `total` bytes, of which `initial` bytes are already
-    /// downloaded.
+    /// Starts to measure the download of a file of `total` bytes, of which `initial` bytes are
+    /// already downloaded.
     pub fn start(label: String, total: u64, initial: u64) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self { label, total, initial, started: Instant::now(), is_terminal, last_tenth: None }
@@ -44,7 +47,7 @@ impl Progress {
         }
     }
 
-    /// Ends the line.
+    /// Ends the line that was redrawn on a terminal.
     pub fn finish(&self) {
         if self.is_terminal {
             let _ = writeln!(std::io::stderr());
@@ -55,8 +58,8 @@ impl Progress {
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
 fn format_line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let filled = done.saturating_mul(CELLS).checked_div(total).unwrap_or(CELLS).min(CELLS);
-    let bar: String = (0..CELLS).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let filled = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(WIDTH).min(WIDTH);
+    let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '.' }).collect();
     let mut line =
         format!("{label} [{bar}] {percent:>3} % {} of {}", format_bytes(done), format_bytes(total));
     let seconds = elapsed.as_secs_f64();

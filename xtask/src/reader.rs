@@ -13,7 +13,9 @@ const OUT: &str = "runs/reader";
 /// Output folder of `demo-data xquad-split`: XQuAD's first articles for training, and the last 12
 /// articles as the test set.
 const QUESTIONS: &str = "runs/reader-questions";
+/// Number of XQuAD's articles for training.
 const ARTICLES: &str = "36";
+/// Languages of the test set's questions and texts.
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Options of `polyqa train` that are added unless the command line contains them.

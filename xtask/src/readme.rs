@@ -27,24 +27,25 @@ struct Block {
     text: String,
 }
 
-/// Returns all blocks with their contents.
+/// Returns the blocks whose texts are computed from stored summaries and claims.
 fn create_blocks(root: &Path) -> Result<Vec<Block>> {
-    let seeds = read(&root.join(DEMO_SEEDS))?;
+    let seeds = read_json(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
     Ok(vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
-        block("evidence", "examples/README.md", evidence::tables(root)?),
+        block("evidence", "examples/README.md", evidence::format_claims(root)?),
     ])
 }
 
-/// Stores the results of the specified runs, then fills all blocks.
+/// Stores the results of the specified runs, then fills all blocks. `seeds` is the folder of a demo
+/// run with several seeds and all arms; `assignments` are values `RECIPE/NAME=RUN` of `--table`.
 pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
     for assignment in assignments {
-        tables::store(root, assignment)?;
+        tables::store_results(root, assignment)?;
     }
     if let Some(run) = seeds {
-        let mut summary = read(&run.join("summary.json"))?;
+        let mut summary = read_json(&run.join("summary.json"))?;
         remove_times(&mut summary);
         let path = root.join(DEMO_SEEDS);
         files::write(&path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
@@ -53,7 +54,8 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     for block in create_blocks(root)? {
         let path = root.join(&block.page);
         let page = files::read(&path)?;
-        let filled = fill(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
+        let filled =
+            fill_block(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
         if filled != page {
             files::write(&path, &filled)?;
             println!("{}: {} written", block.page, block.name);
@@ -61,7 +63,8 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     }
     for path in tables::pages(root)? {
         let page = files::read(&path)?;
-        let filled = tables::fill(&path, &page).with_context(|| format!("{}", path.display()))?;
+        let filled =
+            tables::fill_tables(&path, &page).with_context(|| format!("{}", path.display()))?;
         if filled != page {
             files::write(&path, &filled)?;
             println!("{}: written", path.display());
@@ -70,7 +73,7 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Value> {
+fn read_json(path: &Path) -> Result<Value> {
     let text = files::read(path)?;
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }
@@ -88,15 +91,15 @@ fn remove_times(value: &mut Value) {
 }
 
 /// Returns the page with `text` in the block `name`.
-fn fill(page: &str, name: &str, text: &str) -> Result<String> {
-    let open = format!("{OPENING}{name} -->\n");
-    let Some((before, rest)) = page.split_once(&open) else {
+fn fill_block(page: &str, name: &str, text: &str) -> Result<String> {
+    let opening = format!("{OPENING}{name} -->\n");
+    let Some((before, rest)) = page.split_once(&opening) else {
         bail!("no block {OPENING}{name} -->");
     };
     let Some((_, after)) = rest.split_once(CLOSING) else {
         bail!("the block {name} has no {CLOSING}");
     };
-    Ok(format!("{before}{open}{}\n{CLOSING}{after}", text.trim_end()))
+    Ok(format!("{before}{opening}{}\n{CLOSING}{after}", text.trim_end()))
 }
 
 /// Returns the number at a path of keys.
@@ -108,7 +111,8 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
 /// The demo's arms, in the order of its tables.
 const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
 
-/// Returns the names of a table's rows; rows of [`ARMS`] come first.
+/// Returns the names of a table's rows, which are the keys of the map `key` in the summary. Rows of
+/// [`ARMS`] come first, in the order of that list.
 fn row_names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =
@@ -167,7 +171,7 @@ mod tests {
     fn every_page_shows_the_stored_summary() {
         for block in create_blocks(root()).unwrap() {
             let page = fs::read_to_string(root().join(&block.page)).unwrap();
-            let filled = fill(&page, &block.name, &block.text).unwrap();
+            let filled = fill_block(&page, &block.name, &block.text).unwrap();
             assert!(
                 filled == page,
                 "{}: block {} is outdated; run `cargo xtask readme`",
@@ -181,7 +185,7 @@ mod tests {
     fn every_page_shows_the_stored_tables() {
         for path in tables::pages(root()).unwrap() {
             let page = fs::read_to_string(&path).unwrap();
-            let filled = tables::fill(&path, &page).unwrap();
+            let filled = tables::fill_tables(&path, &page).unwrap();
             assert!(filled == page, "{}: outdated; run `cargo xtask readme`", path.display());
         }
     }
@@ -189,12 +193,12 @@ mod tests {
     #[test]
     fn only_the_block_is_replaced() {
         let page = "a\n<!-- results: x -->\nold\n<!-- end -->\nb\n";
-        let filled = fill(page, "x", "new\n").unwrap();
+        let filled = fill_block(page, "x", "new\n").unwrap();
         assert_eq!(filled, "a\n<!-- results: x -->\nnew\n<!-- end -->\nb\n");
-        assert_eq!(fill(&filled, "x", "new").unwrap(), filled);
-        assert!(fill(page, "y", "").unwrap_err().to_string().contains("no block"));
+        assert_eq!(fill_block(&filled, "x", "new").unwrap(), filled);
+        assert!(fill_block(page, "y", "").unwrap_err().to_string().contains("no block"));
         let open = "<!-- results: x -->\nold\n";
-        assert!(fill(open, "x", "").unwrap_err().to_string().contains("no <!-- end -->"));
+        assert!(fill_block(open, "x", "").unwrap_err().to_string().contains("no <!-- end -->"));
     }
 
     #[test]

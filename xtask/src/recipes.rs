@@ -1,4 +1,4 @@
-//! Runs recipes and builds the programs that prepare their data.
+//! Builds the recipes' programs and the programs that prepare their data, and runs recipes.
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,28 +12,28 @@ pub const DEMO: &str = "examples/bridging-gap/small.toml";
 /// Packages with a program of the same name that prepares recipes' data.
 const DATA_PROGRAMS: [&str; 2] = ["demo-data", "kg-triples"];
 
-/// Cargo options of the demo's build. An optimised build would take much longer, and libtorch runs
-/// most computations of the demo.
+/// Cargo options of the demo's build. An optimised build would take much longer and save little
+/// time afterwards, because libtorch runs most computations of the demo.
 pub const DEMO_BUILD: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
 
-/// Builds the programs of `examples/` selected by `examples` and the programs that prepare data. A
-/// single build avoids building shared crates twice.
-pub fn build(root: &Path, cargo_options: &[&str], examples: &[&str]) -> Result<()> {
+/// Builds the programs that prepare data, and the programs that `selection` selects: cargo's
+/// arguments, such as `--example NAME`. A single build avoids building shared crates twice.
+pub fn build(root: &Path, cargo_options: &[&str], selection: &[&str]) -> Result<()> {
     let mut build = cargo(root);
-    build.arg("build").args(cargo_options).args(["-p", "examples"]).args(examples);
+    build.arg("build").args(cargo_options).args(["-p", "examples"]).args(selection);
     for program in DATA_PROGRAMS {
         build.args(["-p", program, "--bin", program]);
     }
     run_checked(&mut build)
 }
 
-/// Sets up libtorch, builds the programs with cargo's options `options`, and runs the recipe's
-/// program with `--prepare`.
-pub fn run(root: &Path, recipe: &Path, options: &[&str], arguments: &[String]) -> Result<()> {
+/// Sets up libtorch, builds the programs with `cargo_options`, and runs the recipe's program with
+/// `--prepare` and `arguments`.
+pub fn run(root: &Path, recipe: &Path, cargo_options: &[&str], arguments: &[String]) -> Result<()> {
     let name = program_name(root, recipe)?;
     ensure_libtorch(root, Options::default())?;
-    build(root, options, &["--example", &name])?;
-    let profile = if options.contains(&"--release") { "release" } else { "debug" };
+    build(root, cargo_options, &["--example", &name])?;
+    let profile = if cargo_options.contains(&"--release") { "release" } else { "debug" };
     let program = target_folder()?.join(profile).join("examples").join(name);
     run_checked(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
@@ -45,7 +45,7 @@ fn program_name(root: &Path, recipe: &Path) -> Result<String> {
     let name = name.with_context(|| format!("{}: not in a folder", recipe.display()))?;
     if !root.join("examples").join(name).join("main.rs").is_file() {
         bail!(
-            "{}: no program is named {name}; start it with `cargo run --release -p examples \
+            "{}: no program is named {name}; start the recipe with `cargo run --release -p examples \
              --example PROGRAM -- {} --prepare`",
             recipe.display(),
             recipe.display()

@@ -5,7 +5,7 @@
 //! because libtorch's libraries in a wheel load the NVIDIA libraries by a relative path.
 use crate::files;
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
-use crate::process::{cargo, output, require_cxx, run, target_folder, user_libtorch};
+use crate::process::{cargo, read_stdout, require_cxx, run, target_folder, user_libtorch};
 use crate::progress::format_bytes;
 use crate::wheels::{CACHE, clear_cache, helper, provision};
 use anyhow::{Context, Result, bail};
@@ -89,6 +89,7 @@ fn check_variable(folder: &Path, options: Options) -> Result<Libtorch> {
     }
 }
 
+/// Creates `.libtorch` from the user's LIBTORCH, python3's torch or the pinned wheels.
 fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin> {
     if let Some(user) = user {
         eprintln!("linking {FOLDER} to LIBTORCH = {}", user.root.display());
@@ -112,7 +113,7 @@ fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Orig
 
 /// Returns the folder of the torch that python3 imports, of any version.
 pub fn python_torch_folder(root: &Path) -> Option<PathBuf> {
-    let folder = output(&mut helper(root, ["torch"]))?;
+    let folder = read_stdout(&mut helper(root, ["torch"]))?;
     (!folder.is_empty()).then(|| PathBuf::from(folder))
 }
 
@@ -204,7 +205,7 @@ impl Stamp {
         }
     }
 
-    /// Writes the stamp; returns whether the folder's builds used another libtorch.
+    /// Writes the stamp; returns whether the previous stamp describes another libtorch.
     fn replace(&self, file: &Path) -> Result<bool> {
         let text = fs::read_to_string(file).unwrap_or_default();
         let previous: Option<Self> = serde_json::from_str(&text).ok();
@@ -219,8 +220,8 @@ impl Stamp {
     }
 }
 
-/// Removes builds with an earlier libtorch. Cargo detects a changed path in LIBTORCH, but not a
-/// changed target of a link.
+/// Removes builds that used another libtorch, unless `is_overridden`. Cargo detects a changed path
+/// in LIBTORCH, but not a changed target of a link.
 fn remove_outdated_builds(root: &Path, libtorch: &Libtorch, is_overridden: bool) {
     if is_overridden {
         return; // the builds use the user's LIBTORCH, which cargo tracks
@@ -237,7 +238,7 @@ fn remove_outdated_builds(root: &Path, libtorch: &Libtorch, is_overridden: bool)
                 clean.args(["--package", "torch-sys", "--package", "torch-ext"]);
                 if !run(&mut clean).is_ok_and(|code| code == 0) {
                     eprintln!(
-                        "warning: rebuilding failed; run `cargo clean -p torch-sys -p torch-ext`"
+                        "warning: cleaning failed; run `cargo clean -p torch-sys -p torch-ext`"
                     );
                 }
             }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: runs the checks, ordered so that failures appear early.
 use crate::builds::{PARQUET, libtorch_tests};
-use crate::process::{Failed, cargo, output, run};
+use crate::process::{Failed, cargo, read_stdout, run};
 use crate::progress::format_duration;
 use crate::{pretrained, wheel};
 use anyhow::Result;
@@ -11,6 +11,7 @@ use std::time::Instant;
 struct Step {
     title: &'static str,
     arguments: &'static [&'static str],
+    /// Name and value of an environment variable that the command requires.
     variable: Option<(&'static str, &'static str)>,
     /// Whether `--quick` runs this step.
     quick: bool,
@@ -90,21 +91,22 @@ impl Step {
         line
     }
 
-    /// Returns the reason for skipping the step, if a requirement is missing and cannot be
-    /// downloaded.
+    /// Returns the reason for skipping the step, if a requirement is missing. For tests with the
+    /// pretrained encoder, downloads the encoder first.
     fn missing_requirement(&self, root: &Path) -> Result<Option<String>> {
         Ok(match self.title {
-            LICENCES if output(cargo(root).args(["deny", "--version"])).is_none() => {
+            LICENCES if read_stdout(cargo(root).args(["deny", "--version"])).is_none() => {
                 Some("cargo-deny is not installed (`cargo install --locked cargo-deny`)".into())
             }
             WHEEL => wheel::missing_requirement(root),
-            PRETRAINED => pretrained::missing_requirement(root)?,
+            PRETRAINED => pretrained::provide_encoder(root)?,
             _ => None,
         })
     }
 }
 
-/// Runs the steps and stops at the first failure.
+/// Runs the steps and stops at the first failure. If `quick` is set, runs only the steps of
+/// `--quick`.
 ///
 /// `long` sets the variable `POLYQA_LONG` to 1, which enables the long variants of the tests.
 pub fn run_checks(root: &Path, quick: bool, long: bool) -> Result<()> {

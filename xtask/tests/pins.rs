@@ -48,7 +48,7 @@ fn the_python_module_has_this_workspaces_versions() {
     assert!(read("bindings/python/Cargo.toml").contains(version), "not {version}");
 }
 
-/// The README's table and CITATION.cff list the same papers, and the versions are equal.
+/// CITATION.cff has the version of Cargo.toml and lists the papers of the README's table.
 #[test]
 fn the_citation_names_this_version_and_every_paper() {
     let (citation, manifest) = (read("CITATION.cff"), read("Cargo.toml"));

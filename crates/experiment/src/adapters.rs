@@ -13,7 +13,7 @@ pub(crate) const LORA: &str = "lora";
 /// Name of the bottleneck adapter in a model.
 pub(crate) const BOTTLENECK: &str = "bottleneck";
 
-/// Folder of a separately stored adapter, next to the model's folder.
+/// Folder next to the model's folder in which the adapter is also stored separately.
 pub(crate) const ADAPTER_DIR: &str = "adapter";
 
 /// The section `[model.adapters]`: adapters that are added to the base model and trained together

@@ -66,14 +66,15 @@ impl Args {
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    pub(crate) fn folder<R: Recipe>(&self) -> PathBuf {
+    /// The run folder of `--resume` or `--out`; by default, `runs/<name>`.
+    pub(crate) fn run_folder<R: Recipe>(&self) -> PathBuf {
         let explicit_folder = self.resume.as_ref().or(self.out.as_ref());
         explicit_folder.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
     }
 
     /// Reads the recipe and applies the overrides of the command line. Also returns the commands
     /// that prepare the recipe's data.
-    pub(crate) fn recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
+    pub(crate) fn read_recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
         if let Some(folder) = &self.resume {
             crate::folder::check_run(folder)?;
         }

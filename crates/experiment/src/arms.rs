@@ -119,15 +119,14 @@ mod tests {
     #[test]
     fn names_are_in_list_order_and_matches_of_a_pattern_in_natural_order() {
         let names = to_strings(&["base", "z-10", "z-2", "control"]);
-        let select_by_recipe =
-            |patterns: &[&str]| select_by_recipe(&names, Some(&to_strings(patterns)));
-        assert_eq!(select_by_recipe(&["control", "base"]).unwrap(), ["control", "base"]);
-        assert_eq!(select_by_recipe(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
-        assert_eq!(super::select_by_recipe(&names, None).unwrap()[1], "control");
+        let select = |patterns: &[&str]| select_by_recipe(&names, Some(&to_strings(patterns)));
+        assert_eq!(select(&["control", "base"]).unwrap(), ["control", "base"]);
+        assert_eq!(select(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
+        assert_eq!(select_by_recipe(&names, None).unwrap()[1], "control");
         for invalid in [&["base", "base"][..], &["*", "base"], &["nobody"], &[]] {
-            assert!(select_by_recipe(invalid).is_err(), "{invalid:?}");
+            assert!(select(invalid).is_err(), "{invalid:?}");
         }
-        let error = select_by_recipe(&["contrl"]).unwrap_err().to_string();
+        let error = select(&["contrl"]).unwrap_err().to_string();
         assert_eq!(error, "run.arms: no arm is called \"contrl\" (arms: base, control, z-2, z-10)");
     }
 
@@ -135,13 +134,11 @@ mod tests {
     fn arguments_select_arms_in_the_recipes_order() {
         let names = to_strings(&["base", "control", "injected", "unseen"]);
         let run_arms = to_strings(&["injected", "base"]);
-        let select_by_arguments =
+        let select =
             |patterns: &[&str]| select_by_arguments(&names, Some(&run_arms), &to_strings(patterns));
-        assert_eq!(select_by_arguments(&["*"]).unwrap(), ["injected", "base", "control", "unseen"]);
-        assert_eq!(select_by_arguments(&["base", "*d"]).unwrap(), ["injected", "base"]);
-        assert!(
-            select_by_arguments(&["x*"]).unwrap_err().to_string().contains("arms: base, control")
-        );
-        assert!(select_by_arguments(&["base", "base"]).is_err());
+        assert_eq!(select(&["*"]).unwrap(), ["injected", "base", "control", "unseen"]);
+        assert_eq!(select(&["base", "*d"]).unwrap(), ["injected", "base"]);
+        assert!(select(&["x*"]).unwrap_err().to_string().contains("arms: base, control"));
+        assert!(select(&["base", "base"]).is_err());
     }
 }

@@ -66,6 +66,7 @@ fn read_merged(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table>
     Ok(merged)
 }
 
+/// Removes a key; returns whether it existed.
 fn remove_key(table: &mut Table, parts: &[String]) -> bool {
     match parts {
         [] => false,
@@ -77,6 +78,7 @@ fn remove_key(table: &mut Table, parts: &[String]) -> bool {
     }
 }
 
+/// Adds the values of `recipe` to `base`; they replace values of equal keys, except tables.
 fn merge_tables(base: &mut Table, recipe: Table) {
     for (key, value) in recipe {
         match (base.get_mut(&key), value) {

@@ -27,10 +27,10 @@ pub struct BaseModel {
     pub adapters: Option<Adapters>,
 }
 
-/// Limits of a model for the texts of a recipe.
+/// Limits of a model on the length and the segment ids of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelLimits {
-    /// Maximum number of tokens per row, including special tokens.
+    /// Maximum number of tokens per input sequence, including special tokens.
     pub positions: usize,
     /// Number of segment ids.
     pub segments: usize,

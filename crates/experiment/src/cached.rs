@@ -68,7 +68,8 @@ impl Record {
         Ok(Some(record))
     }
 
-    fn value<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
+    /// Deserialises the value; errors name `path`, the record's file.
+    fn parse_value<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
         T::deserialize(&self.value).map_err(|error| {
             let advice = "written by another version; remove the file to compute it again";
             Error::content(path, format!("{error}; {advice}"))
@@ -121,8 +122,8 @@ impl Records {
     }
 
     /// The record of the evaluation, unless it is outdated or one of its files was removed or
-    /// truncated.
-    fn read_undamaged(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
+    /// truncated. Prints the damaged file. `run` is the run folder.
+    fn read_undamaged_evaluation(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
         let record = self.read_evaluation(trained)?;
         let damaged_file =
             record.as_ref().and_then(|record| first_damaged_file(run, &record.files));
@@ -131,7 +132,8 @@ impl Records {
         Ok(None)
     }
 
-    /// The record of the evaluation, if it belongs to this training and these inputs.
+    /// The record of the evaluation, if it has the current evaluation identity and is based on the
+    /// training record `trained`.
     fn read_evaluation(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.result_path)? else { return Ok(None) };
         self.check_training(&self.result_path, &record.training)?;
@@ -161,7 +163,7 @@ pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<(
 }
 
 /// Computes both parts of a trial, or loads their records.
-pub(crate) fn compute<R: Recipe, A, T, E>(
+pub(crate) fn compute_or_load<R: Recipe, A, T, E>(
     trial: &Trial<'_, R, A>,
     train: impl FnOnce(&Trial<'_, R, A>) -> anyhow::Result<T>,
     evaluate: impl FnOnce(&Trial<'_, R, A>, &T) -> anyhow::Result<E>,
@@ -177,7 +179,7 @@ where
     let (trained_value, trained_record) = match stored_record {
         Some(record) => {
             ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
-            (record.value(&records.trained_path)?, record)
+            (record.parse_value(&records.trained_path)?, record)
         }
         None => {
             trial.experiment.check_inputs()?;
@@ -199,8 +201,8 @@ where
     }
     // Only rank 0 evaluates.
     let run = &trial.experiment.folder;
-    let evaluation_record =
-        ranks.compute_on_rank_0(|| match records.read_undamaged(&trained_record, run)? {
+    let evaluation_record = ranks.compute_on_rank_0(|| {
+        match records.read_undamaged_evaluation(&trained_record, run)? {
             Some(record) => Ok(record),
             None => {
                 trial.experiment.check_inputs()?;
@@ -217,8 +219,9 @@ where
                 write_json(&records.result_path, &record)?;
                 Ok(record)
             }
-        })?;
-    let evaluated_value = evaluation_record.value(&records.result_path)?;
+        }
+    })?;
+    let evaluated_value = evaluation_record.parse_value(&records.result_path)?;
     Ok(TrialResult {
         seed: trial.seed,
         arm: trial.name.to_owned(),
@@ -230,7 +233,7 @@ where
     })
 }
 
-/// Creates a record without identities.
+/// Creates a record without identities. Errors name `path`, the record's file.
 fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
     trial: &Trial<'_, R, A>,
     path: &Path,

@@ -22,7 +22,8 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    pub(crate) fn of(&mut self, path: &Path) -> Result<String> {
+    /// The hexadecimal SHA-256 of a file. Headers of safetensors files are checked.
+    pub(crate) fn of_file(&mut self, path: &Path) -> Result<String> {
         let canonical_path = fs::canonicalize(path).map_err(Error::file(path))?;
         if let Some(digest) = self.by_path.get(&canonical_path) {
             return Ok(digest.clone());
@@ -53,7 +54,7 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
 }
 
 /// The files of an input, sorted by their names relative to the input. If the input is a single
-/// file, the name is `None`.
+/// file, the name is `None`. Errors name the recipe's `key`.
 pub(crate) fn list_files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {
@@ -97,7 +98,7 @@ fn add_files(
         {
             continue;
         }
-        // Follows symbolic links, so a link to a file is a file.
+        // `metadata` follows symbolic links, so a link to a file counts as a file.
         let reason = match fs::metadata(&path) {
             Err(error) => format!("{error}, although its name matches the files of {key}"),
             Ok(metadata) if metadata.is_dir() => {
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use crate::input::{AllFiles, InputFiles, InputPath, ModelFolder, TsvFiles, TsvFolder, record};
 
-    fn input<F: InputFiles>(path: InputPath<F>) -> Input {
+    fn to_input<F: InputFiles>(path: InputPath<F>) -> Input {
         record(&path).unwrap().1.remove(0)
     }
 
@@ -135,7 +136,7 @@ mod tests {
         std::fs::write(file.path(), "abc").unwrap();
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(Digests::default().of(file.path()).unwrap(), expected);
+        assert_eq!(Digests::default().of_file(file.path()).unwrap(), expected);
         assert_eq!(of_bytes(b"abc"), expected);
     }
 
@@ -145,7 +146,7 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         // A sparse file of 1 TiB, which uses no disk space but would take minutes to hash.
         std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        let error = Digests::default().of(&path).unwrap_err().to_string();
+        let error = Digests::default().of_file(&path).unwrap_err().to_string();
         assert!(error.contains("model.safetensors") && error.contains("header"), "{error}");
     }
 
@@ -160,11 +161,11 @@ mod tests {
             let files = list_files("data.kg", input).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
-        assert_eq!(names(&input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
-        let all_files = input::<AllFiles>(folder.path().into());
+        assert_eq!(names(&to_input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
+        let all_files = to_input::<AllFiles>(folder.path().into());
         assert_eq!(names(&all_files), ["a.tsv", "b.tsv", "notes.txt"]);
         let subfolder = folder.path().join("below.tsv");
-        let error = list_files("data.kg", &input(TsvFolder::from(subfolder))).unwrap_err();
+        let error = list_files("data.kg", &to_input(TsvFolder::from(subfolder))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
     }
 
@@ -177,7 +178,8 @@ mod tests {
             std::fs::write(path, name).unwrap();
         };
         let names = || -> Vec<String> {
-            let files = list_files("model.path", &input(ModelFolder::from(folder.path()))).unwrap();
+            let files =
+                list_files("model.path", &to_input(ModelFolder::from(folder.path()))).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
         let adapter_files = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
@@ -208,7 +210,7 @@ mod tests {
         let path_of = |name: &str| folder.path().join(name);
         let invalid_name = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
         std::fs::write(path_of("a.tsv"), "a").unwrap();
-        let input = input::<TsvFiles>(folder.path().into());
+        let input = to_input::<TsvFiles>(folder.path().into());
         let assert_rejected = |path: &Path, expected: &str| {
             let error = list_files("data.kg", &input).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");

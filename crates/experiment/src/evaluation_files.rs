@@ -49,7 +49,7 @@ pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSize
     Ok(sizes)
 }
 
-/// Adds the files below a folder, except hidden files and links to folders.
+/// Adds the sizes of the files below `folder` to `sizes`, except hidden files and links to folders.
 fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -69,7 +69,8 @@ fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     Ok(())
 }
 
-/// The first removed or truncated file, and a description of the damage.
+/// The path of the first file that was removed or has another size than in `sizes`, and a
+/// description of the damage.
 pub(crate) fn first_damaged_file(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
     sizes.iter().find_map(|(name, &size)| {
         let path = run.join(name);

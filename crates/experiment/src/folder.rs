@@ -53,7 +53,7 @@ impl RunFolder {
     }
 
     /// Writes the marker and removes incomplete files. Rejects a folder that contains a run of
-    /// another recipe.
+    /// another recipe, or trials with another identity.
     pub(crate) fn start_run(&self, recipe: &str, identity: &Identity) -> Result<()> {
         let marker_path = self.path.join(MARKER_FILE);
         if let Some(stored) = read_marker(&self.path)? {
@@ -61,7 +61,8 @@ impl RunFolder {
                 let reason = format!("contains a run of {}, not of {recipe}", stored.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first trial, no result in the folder depends on the recipe.
+            // Before the first trial, no result in the folder depends on the recipe, so the
+            // identity may differ.
             if has_trials(&self.path)?
                 && let Some(difference) = stored.identity.difference(identity)
             {
@@ -75,6 +76,7 @@ impl RunFolder {
     }
 }
 
+/// Rejects a folder without a run, for `--resume`.
 pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
@@ -124,8 +126,8 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
         }
         // Such files remain if a process is killed before it writes the marker.
         let is_leftover = name == LOCK_FILE || is_incomplete;
-        let has_earlier = first_foreign_name.as_ref().is_some_and(|first| *first < name);
-        if !is_leftover && !has_earlier {
+        let has_earlier_name = first_foreign_name.as_ref().is_some_and(|first| *first < name);
+        if !is_leftover && !has_earlier_name {
             first_foreign_name = Some(name);
         }
     }
@@ -139,8 +141,9 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
 }
 
 fn has_trials(folder: &Path) -> Result<bool> {
-    let is_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
-    Ok(entries(folder)?.iter().any(is_seed))
+    let is_seed_folder =
+        |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
+    Ok(entries(folder)?.iter().any(is_seed_folder))
 }
 
 /// The entries of a folder, sorted by name.
@@ -218,7 +221,7 @@ fn check_no_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether this is the name of an incomplete file of a run.
+/// Whether `name` is the name of an incomplete file of a run.
 fn is_unfinished(name: &OsStr) -> bool {
     atomic_file::is_temporary(name) || TRACE_FILES.iter().any(|trace| name == *trace)
 }

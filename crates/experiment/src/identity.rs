@@ -1,4 +1,5 @@
-//! Identity of a result: the values of keys and the contents of input files that determine it.
+//! Identity of a result: the values of keys and the contents of input files that determine the
+//! result.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
@@ -7,7 +8,9 @@ use serde_json::Value;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Identity {
+    /// Values of the recipe's keys.
     pub keys: BTreeMap<String, Value>,
+    /// SHA-256 of the input files by key or, for a file of a folder, by `<file> of <key>`.
     pub files: BTreeMap<String, Value>,
 }
 

@@ -204,8 +204,8 @@ fn push_input<F: InputFiles>(path: &Path) -> Option<usize> {
     })
 }
 
-/// Serializes a value to JSON in which each input is a table `{ "$input": index }`, and returns
-/// the inputs.
+/// Serialises a value to JSON in which each input is a table `{ "$input": index }`. Returns the
+/// JSON and the inputs, in the order of their indices.
 pub(crate) fn record<T: Serialize>(
     value: &T,
 ) -> std::result::Result<(Value, Vec<Input>), serde_json::Error> {

@@ -27,10 +27,10 @@ struct Machine {
     /// Models of the GPUs, if the run uses a GPU.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     gpus: BTreeSet<String>,
-    /// Peak memory of a process.
+    /// Peak memory of a process: the maximum over all processes that used the run folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
-    /// Peak memory of tensors on a device.
+    /// Peak memory of tensors on the run's device, as the maximum over these processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_device_bytes: Option<u64>,
 }
@@ -50,16 +50,16 @@ pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Re
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
-        processor: proc_value("/proc/cpuinfo", "model name").or(stored.processor),
+        processor: read_proc_value("/proc/cpuinfo", "model name").or(stored.processor),
         gpus: if matches!(device, Device::Cuda(_)) { read_gpu_models() } else { BTreeSet::new() },
-        peak_memory_bytes: peak_memory().max(stored.peak_memory_bytes),
+        peak_memory_bytes: read_peak_memory().max(stored.peak_memory_bytes),
         peak_device_bytes: torch_ext::peak_device_memory(device).ok().max(stored.peak_device_bytes),
     };
     write_json(path, &machine)
 }
 
-/// The value of a `name: value` line of a file in `/proc`.
-fn proc_value(path: &str, name: &str) -> Option<String> {
+/// Reads the value of the first line `name: value` of a file in `/proc`.
+fn read_proc_value(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let value = |line: &str| {
         Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim().to_owned())
@@ -67,15 +67,15 @@ fn proc_value(path: &str, name: &str) -> Option<String> {
     text.lines().find_map(value)
 }
 
-fn peak_memory() -> Option<u64> {
+fn read_peak_memory() -> Option<u64> {
     let kibibytes: u64 =
-        proc_value("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
+        read_proc_value("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024)
 }
 
 fn read_gpu_models() -> BTreeSet<String> {
     let entries = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
     entries
-        .filter_map(|entry| proc_value(entry.path().join("information").to_str()?, "Model"))
+        .filter_map(|entry| read_proc_value(entry.path().join("information").to_str()?, "Model"))
         .collect()
 }

@@ -197,19 +197,20 @@ pub fn run_with<R: Recipe>(
     start(&Args::parse::<R>(arguments)?, run)
 }
 
+/// Runs a recipe with parsed arguments. With `--show`, prints the recipe instead.
 fn start<R: Recipe>(
     args: &Args,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (recipe, preparations) = args.recipe::<R>()?;
+    let (recipe, preparations) = args.read_recipe::<R>()?;
     if args.show {
         log(preparations.comments() + &toml::to_string_pretty(&recipe)?);
         return Ok(());
     }
-    let inputs = RecipeValues::of(&recipe)?.inputs();
+    let inputs = RecipeValues::of(&recipe)?.input_paths();
     if args.prepare {
         preparations.run(&inputs)?;
     }
     preparations.check(&inputs)?;
-    run(&Experiment::open(recipe, args.folder::<R>())?)
+    run(&Experiment::open(recipe, args.run_folder::<R>())?)
 }

@@ -18,11 +18,13 @@ const PREPARED_FOLDER: &str = "target/prepared";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preparations(Vec<PrepareStep>);
 
+/// A command of `[prepare]`.
 #[derive(Clone, Debug)]
 pub(crate) struct PrepareStep {
     name: String,
     /// The command without `--out`, with placeholders replaced by folders.
     command: String,
+    /// The output folder.
     folder: String,
     /// The names of the commands whose folders this command reads.
     dependencies: Vec<String>,
@@ -34,6 +36,7 @@ impl PrepareStep {
     }
 
     /// Whether the output folder exists and the files from which it was prepared are unchanged.
+    /// Prints the name of a changed file.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
         let Some(input) = manifest.find_changed_input() else { return Ok(true) };

@@ -21,7 +21,7 @@ pub(crate) fn is_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
 }
 
-/// The process group of a run and the folder of this process.
+/// The process group of a run, the run folder, and the temporary folder of this process.
 pub(crate) struct Ranks {
     group: Option<Rc<ProcessGroup>>,
     /// The run folder of rank 0.

@@ -141,6 +141,7 @@ impl Override {
         }
     }
 
+    /// Sets the key in `table`, and creates missing sections.
     pub(crate) fn apply(&self, table: &mut Table) -> Result<()> {
         let Some((name, sections)) = self.key.parts().split_last() else { return Ok(()) };
         let mut inner = table;
@@ -155,6 +156,7 @@ impl Override {
     }
 }
 
+/// Parses a TOML value. A text that is not valid TOML becomes a string.
 fn parse_value(text: &str) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
@@ -163,7 +165,9 @@ fn parse_value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Applies overrides to a table, replaces placeholders by prepared folders, and deserialises it.
+/// Applies overrides to a copy of a table, replaces placeholders by prepared folders, and
+/// deserialises the copy. The outer error describes an override or `[prepare]`; the inner error,
+/// the deserialisation.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
     overrides: impl Iterator<Item = &'a Override>,

@@ -29,8 +29,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 
     /// Keys or sections that only the evaluation uses, such as `evaluation` and `data.evaluation`;
     /// `*` matches one part of a key, as in `arms.*.title`. A change of such a key, or of a file
-    /// that it names, repeats the evaluation without training. All other keys belong to training;
-    /// changing them is an error.
+    /// that the key names, repeats the evaluation without training. All other keys belong to
+    /// training; changing them is an error.
     const EVALUATION_KEYS: &'static [&'static str] = &[];
 
     /// The names of training stages, as passed to [`Trial::fit`](crate::Trial::fit); required for
@@ -80,8 +80,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model and a folder. If the list is empty, the arm has
-    /// one model.
+    /// The variants of an arm, each with a separate model and folder. If the list is empty, the arm
+    /// has one model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
@@ -175,7 +175,7 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
     Ok(())
 }
 
-/// Rejects invalid seeds, arms and variants.
+/// Rejects missing or repeated seeds, and invalid or repeated variants of the selected arms.
 pub(crate) fn check_seeds_and_variants<R: Recipe>(recipe: &R) -> Result<()> {
     crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected_arms() {

@@ -88,7 +88,7 @@ impl RecipeValues {
         Ok(())
     }
 
-    pub(crate) fn inputs(&self) -> Vec<PathBuf> {
+    pub(crate) fn input_paths(&self) -> Vec<PathBuf> {
         let input_path = |(_, leaf): &(Key, RecipeValue)| match leaf {
             RecipeValue::Input(input) => Some(input.path.clone()),
             _ => None,
@@ -104,7 +104,7 @@ impl RecipeValues {
             let mut file_digests = Vec::new();
             let manifest = Manifest::read(&input.path)?;
             for (name, path) in list_files(&key.to_string(), input)? {
-                let digest = digests.of(&path)?;
+                let digest = digests.of_file(&path)?;
                 let entry = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
                 if let Some(entry) = entry.filter(|entry| entry.sha256 != digest) {
                     entry.check(&path)?;
@@ -196,6 +196,7 @@ impl RecipeValues {
     }
 }
 
+/// The arm's name, if the key is a key of an arm.
 fn arm_of_key(key: &Key) -> Option<&str> {
     match key.parts() {
         [section, arm, ..] if section == ARMS => Some(arm),
@@ -226,6 +227,7 @@ fn reject_undeclared_path(key: &Key, value: &Value) -> Result<()> {
     undeclared.map_or(Ok(()), |key| Err(Error::setting(key, reason)))
 }
 
+/// Rejects a list with repeated values.
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
     let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let repeated_value = values
@@ -280,6 +282,7 @@ fn collect_leaves(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(K
     }
 }
 
+/// The index of the input that the JSON value `{ "$input": index }` represents.
 fn input_number(value: &Value) -> Option<usize> {
     let table = value.as_object().filter(|table| table.len() == 1)?;
     table.get(INPUT_KEY)?.as_u64().and_then(|number| usize::try_from(number).ok())

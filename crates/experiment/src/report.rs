@@ -24,8 +24,8 @@ pub(crate) fn write(
         return Ok(false);
     }
     runs.sort_by_key(|run| arms.iter().position(|arm| *arm == run.name));
-    let comparisons: usize = runs.iter().skip(1).map(ReportRun::pairs).sum();
-    let samples = SAMPLES.max(SAMPLES_PER_COMPARISON * comparisons);
+    let comparison_count: usize = runs.iter().skip(1).map(ReportRun::pairs).sum();
+    let samples = SAMPLES.max(SAMPLES_PER_COMPARISON * comparison_count);
     let config = ReportConfig {
         resampling: Resampling { samples, ..Resampling::default() },
         ..ReportConfig::default()

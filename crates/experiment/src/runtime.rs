@@ -66,8 +66,8 @@ impl Runtime {
         // If the system has no random source, seeding libtorch's generator would abort the process;
         // this call returns an error instead.
         drop(torch_ext::rng_state(Device::Cpu)?);
-        // The precision level applies to all devices. A level that selects fast kernels on the CPU
-        // would select TF32 on a GPU.
+        // The precision level applies to all devices, and a level that selects fast kernels on the
+        // CPU would select TF32 on a GPU. Therefore `auto` is the level `highest` on a GPU.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?
         } else if run.float32_matmul == "auto" {

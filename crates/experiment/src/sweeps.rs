@@ -122,7 +122,7 @@ mod tests {
         count: Option<usize>,
     }
 
-    fn sweeps(text: &str) -> Sweeps {
+    fn parse_sweeps(text: &str) -> Sweeps {
         toml::from_str(text).unwrap()
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn existing_arms_are_not_replaced_and_sweeps_are_cleared() {
         let existing_arm = Arm { title: Some("mine".into()), count: Some(7) };
         let mut arms = BTreeMap::from([("z-5".to_owned(), existing_arm.clone())]);
-        let mut sweeps = sweeps("z = [1, 5]");
+        let mut sweeps = parse_sweeps("z = [1, 5]");
         sweeps.add_to(&mut arms).unwrap();
         assert_eq!(arms["z-1"], Arm { title: None, count: Some(1) });
         assert_eq!(arms["z-5"], existing_arm);
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn invalid_keys_and_values_are_named_in_the_error() {
         let error_of = |text| {
-            let error = sweeps(text).add_to(&mut BTreeMap::<String, Arm>::new()).unwrap_err();
+            let error = parse_sweeps(text).add_to(&mut BTreeMap::<String, Arm>::new()).unwrap_err();
             error.to_string()
         };
         assert!(error_of("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn other_keys_of_a_table_apply_to_all_its_arms() {
         let mut arms: BTreeMap<String, Arm> = BTreeMap::new();
-        sweeps("mine-z = { z = [1, 5], title = \"mine\" }").add_to(&mut arms).unwrap();
+        parse_sweeps("mine-z = { z = [1, 5], title = \"mine\" }").add_to(&mut arms).unwrap();
         let arm = |count| Arm { title: Some("mine".into()), count: Some(count) };
         assert_eq!(arms, [("mine-z-1".into(), arm(1)), ("mine-z-5".into(), arm(5))].into());
         let value: Table = toml::from_str("x = { top_k = { count = 10 } }").unwrap();

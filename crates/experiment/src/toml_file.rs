@@ -12,7 +12,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
 }
 
-/// An error with file, line and column.
+/// Converts the error of parsing `text`, the contents of `path`, to an error with file, line and
+/// column.
 pub(crate) fn error_in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let reason = add_nearest_name(error.message());
     let Some(text_before) = error.span().and_then(|span| text.get(..span.start)) else {

@@ -277,7 +277,8 @@ const MAX_LISTED_TENSORS: usize = 8;
 const HEAD_PREFIXES: [&str; 6] =
     ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
-/// The message about stored tensors that the model does not use.
+/// The message about stored tensors that the model does not use, except heads; `None` if there are
+/// none.
 fn unused_tensors_message(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEAD_PREFIXES.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();

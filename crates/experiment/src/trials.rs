@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::arms::ARMS;
-use crate::cached::{check_unchanged, compute};
+use crate::cached::{check_unchanged, compute_or_load};
 use crate::folder::RECIPE_FILE;
 use crate::{Error, Experiment, Recipe, Result, Results, Trial, names, write_text};
 
@@ -109,7 +109,7 @@ impl<R: Recipe> Experiment<R> {
         E: Serialize + DeserializeOwned,
     {
         trials.iter().try_for_each(check_unchanged)?;
-        let results = trials.iter().map(|trial| compute(trial, &mut train, &mut evaluate));
+        let results = trials.iter().map(|trial| compute_or_load(trial, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
 }

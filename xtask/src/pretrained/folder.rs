@@ -12,20 +12,20 @@ use std::path::Path;
 /// A tensor's name in the Hugging Face folder, its name in the 4-bit file, and its shape.
 type TensorSpec = (String, String, Vec<usize>);
 
-/// Returns all tensors of the encoder.
+/// Returns the names and shapes of all tensors of the encoder.
 fn tensor_specs(file: &Q4File) -> Vec<TensorSpec> {
     let sizes = file.sizes;
     let (hidden, inner) = (sizes.hidden_size, sizes.intermediate_size);
     let mut tensors: Vec<TensorSpec> = Vec::new();
-    let mut add = |name: String, stored: String, shape: &[usize]| {
-        tensors.push((name, stored, shape.to_vec()));
+    let mut add = |name: String, q4_name: String, shape: &[usize]| {
+        tensors.push((name, q4_name, shape.to_vec()));
     };
-    for (name, stored, rows) in [
+    for (name, q4_name, rows) in [
         ("word_embeddings", "emb.word", sizes.vocab_size),
         ("position_embeddings", "emb.pos", sizes.max_position_embeddings),
         ("token_type_embeddings", "emb.type", sizes.type_vocab_size),
     ] {
-        add(format!("embeddings.{name}.weight"), stored.to_owned(), &[rows, hidden]);
+        add(format!("embeddings.{name}.weight"), q4_name.to_owned(), &[rows, hidden]);
     }
     let parts = [("weight", "w"), ("bias", "b")];
     for (part, short) in parts {
@@ -33,7 +33,7 @@ fn tensor_specs(file: &Q4File) -> Vec<TensorSpec> {
     }
     for layer in 0..sizes.num_hidden_layers {
         let prefix = format!("encoder.layer.{layer}.");
-        for (name, stored, rows, columns) in [
+        for (name, q4_name, rows, columns) in [
             ("attention.self.query", "q", hidden, hidden),
             ("attention.self.key", "k", hidden, hidden),
             ("attention.self.value", "v", hidden, hidden),
@@ -41,14 +41,14 @@ fn tensor_specs(file: &Q4File) -> Vec<TensorSpec> {
             ("intermediate.dense", "fi", inner, hidden),
             ("output.dense", "fo", hidden, inner),
         ] {
-            let stored = format!("l{layer}.{stored}");
-            add(format!("{prefix}{name}.weight"), format!("{stored}.w"), &[rows, columns]);
-            add(format!("{prefix}{name}.bias"), format!("{stored}.b"), &[rows]);
+            let q4_name = format!("l{layer}.{q4_name}");
+            add(format!("{prefix}{name}.weight"), format!("{q4_name}.w"), &[rows, columns]);
+            add(format!("{prefix}{name}.bias"), format!("{q4_name}.b"), &[rows]);
         }
-        for (name, stored) in [("attention.output", "aln"), ("output", "oln")] {
+        for (name, q4_name) in [("attention.output", "aln"), ("output", "oln")] {
             for (part, short) in parts {
-                let stored = format!("l{layer}.{stored}.{short}");
-                add(format!("{prefix}{name}.LayerNorm.{part}"), stored, &[hidden]);
+                let q4_name = format!("l{layer}.{q4_name}.{short}");
+                add(format!("{prefix}{name}.LayerNorm.{part}"), q4_name, &[hidden]);
             }
         }
     }
@@ -97,7 +97,7 @@ fn tokenizer_config() -> Value {
 /// Tensor that is decoded when it is written, so that not all weights are in memory at once.
 struct LazyTensor<'a> {
     file: &'a Q4File,
-    stored: String,
+    q4_name: String,
     shape: Vec<usize>,
 }
 
@@ -111,7 +111,7 @@ impl View for LazyTensor<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.file.float32_bytes(&self.stored).into()
+        self.file.float32_bytes(&self.q4_name).into()
     }
 
     fn data_len(&self) -> usize {
@@ -119,11 +119,12 @@ impl View for LazyTensor<'_> {
     }
 }
 
-/// Writes the folder, which must not exist.
+/// Writes the encoder and `model_card` to `folder`, which must not exist. `tokenizer` is the path
+/// of the file that is copied to `tokenizer.json`.
 pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -> Result<()> {
     let tensors = tensor_specs(file);
-    for (_, stored, shape) in &tensors {
-        file.check_tensor(stored, shape.iter().product())?;
+    for (_, q4_name, shape) in &tensors {
+        file.check_tensor(q4_name, shape.iter().product())?;
     }
     files::write(&folder.join("config.json"), &format!("{:#}\n", config(file)))?;
     let tokenizer_config = format!("{:#}\n", tokenizer_config());
@@ -131,8 +132,9 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     files::write(&folder.join("README.md"), model_card)?;
     let copy = folder.join("tokenizer.json");
     fs::copy(tokenizer, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
-    let views =
-        tensors.into_iter().map(|(name, stored, shape)| (name, LazyTensor { file, stored, shape }));
+    let views = tensors
+        .into_iter()
+        .map(|(name, q4_name, shape)| (name, LazyTensor { file, q4_name, shape }));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let path = folder.join("model.safetensors");
     serialize_to_file(views, Some(metadata), &path)
@@ -164,19 +166,19 @@ mod tests {
     };
 
     /// Creates a complete encoder with layer matrices and token embeddings in 4 bits.
-    fn encoder() -> Q4File {
+    fn create_q4_encoder() -> Q4File {
         let empty = Q4File::parse(create_file(SIZES, &[])).unwrap();
         let all = tensor_specs(&empty);
-        let stored: Vec<_> = all
+        let tensors: Vec<_> = all
             .iter()
-            .map(|(_, stored, shape)| {
+            .map(|(_, q4_name, shape)| {
                 let weights: usize = shape.iter().product();
-                let rounded = shape.len() == 2 && !stored.starts_with("emb.pos");
+                let rounded = shape.len() == 2 && !q4_name.starts_with("emb.pos");
                 let bytes = if rounded { weights / 32 * 18 } else { weights * 4 };
-                (stored.as_str(), rounded, weights, vec![0; bytes])
+                (q4_name.as_str(), rounded, weights, vec![0; bytes])
             })
             .collect();
-        Q4File::parse(create_file(SIZES, &stored)).unwrap()
+        Q4File::parse(create_file(SIZES, &tensors)).unwrap()
     }
 
     #[test]
@@ -185,7 +187,7 @@ mod tests {
         let tokenizer = root.path().join("tokenizer");
         fs::write(&tokenizer, "{}").unwrap();
         let folder = root.path().join("model");
-        write(&encoder(), &tokenizer, "# Card\n", &folder).unwrap();
+        write(&create_q4_encoder(), &tokenizer, "# Card\n", &folder).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let config: Value = serde_json::from_str(&read("config.json")).unwrap();
         assert_eq!(config["vocab_size"], 3);

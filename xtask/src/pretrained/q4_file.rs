@@ -37,9 +37,13 @@ pub struct Sizes {
 /// An entry of the directory; each entry describes a tensor.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Whether the weights are rounded to 4 bits.
     rounded: bool,
+    /// Number of weights.
     weights: usize,
+    /// Position of the first byte in the file.
     offset: usize,
+    /// Number of bytes.
     bytes: usize,
 }
 
@@ -70,6 +74,7 @@ impl Q4File {
         let layer_norm_eps = f32::from_le_bytes(reader.read_array()?).to_string().parse()?;
         let block = reader.read_size()?;
         ensure!(block == BLOCK, "expected blocks of {BLOCK} weights, found {block}");
+        // The vocabulary and the normaliser are skipped.
         let vocabulary_size = reader.read_size()?;
         reader.take(4 * 4)?;
         let text_bytes = usize::try_from(u64::from_le_bytes(reader.read_array()?))?;
@@ -218,7 +223,7 @@ pub mod tests {
         type_vocab_size: 1,
     };
 
-    /// Creates a block whose 4-bit values are 0 to 15 and 15 to 0.
+    /// Creates a block of 32 weights whose 4-bit values are 0 to 15, then 15 to 0.
     fn block(scale: f32) -> Vec<u8> {
         let bits = (0..16_u8).map(|low| low | (15 - low) << 4);
         f16::from_f32(scale).to_le_bytes().into_iter().chain(bits).collect()

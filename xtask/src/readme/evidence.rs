@@ -1,5 +1,6 @@
 //! The tables of claims in `examples/README.md`. The tables list the claims of
-//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in that file.
+//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
+//! `examples/claims.toml`.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -125,7 +126,8 @@ impl Comparison<'_> {
         paired.then(|| percentile_interval(&bootstrap_means(&differences, RESAMPLES, SEED), 0.95))
     }
 
-    /// Returns the cells of the table: effect, intervals over seeds and items, and verdict.
+    /// Returns three cells of the claim's row: the effect, its intervals over seeds and items, and
+    /// the verdict.
     fn cells(&self) -> Result<[String; 3]> {
         let differences = self.differences_by_seed()?;
         let seeds = differences.len();
@@ -135,7 +137,8 @@ impl Comparison<'_> {
         let over_items = self.interval_over_items();
         let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
         let items_estimate = Estimate { count: items, interval: over_items };
-        let range = |(low, high): (f64, f64)| format!("[{}, {}]", signed(low), signed(high));
+        let range =
+            |(low, high): (f64, f64)| format!("[{}, {}]", format_signed(low), format_signed(high));
         let seeds_text = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
             (None, Some(_)) => "seeds not stored".to_owned(),
@@ -144,7 +147,7 @@ impl Comparison<'_> {
         let items_text = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
         let intervals: Vec<String> = std::iter::once(seeds_text).chain(items_text).collect();
         Ok([
-            format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
+            format!("{:.1} − {:.1} = {}", number.value, control.value, format_signed(effect.mean)),
             intervals.join("; "),
             Verdict::decide(seeds_estimate, items_estimate).name().to_owned(),
         ])
@@ -152,7 +155,7 @@ impl Comparison<'_> {
 }
 
 /// Formats a value with its sign; minus is U+2212.
-fn signed(value: f64) -> String {
+fn format_signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")
 }
 
@@ -165,7 +168,7 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs = Runs::new();
     for Claim { run, .. } in &claims {
-        let (recipe, name) = run.split_once('/').context("run: RECIPE/NAME")?;
+        let (recipe, name) = run.split_once('/').context("run: expected RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
         if !runs.contains_key(run) {
             let numbers = if path.exists() { Measured::read(&path)? } else { Vec::new() };
@@ -177,7 +180,7 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
 
 /// Formats all claims: a heading for each paper, and a table for each encoder. Claims of one paper
 /// and encoder are consecutive in the file.
-pub fn tables(root: &Path) -> Result<String> {
+pub fn format_claims(root: &Path) -> Result<String> {
     let (claims, runs) = read_claims(root)?;
     let mut text = String::new();
     for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
@@ -224,7 +227,7 @@ fn claims_table(claims: &[Claim], runs: &Runs) -> Result<Table> {
 mod tests {
     use super::*;
 
-    fn number(model: &str, seeds: &[f64], items: &[f64]) -> Measured {
+    fn result_of(model: &str, seeds: &[f64], items: &[f64]) -> Measured {
         let number = Measured::of_seeds(model, "NER", "avg", "f1", seeds.iter().copied());
         Measured { items: items.to_vec(), ..number }
     }
@@ -265,7 +268,7 @@ mod tests {
 
     #[test]
     fn folds_of_one_seed_are_paired_by_article() {
-        // Four folds of 12 articles each, as `tables::store` pools them.
+        // Four folds of 12 articles each, as `tables::store_results` pools them.
         let items = |effect: f64| -> Vec<f64> {
             (0..48).map(|at| f64::from(at) + effect * f64::from(at % 3)).collect()
         };
@@ -286,8 +289,8 @@ mod tests {
 
     #[test]
     fn seeds_and_items_are_paired() {
-        let model_number = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
-        let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
+        let model_number = result_of("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
+        let control = result_of("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
         let cells = Comparison(&model_number, &control).cells().unwrap();
         // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3. All differences
         // by item are 1.
@@ -301,7 +304,7 @@ mod tests {
             [2.0, 4.0, 6.0]
         );
         assert!(
-            Comparison(&model_number, &number("two", &[1.0, 2.0], &[]))
+            Comparison(&model_number, &result_of("two", &[1.0, 2.0], &[]))
                 .differences_by_seed()
                 .is_err()
         );
@@ -311,7 +314,7 @@ mod tests {
     fn models_of_claims_are_stored_or_are_arms() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (claims, runs) = read_claims(root).unwrap();
-        let text = tables(root).unwrap();
+        let text = format_claims(root).unwrap();
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let is_header = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");
         let rows: Vec<&str> = rows.filter(|row| !is_header(row)).collect();
@@ -348,7 +351,7 @@ mod tests {
     #[test]
     fn claims_of_one_paper_and_encoder_are_consecutive() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let text = tables(root).unwrap();
+        let text = format_claims(root).unwrap();
         let mut headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
         let count = headings.len();
         headings.sort_unstable();

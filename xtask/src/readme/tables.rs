@@ -2,7 +2,7 @@
 //!
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
 //! table of `examples/NAME/results/FILE`, a stored `table.md`. TABLE is the heading above the table
-//! or its first cell. The optional ROWS selects the rows with this first cell.
+//! or its first cell. ROWS is optional: it is the first cell of the rows to show.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +19,7 @@ const MEAN: &str = "avg";
 ///
 /// The results of several runs are combined into one table: `RUN,RUN` for runs that tested
 /// different parts of the items, `RUN+RUN` for runs with different seeds.
-pub fn store(root: &Path, assignment: &str) -> Result<()> {
+pub fn store_results(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
         Some((recipe, name, run))
@@ -33,11 +33,11 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     }
     let folder = root.join("examples").join(recipe).join("results");
     let runs: Vec<&Path> = run.split([',', '+']).map(Path::new).collect();
-    let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
-    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    let run_numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
+    let run_numbers = run_numbers.collect::<Result<Vec<_>>>()?;
     let numbers = match run.contains('+') {
-        true => combine_seeds(&numbers),
-        false => pool_items(&numbers),
+        true => combine_seeds(&run_numbers),
+        false => pool_items(&run_numbers),
     };
     let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
@@ -56,8 +56,8 @@ fn key(result: &Measured) -> [String; 4] {
 }
 
 /// Returns from each run the result with the [`key`] of `number`. It is an error if a run has no
-/// such result, or `is_comparable` is false for it.
-fn numbers_of_runs<'r>(
+/// such result, or if `is_comparable` is false for the run's result.
+fn matching_results<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
     is_comparable: impl Fn(&Measured) -> bool,
@@ -74,11 +74,11 @@ fn numbers_of_runs<'r>(
 
 /// Combines runs that have one seed each. The returned results have all seeds.
 fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
-    let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
+    let Some(first_run) = runs.first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
         let is_comparable =
             |result: &Measured| result.seeds.is_empty() && result.items.len() == number.items.len();
-        let seed_results = numbers_of_runs(runs, number, is_comparable)?;
+        let seed_results = matching_results(runs, number, is_comparable)?;
         let [model, setting, language, metric] = key(number);
         let seeds: Vec<f64> = seed_results.iter().map(|result| result.value).collect();
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
@@ -88,20 +88,20 @@ fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         };
         Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..combined })
     };
-    first.iter().map(join).collect()
+    first_run.iter().map(join).collect()
 }
 
 /// Combines results of runs that tested different parts of the items; runs are weighted by their
 /// number of items.
 fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
-    let Some((first, others)) = runs.split_first() else { return Ok(Vec::new()) };
-    if others.is_empty() {
-        return Ok(first.clone());
+    let Some((first_run, other_runs)) = runs.split_first() else { return Ok(Vec::new()) };
+    if other_runs.is_empty() {
+        return Ok(first_run.clone());
     }
     let pool = |number: &Measured| {
         let is_comparable =
-            |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
-        let parts = numbers_of_runs(runs, number, is_comparable)?;
+            |part: &Measured| part.seeds.len() == number.seeds.len() && !part.items.is_empty();
+        let parts = matching_results(runs, number, is_comparable)?;
         let items: Vec<f64> = parts.iter().flat_map(|part| part.items.iter().copied()).collect();
         let mean = |value: &dyn Fn(&Measured) -> f64| {
             let sum: f64 = parts.iter().map(|&part| value(part) * part.items.len() as f64).sum();
@@ -109,7 +109,7 @@ fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         };
         let seeds = match number.seeds.len() {
             0 => vec![mean(&|result| result.value)],
-            seeds => (0..seeds)
+            seed_count => (0..seed_count)
                 .map(|index| mean(&|result| result.seeds.get(index).copied().unwrap_or(f64::NAN)))
                 .collect(),
         };
@@ -117,10 +117,11 @@ fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
         Ok(Measured { items, ..combined })
     };
-    first.iter().map(pool).collect()
+    first_run.iter().map(pool).collect()
 }
 
-/// Creates a table with a row for each model, and a column for each setting and metric.
+/// Creates a table of the means over languages, with a row for each model, and a column for each
+/// setting and metric.
 fn create_table(numbers: &[Measured]) -> Table {
     let (mut columns, mut models) = (Vec::new(), Vec::new());
     let column = |result: &Measured| format!("{}, {}", result.setting, result.metric);
@@ -152,7 +153,7 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns the page's text with all tables in their blocks.
-pub fn fill(page: &Path, text: &str) -> Result<String> {
+pub fn fill_tables(page: &Path, text: &str) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, block)) = rest.split_once(OPENING) {
@@ -172,7 +173,7 @@ pub fn fill(page: &Path, text: &str) -> Result<String> {
     Ok(filled + rest)
 }
 
-/// Returns the table that a marker specifies.
+/// Returns the table that a marker specifies. `selection` is `TABLE` or `TABLE | ROWS`.
 fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
     let path = page.with_file_name("results").join(file);
     let text = files::read(&path)?;
@@ -187,7 +188,7 @@ fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
     let selected = table_lines
         .iter()
         .enumerate()
-        .filter(|(line, row)| *line < 2 || rows.is_none_or(|rows| first_cell(row) == rows));
+        .filter(|(index, row)| *index < 2 || rows.is_none_or(|rows| first_cell(row) == rows));
     Ok(selected.map(|(_, row)| format!("{row}\n")).collect())
 }
 
@@ -237,11 +238,12 @@ mod tests {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let joint =
+        let combined =
             combine_seeds(&[run_of_seed(10.0, &[0.0, 1.0]), run_of_seed(14.0, &[1.0, 1.0])])
                 .unwrap();
-        assert_eq!((joint[0].value, joint[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
-        assert_eq!(joint[0].items, [0.5, 1.0]);
+        assert_eq!(combined[0].value, 12.0);
+        assert_eq!(combined[0].seeds, [10.0, 14.0]);
+        assert_eq!(combined[0].items, [0.5, 1.0]);
         assert!(combine_seeds(&[run_of_seed(10.0, &[0.0]), run_of_seed(14.0, &[])]).is_err());
         let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
@@ -264,17 +266,17 @@ mod tests {
                     <!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n<!-- end -->\n";
         fs::write(&page, text).unwrap();
-        store(root.path(), &format!("r/small={}", run.display())).unwrap();
+        store_results(root.path(), &format!("r/small={}", run.display())).unwrap();
         assert!(pages(root.path()).unwrap().iter().eq([&page]));
         let expected = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
                     <!-- end -->\ny\n<!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n| | k |\n|---|---|\n| all | 3 |\n\
                     <!-- end -->\n";
-        assert_eq!(fill(&page, text).unwrap(), expected);
+        assert_eq!(fill_tables(&page, text).unwrap(), expected);
         let missing = text.replace("| F1 ", "| F2 ");
-        assert!(fill(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
+        assert!(fill_tables(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
         for invalid in ["r=run", "r/small", "q/small=run"] {
-            assert!(store(root.path(), invalid).is_err(), "{invalid}");
+            assert!(store_results(root.path(), invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -18,7 +18,7 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
     for page in super::tables::pages(root)? {
         let recipe = page.parent().unwrap_or(root);
         let mut stored_numbers = published.clone();
-        for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
+        for file in text_files(recipe)?.into_iter().chain(text_files(&recipe.join("results"))?) {
             let text = read(&file)?;
             // Values of single seeds and items are excluded, because almost any number is among
             // them.
@@ -38,7 +38,7 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
 
 /// Returns a folder's files that may contain numbers, without subfolders; empty if the folder does
 /// not exist.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+fn text_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let text_files = paths.into_iter().filter(|path| {

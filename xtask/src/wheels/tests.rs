@@ -11,7 +11,7 @@ fn create_file(path: &Path, size: u64) {
 }
 
 #[test]
-fn an_interrupted_download_is_resumed() {
+fn the_cache_state_depends_on_the_file_sizes() {
     let cache = tempfile::tempdir().unwrap();
     let wheel = smallest_wheel();
     let (complete, partial) =

@@ -195,7 +195,7 @@ fn invalid_adapters_are_rejected_before_anything_is_written() {
 }
 
 #[test]
-fn absent_adapters_are_not_serialized() {
+fn absent_adapters_are_not_serialised() {
     let model = BaseModel { path: "base".into(), ..BaseModel::default() };
     assert_eq!(toml::to_string(&model).unwrap(), "path = \"base\"\nsegments = \"as_saved\"\n");
 }

@@ -65,25 +65,25 @@ fn a_finished_run_is_loaded_without_computation() {
 #[test]
 fn commands_and_peak_memory_of_a_run_are_recorded() {
     let test_run = TestRun::new();
-    let machine = || {
+    let read_machine = || {
         let text = fs::read_to_string(test_run.out().join("machine.json")).unwrap();
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     test_run.start(&[]).unwrap();
-    let initial = machine();
+    let initial = read_machine();
     assert_eq!(initial["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(initial["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
     assert!(cfg!(not(target_os = "linux")) || peak(&initial) > Some(1 << 20), "{initial}");
     // A resumed run does not record an equal command twice, and retains the recorded peak memory.
     test_run.start(&[]).unwrap();
-    assert_eq!(machine()["commands"], initial["commands"]);
-    assert!(peak(&machine()) >= peak(&initial));
+    assert_eq!(read_machine()["commands"], initial["commands"]);
+    assert!(peak(&read_machine()) >= peak(&initial));
     // An empty or damaged file is replaced.
     for text in ["", "{"] {
         fs::write(test_run.out().join("machine.json"), text).unwrap();
         test_run.start(&[]).unwrap();
-        assert_eq!(machine()["commands"], initial["commands"]);
+        assert_eq!(read_machine()["commands"], initial["commands"]);
     }
 }
 
