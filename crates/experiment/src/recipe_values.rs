@@ -121,8 +121,8 @@ impl RecipeValues {
         self.identity(Part::Training, &BTreeSet::new())
     }
 
-    /// The identity of all arms and parts, with the seeds and arms of `run`. Processes that train
-    /// together must have the same identity.
+    /// The identity of training and evaluation of all arms, with the seeds and arms of `run`.
+    /// Processes that train together must have the same identity.
     pub(crate) fn full_identity(&self, run: &RunConfig) -> Identity {
         let mut identity = self.identity(Part::Training, &self.arms);
         let evaluation = self.identity(Part::Evaluation, &self.arms);

@@ -109,7 +109,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
         tasks: impl Into<Tasks<'t>>,
     ) -> Result<FitReport> {
-        let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
+        let (config, parameters) = self.resolve_training(stage, config, parameters)?;
         let report = trainer::fit(&self.stage(stage), &config, &parameters, tasks)?;
         self.add_totals(&report);
         Ok(report)
@@ -138,7 +138,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             let config = TrainConfig { evaluation_steps: None, patience: None, ..config.clone() };
             return self.fit(stage, &config, parameters, tasks);
         };
-        let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
+        let (config, parameters) = self.resolve_training(stage, config, parameters)?;
         let (report, best) =
             trainer::fit_best(&self.stage(stage), &config, &parameters, tasks, selection)?;
         self.add_totals(&report);
@@ -149,7 +149,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
 
     /// Returns the training configuration of a stage, with the trial's seed and resolved roles, and
     /// the parameters to train.
-    fn trained_parameters(
+    fn resolve_training(
         &self,
         stage: &str,
         config: &TrainConfig,

@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn backward_runs_outside_of_autocast_and_scaled() {
+    fn backward_leaves_autocast_and_scales_the_loss() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         autocast(Device::Cpu, Kind::BFloat16, || {
             let kind_without_autocast = without_autocast(|| x.matmul(&x).kind()).unwrap();

@@ -312,9 +312,9 @@ fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
         let rows = (0i64..).zip(rows).map(|(row, &n)| padded_offsets.get(row).narrow(0, 0, n));
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
     };
-    let run_layer = |first: i64, lengths: &[i64], offsets: &Tensor| {
-        let rows_of = |t: &Tensor| t.narrow(0, first, offsets.size()[0]);
-        let (q, k, v) = (leaf(&rows_of(&q)), leaf(&rows_of(&k)), leaf(&rows_of(&v)));
+    let run_layer = |first_token: i64, lengths: &[i64], offsets: &Tensor| {
+        let tokens_of = |t: &Tensor| t.narrow(0, first_token, offsets.size()[0]);
+        let (q, k, v) = (leaf(&tokens_of(&q)), leaf(&tokens_of(&k)), leaf(&tokens_of(&v)));
         let attention = Attention { heads: 3, window: None, dropout: 0.3 };
         let out = torch_ext::packed_attention(&q, &k, &v, lengths, offsets, &attention).unwrap();
         let bias = weight.zeros_like();
