@@ -33,6 +33,7 @@ pub struct Recipe {
     pub classification: Classification,
     /// Training of the first model, which provides the soft labels in arms with `soft`.
     pub teacher: TrainConfig,
+    /// Training of the second model; in arms without `soft`, of the only model.
     pub training: TrainConfig,
     pub evaluation: FusedEvaluation,
 }

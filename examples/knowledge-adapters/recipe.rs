@@ -114,7 +114,8 @@ pub struct PairSchedule {
     pub sentence_share: f64,
     /// Number of optimiser steps with increasing learning rate; replaces `warmup_ratio`.
     pub warmup_steps: Option<u64>,
-    /// Training on phrases; `steps` and `epochs` apply to each kind of pairs separately.
+    /// Training on phrase pairs; `steps` and `epochs` are for each of the kinds `PairKind::Ep` and
+    /// `PairKind::Tp` separately.
     pub phrases: TrainConfig,
     pub sentences: TrainConfig,
 }
@@ -154,7 +155,7 @@ impl PairSchedule {
     }
 }
 
-/// Options of the loss on sentences.
+/// Options for measuring the masked-LM loss on sentences; no model is trained with this loss.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageModel {

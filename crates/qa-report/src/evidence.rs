@@ -209,7 +209,7 @@ pub(crate) fn differences(
 }
 
 /// The overlap between the questions of the first run and the questions of another run, including
-/// questions without an answer.
+/// questions that a run does not answer.
 pub(crate) struct QuestionOverlap {
     pub set: String,
     pub run: usize,
@@ -218,7 +218,7 @@ pub(crate) struct QuestionOverlap {
 }
 
 /// Returns the overlap for each run whose questions differ from the questions of the first run.
-/// Questions without an answer are also questions of a run.
+/// Questions that a run does not answer are also questions of this run.
 pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     let mut overlaps = Vec::new();
     for set in all.sets() {

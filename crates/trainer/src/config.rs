@@ -284,10 +284,10 @@ impl TrainConfig {
     /// Returns the configuration for [`Alternating`](crate::Alternating) tasks, with `steps`
     /// computed from the batches of some tasks only.
     ///
-    /// The counted tasks have `steps` batches, or `epochs` passes over `examples`. A round has
-    /// `counted` batches of the counted tasks and `uncounted` batches of the remaining tasks.
-    /// Training ends after a complete round. `evaluation_steps` also counts only batches of the
-    /// counted tasks, and is rounded up to complete rounds.
+    /// The counted tasks together have as many batches as [`total_steps`](Self::total_steps)
+    /// returns for `examples`, rounded up to complete rounds. A round has `counted` batches of the
+    /// counted tasks and `uncounted` batches of the remaining tasks. `evaluation_steps` also counts
+    /// only batches of the counted tasks, and is rounded up to complete rounds.
     ///
     /// Stages with different numbers of tasks thus have the same number of counted batches and of
     /// evaluations.

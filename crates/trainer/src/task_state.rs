@@ -247,9 +247,9 @@ impl<'s, 't> TaskState<'s, 't> {
         })
     }
 
-    /// Returns the size of micro-batches: at most the configured size, and small enough that every
-    /// rank has a part of a full batch. Shorter batches use the same size, so that dropout on a GPU
-    /// does not depend on the number of ranks.
+    /// Returns the size of micro-batches: at most the configured size, and at most the batch size
+    /// divided by the number of ranks, rounded up. Shorter batches use the same size, so that
+    /// dropout on a GPU does not depend on the number of ranks.
     fn micro_batch_size(&self) -> Option<usize> {
         let Some(group) = &self.group else { return self.micro_batch };
         let rank_size = self.batch_size.div_ceil(group.size()).max(1);

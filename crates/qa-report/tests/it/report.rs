@@ -240,7 +240,7 @@ fn run_folders_have_a_run_per_arm() {
     assert_eq!(drawing.matches("<polyline").count(), 4, "{drawing}");
     assert!(drawing.contains("base: loss 1.5000 at step 20"));
     assert!(!html.contains("onload") && !html.contains("data:image") && !html.contains("<img"));
-    // Arms of two folders are paired by name; other arms are runs of their own.
+    // An arm with the same name in both folders is one run; any other arm is a separate run.
     let second = tempfile::tempdir().unwrap();
     run_folder(second.path());
     for seed in ["seed-9", "seed-10"].map(|seed| second.path().join(seed)) {
