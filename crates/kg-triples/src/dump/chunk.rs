@@ -107,7 +107,7 @@ pub(super) enum Event {
     Open,
     /// The `]` of an array.
     Close,
-    Entity(Record),
+    Entity(Box<Record>),
     Redirect {
         from: String,
         to: String,
@@ -235,7 +235,7 @@ fn parse_events(line: &[u8], requested: &Requested, push: &mut impl FnMut(Event)
     let mut is_valid = true;
     if !body.is_empty() {
         push(match entity::parse_line(body, requested) {
-            Ok(Line::Entity(entity)) => Event::Entity(to_record(*entity, requested)),
+            Ok(Line::Entity(entity)) => Event::Entity(Box::new(to_record(*entity, requested))),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {

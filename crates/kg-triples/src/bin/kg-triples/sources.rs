@@ -207,9 +207,9 @@ fn check_titles(
     Err(Error::Empty {
         what: format!("titles in {language} in {}", path.display()),
         hint: format!(
-            "it has titles in: {}; add the language to --languages of `kg-triples extract --tables \
+            "the table has titles in: {}; add the language to --languages of `kg-triples extract --tables \
              sitelinks`",
-            known.join(", ")
+            if known.is_empty() { "no language".to_owned() } else { known.join(", ") }
         ),
     })
 }
