@@ -179,7 +179,6 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
         let to_text = |raw: RawString<'_>| raw.text().map(str::to_owned);
         let requested = self.requested;
         let fields = &mut self.fields;
-        let mul = requested.mul_number();
         let code_number = |code: &str| requested.code_number(code);
         match key {
             "id" => fields.id = to_text(map.next_value()?),
@@ -190,7 +189,7 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
                 fields.labels = read_selected(map, &code_number)?;
             }
             "descriptions" if requested.has_table(DumpTable::Descriptions) => {
-                let number = |code: &str| code_number(code).filter(|number| Some(*number) != mul);
+                let number = |code: &str| requested.description_number(code);
                 fields.descriptions = read_selected(map, &number)?;
             }
             "aliases" if requested.has_table(DumpTable::Aliases) => {

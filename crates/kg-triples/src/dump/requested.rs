@@ -37,7 +37,9 @@ pub(super) struct Term {
 pub(super) struct Requested {
     languages: Vec<RequestedLanguage>,
     /// The codes of labels, descriptions and aliases that are read, sorted.
-    codes: Vec<Language>,
+    codes: Vec<String>,
+    /// The number of `mul`, which only labels and aliases have.
+    mul: u16,
     /// The ids of sites that are read, such as `zh_yuewiki`, sorted.
     sites: Vec<String>,
     /// The tables to write, sorted, without duplicates.
@@ -87,9 +89,9 @@ impl Requested {
     pub(super) fn new(config: &ExtractConfig) -> Self {
         let planned: Vec<(Language, Vec<LookupStep>)> =
             config.languages.iter().map(|language| (*language, steps(*language, config))).collect();
-        let mut codes: Vec<Language> =
-            planned.iter().flat_map(|(_, steps)| steps).map(|step| step.code).collect();
-        codes.push(mul());
+        let steps = planned.iter().flat_map(|(_, steps)| steps);
+        let mut codes: Vec<String> = steps.map(|step| step.code.to_string()).collect();
+        codes.push(mul().to_string());
         codes.sort_unstable();
         codes.dedup();
         let mut sites: Vec<String> =
@@ -102,8 +104,14 @@ impl Requested {
             steps: steps.iter().map(|step| (index_of(&codes, &step.code), step.source)).collect(),
             sites: site_ids(language).filter_map(|site| sites.binary_search(&site).ok()).collect(),
         });
-        let languages = languages.collect();
-        Self { languages, codes, sites, tables: config.tables(), lookup: config.lookup }
+        Self {
+            languages: languages.collect(),
+            mul: index_of(&codes, &mul()),
+            codes,
+            sites,
+            tables: config.tables(),
+            lookup: config.lookup,
+        }
     }
 
     /// Whether a table is written.
@@ -128,7 +136,7 @@ impl Requested {
 
     /// The number of a code, if texts of this code are read. Codes are case-insensitive.
     pub(super) fn code_number(&self, code: &str) -> Option<u16> {
-        let find = |code: &str| self.codes.binary_search_by(|known| known.as_str().cmp(code)).ok();
+        let find = |code: &str| self.codes.binary_search_by(|known| (**known).cmp(code)).ok();
         let at = match code.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => find(&code.to_ascii_lowercase()),
             false => find(code),
@@ -138,7 +146,7 @@ impl Requested {
 
     /// The code with a number of [`Requested::code_number`].
     pub(super) fn code(&self, number: u16) -> &str {
-        self.codes.get(usize::from(number)).map_or("", Language::as_str)
+        self.codes.get(usize::from(number)).map_or("", String::as_str)
     }
 
     /// The number of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a requested
@@ -153,7 +161,7 @@ impl Requested {
         &self,
         texts: &'t BTreeMap<u16, T>,
     ) -> impl Iterator<Item = (Language, Choice<'t, T>)> {
-        let mul = self.mul_number().and_then(|mul| texts.get(&mul));
+        let mul = texts.get(&self.mul);
         self.languages.iter().map(move |requested| {
             let mut steps = requested.steps.iter();
             let found = steps.find_map(|(code, source)| Some((texts.get(code)?, *source)));
@@ -176,7 +184,7 @@ impl Requested {
         &'t self,
         texts: &'t BTreeMap<u16, Vec<String>>,
     ) -> impl Iterator<Item = (Language, &'t str, LabelSource)> {
-        let mul = self.mul_number().and_then(|mul| texts.get(&mul));
+        let mul = texts.get(&self.mul);
         self.languages.iter().flat_map(move |requested| {
             let steps = requested.steps.iter();
             let of_step =
@@ -202,9 +210,9 @@ impl Requested {
         })
     }
 
-    /// The number of `mul`, which only labels and aliases have.
-    pub(super) fn mul_number(&self) -> Option<u16> {
-        self.code_number(mul().as_str())
+    /// The number of a code of descriptions, which `mul` does not have.
+    pub(super) fn description_number(&self, code: &str) -> Option<u16> {
+        self.code_number(code).filter(|number| *number != self.mul)
     }
 }
 
@@ -261,7 +269,7 @@ fn site_ids(language: Language) -> impl Iterator<Item = String> {
 
 /// The index of a code in the sorted list of all codes, which contains it.
 #[expect(clippy::expect_used, reason = "`codes` has the code of every step, at most 65,536")]
-fn index_of(codes: &[Language], code: &Language) -> u16 {
-    let at = codes.binary_search(code).ok();
+fn index_of(codes: &[String], code: &Language) -> u16 {
+    let at = codes.binary_search_by(|known| (**known).cmp(code.as_str())).ok();
     at.and_then(|at| u16::try_from(at).ok()).expect("the code of every step has a number")
 }
