@@ -367,7 +367,7 @@ fn dump_in_both_forms(with_mul: bool) -> String {
 }
 
 #[test]
-fn both_forms_of_names_give_equal_facts_sequences_and_switched_mentions() {
+fn both_forms_of_names_give_equal_facts_and_training_data() {
     let dir = tempdir().unwrap();
     let mut outputs = Vec::new();
     let languages = "en,de,es,ar,hi,vi,zh";
@@ -396,6 +396,12 @@ fn both_forms_of_names_give_equal_facts_sequences_and_switched_mentions() {
             ),
         ));
         stdout(&run(&folder, "texts --in sampled --out texts"));
+        stdout(&run(&folder, "pairs --kg sampled --out pairs.jsonl"));
+        let entailment = format!(
+            "entailment --kg sampled --synthetic --tokenizer {} --out entailment.jsonl",
+            tokenizer.display()
+        );
+        stdout(&run(&folder, &entailment));
         let mut texts = JsonlWriter::create(folder.join("texts.jsonl")).unwrap();
         for id in 1..=44 {
             let (text, entity) = (format!("They visited place{id} once."), format!("Q{id}"));
@@ -416,7 +422,10 @@ fn both_forms_of_names_give_equal_facts_sequences_and_switched_mentions() {
         let sequences = fs::read(folder.join("mixed.jsonl")).unwrap();
         let switched_texts = fs::read(folder.join("switched.jsonl")).unwrap();
         let plain = fs::read(folder.join("texts/train/triples.vi.txt")).unwrap();
-        outputs.push((triples, labels, mixed, sequences, switched, switched_texts, plain));
+        let examples = ["pairs.jsonl", "entailment.jsonl"];
+        let examples = examples.map(|name| fs::read(folder.join(name)).unwrap());
+        let tables = (mixed, switched);
+        outputs.push((triples, labels, tables, sequences, switched_texts, plain, examples));
     }
     assert_eq!(outputs[0], outputs[1]);
 

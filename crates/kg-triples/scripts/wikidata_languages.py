@@ -1,6 +1,6 @@
 """Writes languages.tsv: the languages in which Wikidata looks up a term, and the scripts of languages.
 
-python build_tables.py MEDIAWIKI CLDR > languages.tsv
+python wikidata_languages.py MEDIAWIKI CLDR > src/wikidata/languages.tsv
 
 MEDIAWIKI is the folder of a MediaWiki release, CLDR the folder of npm's package cldr-core. The script follows
 LanguageFallbackChainFactory of Wikibase (2026-08-19): the language, its variants, its explicit fallback languages with
@@ -31,6 +31,8 @@ for path in sorted((mediawiki / "languages/messages").glob("Messages*.php")):
 fallbacks["en"] = []
 # Simple English is English; MediaWiki lists no explicit fallback, because English ends every chain.
 fallbacks["simple"] = ["en"]
+# Wikimedia's wikis have this fallback language, the release has no file of messages.
+fallbacks.setdefault("es-419", ["es"])
 
 # Variants: for each main code, all variants and the preferred order of some of them. English has no variants, because
 # Pig Latin is switched off.
@@ -77,19 +79,11 @@ groups = {"Jpan": ["Hira", "Kana", "Hani"], "Hans": ["Hani"], "Hant": ["Hani"], 
 
 
 def scripts_of(code):
-    source = other_code.get(code, code)
-    subtags = source.split("-")
-    script = next((s.capitalize() for s in subtags[1:] if len(s) == 4 and s.isalpha()), None)
-    region = {"hani": "Hani"}.get(subtags[-1])
-    if script and script not in ("Form", "Info"):
-        found = [script]
-    elif region:
-        found = [region]
-    else:
-        base = subtags[0]
-        found = list(data.get(base, {}).get("_scripts", []))
-        if not found and base in likely:
-            found = [likely[base].split("-")[1]]
+    base, *subtags = other_code.get(code, code).split("-")
+    script = next((subtag.capitalize() for subtag in subtags if len(subtag) == 4 and subtag.isalpha()), None)
+    found = [script] if script else list(data.get(base, {}).get("_scripts", []))
+    if not found and base in likely:
+        found = [likely[base].split("-")[1]]
     found = found + also.get(code, [])
     return sorted({part for script in found for part in groups.get(script, [script])})
 
@@ -97,9 +91,10 @@ def scripts_of(code):
 names = re.findall(r"^\t\t'([a-z0-9-]+)' =>", (mediawiki / "includes/languages/data/Names.php").read_text(), re.M)
 codes = sorted({*fallbacks, *main_of, *names, *other_code})
 print("# Languages of terms on Wikidata: scripts (ISO 15924), variants and explicit fallback languages, in lookup order.")
-print(f"# Written by build_tables.py from MediaWiki {version(mediawiki / 'includes/Defines.php', r'MW_VERSION., .([0-9.]+)')}"
+print(f"# Written by scripts/wikidata_languages.py from MediaWiki {version(mediawiki / 'includes/Defines.php', r'MW_VERSION., .([0-9.]+)')}"
       f" (chains) and CLDR {json.loads((cldr / 'package.json').read_text())['version']} (scripts, Unicode-3.0).")
-print("# Facts of MediaWiki (GPL-2.0-or-later); no text of it is copied.")
+print("# The chains are facts about MediaWiki (GPL-2.0-or-later), of which no text is copied. Scripts: © Unicode, Inc.,")
+print("# https://www.unicode.org/license.txt.")
 print("code\tscripts\tvariants\tfallbacks")
 for code in codes:
     if code in ("qqq", "en-rtl", "en-x-piglatin", "arabic-indic", "persian-indic") or "formal" in code:
