@@ -263,7 +263,8 @@ pub struct NamesReport {
 impl KnowledgeGraph {
     /// Replaces labels of entities by their best names, and adds the best names as missing labels.
     /// The names are read from a JSONL file of [`RankedNames`]. Names of ids that are not entities
-    /// of the graph are ignored.
+    /// of the graph are ignored. The source of a name is
+    /// [`LabelSource::Language`](crate::LabelSource::Language).
     ///
     /// # Errors
     /// Errors of [`JsonlReader`].

@@ -39,7 +39,7 @@ pub(super) struct Requested {
     /// The codes of labels, descriptions and aliases that are read, sorted.
     codes: Vec<String>,
     /// The number of `mul`, which only labels and aliases have.
-    mul: u16,
+    mul: usize,
     /// The ids of sites that are read, such as `zh_yuewiki`, sorted.
     sites: Vec<String>,
     /// The tables to write, sorted, without duplicates.
@@ -52,7 +52,7 @@ pub(super) struct Requested {
 struct RequestedLanguage {
     language: Language,
     /// Indices into [`Requested::codes`], in order of preference. Texts of `mul` are last.
-    steps: Vec<(u16, LabelSource)>,
+    steps: Vec<(usize, LabelSource)>,
     mul: MulTexts,
     /// Indices into [`Requested::sites`], in order of preference.
     sites: Vec<usize>,
@@ -101,12 +101,15 @@ impl Requested {
         let languages = planned.into_iter().map(|(language, steps)| RequestedLanguage {
             language,
             mul: mul_texts(language, &steps, config),
-            steps: steps.iter().map(|step| (index_of(&codes, &step.code), step.source)).collect(),
-            sites: site_ids(language).filter_map(|site| sites.binary_search(&site).ok()).collect(),
+            steps: steps
+                .iter()
+                .map(|step| (index_of(&codes, step.code.as_str()), step.source))
+                .collect(),
+            sites: site_ids(language).map(|site| index_of(&sites, &site)).collect(),
         });
         Self {
             languages: languages.collect(),
-            mul: index_of(&codes, &mul()),
+            mul: index_of(&codes, mul().as_str()),
             codes,
             sites,
             tables: config.tables(),
@@ -135,18 +138,17 @@ impl Requested {
     }
 
     /// The number of a code, if texts of this code are read. Codes are case-insensitive.
-    pub(super) fn code_number(&self, code: &str) -> Option<u16> {
+    pub(super) fn code_number(&self, code: &str) -> Option<usize> {
         let find = |code: &str| self.codes.binary_search_by(|known| (**known).cmp(code)).ok();
-        let at = match code.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        match code.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => find(&code.to_ascii_lowercase()),
             false => find(code),
-        };
-        at.and_then(|at| u16::try_from(at).ok())
+        }
     }
 
     /// The code with a number of [`Requested::code_number`].
-    pub(super) fn code(&self, number: u16) -> &str {
-        self.codes.get(usize::from(number)).map_or("", String::as_str)
+    pub(super) fn code(&self, number: usize) -> &str {
+        &self.codes[number]
     }
 
     /// The number of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a requested
@@ -159,7 +161,7 @@ impl Requested {
     /// `texts` contains texts by the numbers of their codes.
     pub(super) fn choose<'t, T: AsRef<str>>(
         &self,
-        texts: &'t BTreeMap<u16, T>,
+        texts: &'t BTreeMap<usize, T>,
     ) -> impl Iterator<Item = (Language, Choice<'t, T>)> {
         let mul = texts.get(&self.mul);
         self.languages.iter().map(move |requested| {
@@ -182,7 +184,7 @@ impl Requested {
     /// codes.
     pub(super) fn choose_all<'t>(
         &'t self,
-        texts: &'t BTreeMap<u16, Vec<String>>,
+        texts: &'t BTreeMap<usize, Vec<String>>,
     ) -> impl Iterator<Item = (Language, &'t str, LabelSource)> {
         let mul = texts.get(&self.mul);
         self.languages.iter().flat_map(move |requested| {
@@ -211,7 +213,7 @@ impl Requested {
     }
 
     /// The number of a code of descriptions, which `mul` does not have.
-    pub(super) fn description_number(&self, code: &str) -> Option<u16> {
+    pub(super) fn description_number(&self, code: &str) -> Option<usize> {
         self.code_number(code).filter(|number| *number != self.mul)
     }
 }
@@ -267,9 +269,9 @@ fn site_ids(language: Language) -> impl Iterator<Item = String> {
     sites.map(|site| format!("{}wiki", site.as_str().replace('-', "_")))
 }
 
-/// The index of a code in the sorted list of all codes, which contains it.
-#[expect(clippy::expect_used, reason = "`codes` has the code of every step, at most 65,536")]
-fn index_of(codes: &[String], code: &Language) -> u16 {
-    let at = codes.binary_search_by(|known| (**known).cmp(code.as_str())).ok();
-    at.and_then(|at| u16::try_from(at).ok()).expect("the code of every step has a number")
+/// The index of a text in a sorted list that contains it.
+#[expect(clippy::expect_used, reason = "the lists have the code of every step and every site")]
+fn index_of(sorted: &[String], text: &str) -> usize {
+    let found = sorted.binary_search_by(|known| (**known).cmp(text));
+    found.expect("the list contains every text that is looked up")
 }

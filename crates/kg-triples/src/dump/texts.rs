@@ -58,10 +58,10 @@ fn clean_value(value: &[u8], counts: &mut EntityCounts) -> Result<String, String
 }
 
 /// Labels or descriptions, by the number of their code ([`Requested::code_number`]).
-pub(super) type Texts = BTreeMap<u16, FromEntries<Text>>;
+pub(super) type Texts = BTreeMap<usize, FromEntries<Text>>;
 
 /// Aliases by the number of their code.
-pub(super) type Aliases = BTreeMap<u16, ObjectList<Text>>;
+pub(super) type Aliases = BTreeMap<usize, ObjectList<Text>>;
 
 /// The non-empty cleaned texts in the requested languages, and counts of skipped texts.
 #[derive(Default)]

@@ -16,11 +16,14 @@ pub(crate) fn mul() -> Language {
 }
 
 /// Returns the rows of an embedded table, split into cells, without comments and the header.
+#[expect(clippy::expect_used, reason = "the tables are constants, whose rows a test checks")]
 fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     let lines = table.lines().filter(|line| !line.starts_with('#')).skip(1);
     lines.map(|line| {
         let mut cells = line.split('\t');
-        std::array::from_fn(|_| cells.next().unwrap_or_default())
+        std::array::from_fn(|_| {
+            cells.next().expect("a row of an embedded table has a cell for each column")
+        })
     })
 }
 

@@ -96,7 +96,7 @@ fn print_pages(
         "links without an entity",
     ]);
     for (language, report) in reports {
-        let (texts, mentions) = counts.get(language).copied().unwrap_or_default();
+        let (texts, mentions) = counts.get(language).copied().unwrap_or((0, 0));
         table.add_row([
             language.to_string(),
             texts.to_string(),

@@ -18,7 +18,10 @@ pub struct Args {
 pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
-    let extract_counts = read_extract_counts(&args.input)?;
+    let extract_counts = match graph.has_label_sources() {
+        true => read_extract_counts(&args.input)?,
+        false => BTreeMap::new(),
+    };
     bar.finish_and_clear();
 
     let mut table = Table::default();
