@@ -1,5 +1,5 @@
 //! Cleaning and selection of an entity's labels, descriptions, aliases and sitelinks.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::MapAccess;
 
@@ -132,9 +132,10 @@ pub(super) fn requested_aliases(
         cleaned_aliases.insert(*number, cleaned);
     }
     let mut terms: Vec<Term> = Vec::new();
+    let mut known: BTreeSet<(Language, &str)> =
+        labels.iter().map(|label| (label.language, label.text.as_str())).collect();
     for (language, text, source) in requested.choose_all(&cleaned_aliases) {
-        let is_known = |term: &Term| term.language == language && term.text == text;
-        if !labels.iter().any(is_known) && !terms.iter().any(is_known) {
+        if known.insert((language, text)) {
             terms.push(Term { language, text: text.to_owned(), source });
         }
     }

@@ -1,4 +1,7 @@
 //! Site codes of Wikipedias, which differ from the codes of labels for some languages.
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::lookup::embedded;
 use super::{codes, rows};
 use crate::Language;
@@ -31,10 +34,15 @@ pub(crate) fn sites_of(language: Language) -> Vec<Language> {
 
 /// Returns one code for all codes of a Wikipedia: its site code, such as `no` for `no` and `nb`.
 pub(crate) fn site_of(language: Language) -> Language {
-    let row = rows::<3>(SITES).find(|[_, languages, also]| {
-        codes(languages).chain(codes(also)).any(|code| language == code)
+    // The function is called for every title of a table, so the rows are parsed only once.
+    static SITES_BY_CODE: LazyLock<HashMap<Language, Language>> = LazyLock::new(|| {
+        let rows = rows::<3>(SITES).flat_map(|[site, languages, also]| {
+            let listed = codes(languages).chain(codes(also));
+            listed.map(move |code| (embedded(code), embedded(site)))
+        });
+        rows.collect()
     });
-    row.map_or(language, |[site, ..]| embedded(site))
+    SITES_BY_CODE.get(&language).copied().unwrap_or(language)
 }
 
 #[cfg(test)]
