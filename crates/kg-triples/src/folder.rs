@@ -5,13 +5,20 @@ use std::path::Path;
 use atomic_file::SyncedFile;
 
 use crate::entity_linking::{page_files, read_pages};
+use crate::graph::Label;
 use crate::sample::Redirects;
 use crate::table::for_each_row;
-use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
+use crate::{
+    Error, GraphBuilder, KnowledgeGraph, LabelKind, LabelSource, Language, Triple, output,
+};
 
 pub(crate) const TRIPLE_COLUMNS: &[&str] = &["head_id", "relation_id", "tail_id"];
 pub(crate) const LABEL_COLUMNS: &[&str] = &["id", "lang", "label", "kind"];
+pub(crate) const SOURCED_LABEL_COLUMNS: &[&str] = &["id", "lang", "label", "kind", "source"];
 pub(crate) const ENTITY_LABEL_COLUMNS: &[&str] = &["id", "lang", "label"];
+/// The headers of a table of labels.
+pub(crate) const LABEL_HEADERS: [&[&str]; 3] =
+    [SOURCED_LABEL_COLUMNS, LABEL_COLUMNS, ENTITY_LABEL_COLUMNS];
 pub(crate) const REDIRECT_COLUMNS: &[&str] = &["id", "target_id"];
 const RELATION_LABEL_COLUMNS: &[&str] = &["relation_id", "lang", "label"];
 
@@ -19,7 +26,8 @@ impl KnowledgeGraph {
     /// Reads the tables `triples.tsv` and `labels.tsv` of the folder `dir`.
     ///
     /// The headers are `head_id relation_id tail_id` and `id lang label kind` (kind `entity` or
-    /// `relation`). Files are UTF-8 and tab-separated; quotes are ordinary characters.
+    /// `relation`), optionally with a further column `source` ([`LabelSource`]). Files are UTF-8 and
+    /// tab-separated; quotes are ordinary characters.
     ///
     /// A `labels.tsv` without the column `kind` contains only labels of entities. The labels of
     /// relations are then read from `relations.tsv` (header `relation_id lang label`) if the file
@@ -56,12 +64,13 @@ impl KnowledgeGraph {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
             _ => Ok(()),
         })?;
-        let headers = [LABEL_COLUMNS, ENTITY_LABEL_COLUMNS];
-        let header_index = for_each_row(&dir.join("labels.tsv"), &headers, |row| {
+        let header_index = for_each_row(&dir.join("labels.tsv"), &LABEL_HEADERS, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
+        let header = LABEL_HEADERS.get(header_index).copied();
+        builder.set_has_label_sources(header == Some(SOURCED_LABEL_COLUMNS));
         let relations = dir.join("relations.tsv");
-        if header_index == 1 && relations.exists() {
+        if header == Some(ENTITY_LABEL_COLUMNS) && relations.exists() {
             for_each_row(&relations, &[RELATION_LABEL_COLUMNS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
@@ -69,8 +78,9 @@ impl KnowledgeGraph {
         Ok(builder.build())
     }
 
-    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order to the
-    /// folder `dir`, which is created if missing. Both files are written completely before the
+    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`, and with the column `source` if
+    /// [`Self::has_label_sources`]) in canonical order to the folder `dir`, which is created if
+    /// missing. Both files are written completely before the
     /// first is renamed.
     ///
     /// # Errors
@@ -103,23 +113,27 @@ impl KnowledgeGraph {
         let triples = self
             .triples()
             .map(|Triple { head, relation, tail }| format!("{head}\t{relation}\t{tail}\n"));
-        let labels = self.all_labels().map(|(id, language, label, kind)| {
-            format!("{id}\t{language}\t{label}\t{}\n", kind.name())
+        let has_sources = self.has_label_sources();
+        let labels = self.all_labels().map(|(id, Label { language, text, source }, kind)| {
+            let kind = kind.name();
+            match has_sources {
+                true => format!("{id}\t{language}\t{text}\t{kind}\t{}\n", source.name()),
+                false => format!("{id}\t{language}\t{text}\t{kind}\n"),
+            }
         });
+        let columns = if has_sources { SOURCED_LABEL_COLUMNS } else { LABEL_COLUMNS };
         output::publish([
             write_table(&dir.join("triples.tsv"), TRIPLE_COLUMNS, triples)?,
-            write_table(&dir.join("labels.tsv"), LABEL_COLUMNS, labels)?,
+            write_table(&dir.join("labels.tsv"), columns, labels)?,
         ])
     }
 
     /// Iterates over all labels with their kinds. If an id is both an entity and a relation, its
     /// labels are returned once for each kind.
-    fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
+    fn all_labels(&self) -> impl Iterator<Item = (&str, &Label, LabelKind)> {
         self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
             let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_kind(at, *kind));
-            kinds.flat_map(move |kind| {
-                labels.iter().map(move |(language, label)| (&**id, *language, &**label, kind))
-            })
+            kinds.flat_map(move |kind| labels.iter().map(move |label| (&**id, label, kind)))
         })
     }
 
@@ -214,8 +228,15 @@ impl GraphBuilder {
     /// # Errors
     /// [`Error::Value`] if an id already has a different label in the same language.
     pub(crate) fn add_labels(&mut self, graph: &KnowledgeGraph) -> Result<(), Error> {
-        for (id, language, label, kind) in graph.all_labels() {
-            self.add_label(id, language.as_str(), label, kind)?;
+        let has_label_sources = graph.has_label_sources();
+        for (id, Label { language, text, source }, kind) in graph.all_labels() {
+            match has_label_sources {
+                true => self.add_label_from(id, language.as_str(), text, kind, *source)?,
+                false => self.add_label(id, language.as_str(), text, kind)?,
+            }
+        }
+        if has_label_sources {
+            self.set_has_label_sources(true);
         }
         Ok(())
     }
@@ -235,20 +256,31 @@ pub(crate) fn write_table(
 }
 
 /// Adds the label of a row. Its kind is the fourth cell of the row, or `kind` if the row has three
-/// cells.
+/// cells. Its source is the fifth cell, if there is one.
 fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),
-        [id, language, label, kind_name] => {
-            match LabelKind::ALL.into_iter().find(|kind| kind.name() == kind_name) {
-                Some(kind) => builder.add_label(id, language, label, kind),
-                None => Err(Error::Value {
-                    field: "kind",
-                    expected: "`entity` or `relation`".into(),
-                    got: format!("{kind_name:?}"),
-                }),
-            }
+        [id, language, label, kind] => builder.add_label(id, language, label, parse_kind(kind)?),
+        [id, language, label, kind, source] => {
+            builder.add_label_from(id, language, label, parse_kind(kind)?, parse_source(source)?)
         }
         _ => Ok(()),
     }
+}
+
+fn parse_kind(name: &str) -> Result<LabelKind, Error> {
+    let kind = LabelKind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.ok_or_else(|| Error::Value {
+        field: "kind",
+        expected: "`entity` or `relation`".into(),
+        got: format!("{name:?}"),
+    })
+}
+
+fn parse_source(name: &str) -> Result<LabelSource, Error> {
+    LabelSource::by_name(name).ok_or_else(|| Error::Value {
+        field: "source",
+        expected: "`language`, `variant`, `fallback` or `mul`".into(),
+        got: format!("{name:?}"),
+    })
 }

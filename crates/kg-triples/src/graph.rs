@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Language};
+use crate::{Error, LabelSource, LabelSourcesByLanguage, Language};
 
 /// A fact: the ids of its head, relation and tail, such as `Q183 P36 Q64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +47,14 @@ impl LabelKind {
     }
 }
 
+/// A label of an id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Label {
+    pub(crate) language: Language,
+    pub(crate) text: Box<str>,
+    pub(crate) source: LabelSource,
+}
+
 /// A set of triples with labels in several languages.
 ///
 /// Ids are sorted as text, and triples by head, relation and tail, so results do not depend on the
@@ -59,7 +67,10 @@ pub struct KnowledgeGraph {
     /// The kinds of each id, as a bit set of [`LabelKind::bit`].
     kind_bits: Vec<u8>,
     /// The labels of each id, sorted by language.
-    pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
+    pub(crate) labels: Vec<Vec<Label>>,
+    /// Whether the sources of labels are known; otherwise they are all
+    /// [`LabelSource::Language`].
+    has_label_sources: bool,
     /// Interned ids of head, relation and tail of each triple, sorted and without duplicates.
     pub(crate) triples: Vec<[u32; 3]>,
     languages: Vec<Language>,
@@ -91,8 +102,23 @@ impl KnowledgeGraph {
     /// Returns the label of an entity or relation in `language`.
     pub fn label(&self, id: &str, language: &str) -> Option<&str> {
         let labels = self.labels.get(self.position(id)?)?;
-        let at = labels.binary_search_by(|(known, _)| known.as_str().cmp(language)).ok()?;
-        labels.get(at).map(|(_, label)| &**label)
+        let at = labels.binary_search_by(|label| label.language.as_str().cmp(language)).ok()?;
+        labels.get(at).map(|label| &*label.text)
+    }
+
+    /// Whether the sources of labels are known, because `labels.tsv` has a column `source`.
+    pub fn has_label_sources(&self) -> bool {
+        self.has_label_sources
+    }
+
+    /// Counts the labels of each language by their source. If the sources are not known
+    /// ([`Self::has_label_sources`]), all labels are counted as labels of the language itself.
+    pub fn label_sources(&self) -> LabelSourcesByLanguage {
+        let mut counts = LabelSourcesByLanguage::new();
+        for label in self.labels.iter().flatten() {
+            counts.entry(label.language).or_default().add(label.source);
+        }
+        counts
     }
 
     /// Returns the languages in which the graph has labels, sorted.
@@ -140,7 +166,7 @@ impl KnowledgeGraph {
     pub fn filter(&self, mut predicate: impl FnMut(Triple<'_>) -> bool) -> Self {
         let accepted = self.triples.iter().copied();
         let accepted = accepted.filter(|triple| predicate(self.resolve(*triple)));
-        self.subgraph(&accepted.collect::<Vec<_>>(), |_| true)
+        self.subgraph(&accepted.collect::<Vec<_>>(), |_, _| true)
     }
 
     /// Parses `language` and checks that the graph has labels in it.
@@ -156,8 +182,8 @@ impl KnowledgeGraph {
     /// Returns the label of an interned id in `language`.
     pub(crate) fn label_at(&self, id: u32, language: Language) -> Option<&str> {
         let labels = self.labels.get(usize::try_from(id).ok()?)?;
-        let at = labels.binary_search_by_key(&language, |(known, _)| *known).ok()?;
-        labels.get(at).map(|(_, label)| &**label)
+        let at = labels.binary_search_by_key(&language, |label| label.language).ok()?;
+        labels.get(at).map(|label| &*label.text)
     }
 
     /// Returns the text of an interned id. It is empty if `id` is not an index of [`Self::ids`].
@@ -174,10 +200,15 @@ impl KnowledgeGraph {
         Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
     }
 
-    /// Returns a graph that contains only `triples` and their labels in the languages for which
+    /// Returns a graph that contains only `triples` and their labels for whose language and source
     /// `filter` returns true. `triples` must be sorted.
-    pub(crate) fn subgraph(&self, triples: &[[u32; 3]], filter: impl Fn(Language) -> bool) -> Self {
-        let mut builder = GraphBuilder::default();
+    pub(crate) fn subgraph(
+        &self,
+        triples: &[[u32; 3]],
+        filter: impl Fn(Language, LabelSource) -> bool,
+    ) -> Self {
+        let has_label_sources = self.has_label_sources;
+        let mut builder = GraphBuilder { has_label_sources, ..GraphBuilder::default() };
         for &[head, relation, tail] in triples {
             let [head, relation, tail] =
                 [head, relation, tail].map(|id| (id, builder.intern(self.id_at(id))));
@@ -188,9 +219,9 @@ impl KnowledgeGraph {
             ] {
                 if builder.mark_kind(new, kind) {
                     let labels = usize::try_from(old).ok().and_then(|old| self.labels.get(old));
-                    for (language, label) in labels.into_iter().flatten() {
-                        if filter(*language) {
-                            builder.labels.insert((new, *language), label.clone());
+                    for Label { language, text, source } in labels.into_iter().flatten() {
+                        if filter(*language, *source) {
+                            builder.labels.insert((new, *language), (text.clone(), *source));
                         }
                     }
                 }
@@ -225,7 +256,8 @@ impl KnowledgeGraph {
 pub struct GraphBuilder {
     index: HashMap<String, u32>,
     kind_bits: Vec<u8>,
-    labels: HashMap<(u32, Language), Box<str>>,
+    labels: HashMap<(u32, Language), (Box<str>, LabelSource)>,
+    has_label_sources: bool,
     triples: Vec<[u32; 3]>,
 }
 
@@ -250,7 +282,7 @@ impl GraphBuilder {
     }
 
     /// Adds the label of `id` in `language`. A label may be added several times, also with
-    /// different kinds.
+    /// different kinds. Its source is [`LabelSource::Language`].
     ///
     /// # Errors
     /// [`Error::Value`] if the id or label is empty or contains a tab or line break, if `language`
@@ -262,28 +294,61 @@ impl GraphBuilder {
         label: &str,
         kind: LabelKind,
     ) -> Result<(), Error> {
+        self.add_label_of(id, language, label, kind, LabelSource::Language)
+    }
+
+    /// Adds the label of `id` in `language` with its source. The graph then has sources of labels
+    /// ([`KnowledgeGraph::has_label_sources`]).
+    ///
+    /// # Errors
+    /// As [`Self::add_label`].
+    pub fn add_label_from(
+        &mut self,
+        id: &str,
+        language: &str,
+        label: &str,
+        kind: LabelKind,
+        source: LabelSource,
+    ) -> Result<(), Error> {
+        self.has_label_sources = true;
+        self.add_label_of(id, language, label, kind, source)
+    }
+
+    fn add_label_of(
+        &mut self,
+        id: &str,
+        language: &str,
+        label: &str,
+        kind: LabelKind,
+        source: LabelSource,
+    ) -> Result<(), Error> {
         check_text("id", id)?;
         check_text("label", label)?;
         let language = Language::new(language)?;
         let interned = self.intern(id);
         match self.labels.entry((interned, language)) {
-            Entry::Occupied(known) if **known.get() != *label => {
+            Entry::Occupied(known) if *known.get().0 != *label => {
                 return Err(Error::Value {
                     field: "label",
                     expected: format!(
                         "one label for id {id:?} in language {language:?}, which has {:?} already",
-                        known.get()
+                        known.get().0
                     ),
                     got: format!("{label:?}"),
                 });
             }
             Entry::Occupied(_) => {}
             Entry::Vacant(entry) => {
-                entry.insert(label.into());
+                entry.insert((label.into(), source));
             }
         }
         self.mark_kind(interned, kind);
         Ok(())
+    }
+
+    /// Marks the sources of labels as known or unknown.
+    pub(crate) fn set_has_label_sources(&mut self, has_label_sources: bool) {
+        self.has_label_sources = has_label_sources;
     }
 
     /// Sets the label of an entity and returns its previous label; returns `None` if `id` is not an
@@ -297,12 +362,15 @@ impl GraphBuilder {
         let id = *self.index.get(id)?;
         let kind_bits = self.kind_bits.get(usize::try_from(id).ok()?)?;
         let is_entity = kind_bits & LabelKind::Entity.bit() != 0;
-        is_entity.then(|| self.labels.insert((id, language), label.into()))
+        is_entity.then(|| {
+            let known = self.labels.insert((id, language), (label.into(), LabelSource::Language));
+            known.map(|(label, _)| label)
+        })
     }
 
     /// Sorts ids, labels and triples, and builds the graph.
     pub fn build(self) -> KnowledgeGraph {
-        let Self { index, kind_bits, labels, triples } = self;
+        let Self { index, kind_bits, labels, has_label_sources, triples } = self;
         let mut sorted_ids: Vec<(String, u32)> = index.into_iter().collect();
         sorted_ids.sort_unstable();
         // The new numbers fit into u32, because `intern` also numbers the ids as u32.
@@ -322,14 +390,14 @@ impl GraphBuilder {
                 *element = kinds;
             }
         }
-        let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); sorted_ids.len()];
+        let mut sorted_labels: Vec<Vec<Label>> = vec![Vec::new(); sorted_ids.len()];
         let mut languages = Vec::new();
-        for ((id, language), label) in labels {
+        for ((id, language), (text, source)) in labels {
             if !languages.contains(&language) {
                 languages.push(language);
             }
             if let Some(element) = element_mut(&mut sorted_labels, renumber(id)) {
-                element.push((language, label));
+                element.push(Label { language, text, source });
             }
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
@@ -342,6 +410,7 @@ impl GraphBuilder {
             ids: sorted_ids.into_iter().map(|(id, _)| id).collect(),
             kind_bits: new_kind_bits,
             labels: sorted_labels,
+            has_label_sources,
             duplicate_count: count_before - triples.len(),
             triples,
             languages,
@@ -369,12 +438,14 @@ impl From<KnowledgeGraph> for GraphBuilder {
     /// Creates a builder with the content of `graph`.
     fn from(graph: KnowledgeGraph) -> Self {
         let labels = (0u32..).zip(graph.labels).flat_map(|(id, labels)| {
-            labels.into_iter().map(move |(language, label)| ((id, language), label))
+            let entry = move |label: Label| ((id, label.language), (label.text, label.source));
+            labels.into_iter().map(entry)
         });
         Self {
             index: graph.ids.into_iter().zip(0..).collect(),
             kind_bits: graph.kind_bits,
             labels: labels.collect(),
+            has_label_sources: graph.has_label_sources,
             triples: graph.triples,
         }
     }

@@ -5,6 +5,7 @@ mod error;
 mod folder;
 mod graph;
 mod input;
+mod label_source;
 mod output;
 mod seed;
 mod table;
@@ -12,6 +13,7 @@ mod texts;
 mod tokens;
 mod tsv;
 mod unique_languages;
+mod wikidata;
 
 pub mod dump;
 pub mod entity_linking;
@@ -26,10 +28,12 @@ pub mod switch;
 pub use controls::Control;
 pub use error::Error;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
+pub use label_source::{LabelSource, LabelSourceCounts, LabelSourcesByLanguage};
 pub use language::Language;
 pub use sample::{Coverage, SampleConfig, SampleReport, sample, sample_folder};
 pub use sequence::{
     BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
     build_sequences,
 };
+pub use table::for_each_alias;
 pub use unique_languages::check_unique_languages;

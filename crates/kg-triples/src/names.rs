@@ -38,9 +38,9 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{Answer, Question, count_votes, shuffled_questions};
 
-use crate::folder::{ENTITY_LABEL_COLUMNS, LABEL_COLUMNS, write_table};
+use crate::folder::{LABEL_COLUMNS, LABEL_HEADERS, write_table};
 use crate::jsonl::{JsonlReader, Record};
-use crate::table::for_each_row;
+use crate::table::{for_each_alias, for_each_row};
 use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
 
 /// A name that a source proposes.
@@ -160,8 +160,12 @@ impl Votes {
     /// # Errors
     /// [`Error::Io`], [`Error::Header`] and [`Error::Row`].
     pub fn add_labels(&mut self, path: &Path) -> Result<(), Error> {
-        for_each_row(path, &[LABEL_COLUMNS, ENTITY_LABEL_COLUMNS], |row| {
-            let ([id, code, name] | [id, code, name, "entity"]) = *row else { return Ok(()) };
+        for_each_row(path, &LABEL_HEADERS, |row| {
+            let ([id, code, name] | [id, code, name, "entity"] | [id, code, name, "entity", _]) =
+                *row
+            else {
+                return Ok(());
+            };
             self.add(NameCandidate {
                 entity: id.to_owned(),
                 language: Language::new(code)?,
@@ -172,6 +176,25 @@ impl Votes {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// Adds the aliases of entities in a table that [`extract`](crate::dump::extract()) writes, with
+    /// the header `id lang alias kind source`, as candidates of the source `labels`. They are not
+    /// primary.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Header`] and [`Error::Row`].
+    pub fn add_aliases(&mut self, path: &Path) -> Result<(), Error> {
+        for_each_alias(path, |id, language, alias| {
+            self.add(NameCandidate {
+                entity: id.to_owned(),
+                language,
+                name: alias.to_owned(),
+                source: "labels".to_owned(),
+                primary: false,
+            });
+            Ok(())
+        })
     }
 
     /// Returns the names with at least `threshold` sources, sorted by entity and language. The
@@ -240,7 +263,8 @@ pub struct NamesReport {
 impl KnowledgeGraph {
     /// Replaces labels of entities by their best names, and adds the best names as missing labels.
     /// The names are read from a JSONL file of [`RankedNames`]. Names of ids that are not entities
-    /// of the graph are ignored.
+    /// of the graph are ignored. The source of a name is
+    /// [`LabelSource::Language`](crate::LabelSource::Language).
     ///
     /// # Errors
     /// Errors of [`JsonlReader`].

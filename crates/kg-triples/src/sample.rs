@@ -10,7 +10,7 @@ use std::convert::Infallible;
 pub use folder::sample_folder;
 pub use rules::Coverage;
 
-use crate::{Error, KnowledgeGraph, Language, Triple, check_unique_languages};
+use crate::{Error, KnowledgeGraph, LabelSource, Language, Triple, check_unique_languages};
 use draw::{FactFilter, Ranks, draw};
 use ids::IdMap;
 pub(crate) use ids::Redirects;
@@ -25,6 +25,9 @@ pub struct SampleConfig {
     pub languages: Vec<String>,
     /// Whether a fact needs labels in all of these languages, or only in two of them.
     pub coverage: Coverage,
+    /// Sources of labels that are used. Other labels count as missing. If `labels.tsv` has no
+    /// column `source`, all sources must be listed, which is the default.
+    pub label_sources: Vec<LabelSource>,
     /// Number of facts to sample.
     pub count: usize,
     /// Seed of the sample.
@@ -36,6 +39,7 @@ impl Default for SampleConfig {
         Self {
             languages: ["en", "de", "es", "ar", "hi", "vi", "zh"].map(String::from).into(),
             coverage: Coverage::All,
+            label_sources: LabelSource::ALL.to_vec(),
             count: 20_000,
             seed: 42,
         }
@@ -52,6 +56,10 @@ impl SampleConfig {
         if self.count == 0 {
             return Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
+        if self.label_sources.is_empty() {
+            let rule = "one source or more";
+            return Err(Error::Config { key: "label_sources", value: "[]".into(), rule });
+        }
         if self.coverage == Coverage::Pairs
             && !(2..=MAX_PAIR_LANGUAGES).contains(&self.languages.len())
         {
@@ -60,6 +68,17 @@ impl SampleConfig {
             return Err(Error::Config { key: "languages", value, rule });
         }
         Ok(())
+    }
+
+    /// Checks that sources of labels are known if only some are requested.
+    fn check_sources(&self, has_label_sources: bool) -> Result<(), Error> {
+        let is_missing = |source: &&LabelSource| !self.label_sources.contains(source);
+        if has_label_sources || !LabelSource::ALL.iter().any(|source| is_missing(&source)) {
+            return Ok(());
+        }
+        let names: Vec<_> = self.label_sources.iter().map(|source| source.name()).collect();
+        let rule = "all sources if labels.tsv has no column `source` (extract the dump again)";
+        Err(Error::Config { key: "label_sources", value: names.join(","), rule })
     }
 }
 
@@ -129,11 +148,13 @@ pub fn sample(
     config: &SampleConfig,
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
+    config.check_sources(graph.has_label_sources())?;
     let languages = known_languages(config, graph.languages())?;
     let rules = LabelRules::new(config, &languages);
     let mut labels = IdMap::new(rules.bit_count());
     for (id, id_labels) in graph.ids.iter().zip(&graph.labels) {
-        let id_labels: Vec<_> = id_labels.iter().map(|(code, label)| (*code, &**label)).collect();
+        let id_labels = id_labels.iter().map(|label| (label.language, &*label.text, label.source));
+        let id_labels: Vec<_> = id_labels.collect();
         labels.set_bits(id, rules.label_bits(&id_labels));
     }
     let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
@@ -149,7 +170,7 @@ pub fn sample(
     let triples = drawn.into_iter().map(|fact| fact.map(|id| position(id).unwrap_or_default()));
     let mut triples: Vec<[u32; 3]> = triples.collect();
     triples.sort_unstable();
-    Ok(build_sample(graph, &triples, &languages, report))
+    Ok(build_sample(graph, &triples, &languages, config, report))
 }
 
 /// Parses the requested languages and checks that each is in `available`.
@@ -198,8 +219,11 @@ fn build_sample(
     graph: &KnowledgeGraph,
     triples: &[[u32; 3]],
     languages: &[Language],
+    config: &SampleConfig,
     report: SampleReport,
 ) -> (KnowledgeGraph, SampleReport) {
-    let sampled = graph.subgraph(triples, |language| languages.contains(&language));
+    let sampled = graph.subgraph(triples, |language, source| {
+        languages.contains(&language) && config.label_sources.contains(&source)
+    });
     (sampled, SampleReport { sampled: triples.len(), ..report })
 }

@@ -1,12 +1,14 @@
 //! Chunks of complete lines of a dump, and their parsed contents.
+use std::fmt::{self, Write as _};
 use std::io::{self, Read};
 
 use super::counts::EntityCounts;
 use super::entity::{self, Entity, Line};
-use super::requested::Requested;
+use super::requested::{Requested, Term};
 use super::sort::Entry;
 use super::table::DumpTable;
-use crate::{LabelKind, Language};
+use crate::dump::config::TermLookup;
+use crate::{LabelKind, LabelSource};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -105,7 +107,7 @@ pub(super) enum Event {
     Open,
     /// The `]` of an array.
     Close,
-    Entity(Record),
+    Entity(Box<Record>),
     Redirect {
         from: String,
         to: String,
@@ -130,14 +132,53 @@ pub(super) struct Record {
     /// For each table of [`Requested::entity_tables`], in this order, the table lines of the
     /// entity.
     pub(super) rows: Vec<String>,
+    /// For each requested language, in this order, the source of the entity's label. Empty if
+    /// labels are not requested.
+    pub(super) names: Vec<NameTally>,
     pub(super) counts: EntityCounts,
+}
+
+/// The source of an entity's label in a requested language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameTally {
+    Label(LabelSource),
+    /// The entity has no label, although it has one in `mul`.
+    UnusedMul,
+    Missing,
+}
+
+impl NameTally {
+    /// Returns the character that represents the value in entries for sorting.
+    fn to_char(self) -> char {
+        match self {
+            Self::Label(LabelSource::Language) => 'l',
+            Self::Label(LabelSource::Variant) => 'v',
+            Self::Label(LabelSource::Fallback) => 'f',
+            Self::Label(LabelSource::Mul) => 'm',
+            Self::UnusedMul => 'u',
+            Self::Missing => '-',
+        }
+    }
+
+    fn from_char(c: char) -> io::Result<Self> {
+        Ok(match c {
+            'l' => Self::Label(LabelSource::Language),
+            'v' => Self::Label(LabelSource::Variant),
+            'f' => Self::Label(LabelSource::Fallback),
+            'm' => Self::Label(LabelSource::Mul),
+            'u' => Self::UnusedMul,
+            '-' => Self::Missing,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        })
+    }
 }
 
 impl Record {
     /// Converts the record to an entry for sorting.
     pub(super) fn into_entry(self, number: u64) -> io::Result<Entry> {
         let kind = if self.is_property { "property" } else { "item" };
-        let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?];
+        let names = self.names.into_iter().map(NameTally::to_char).collect();
+        let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?, names];
         values.extend(self.rows);
         Ok(Entry { key: self.id, number, values })
     }
@@ -145,11 +186,13 @@ impl Record {
     /// Restores the record from [`Record::into_entry`].
     pub(super) fn from_entry(entry: Entry) -> io::Result<Self> {
         let mut values = entry.values.into_iter();
-        let (Some(kind), Some(counts)) = (values.next(), values.next()) else {
+        let (Some(kind), Some(counts), Some(names)) = (values.next(), values.next(), values.next())
+        else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         let (is_property, counts) = (kind == "property", serde_json::from_str(&counts)?);
-        Ok(Self { id: entry.key, is_property, rows: values.collect(), counts })
+        let names = names.chars().map(NameTally::from_char).collect::<io::Result<_>>()?;
+        Ok(Self { id: entry.key, is_property, rows: values.collect(), names, counts })
     }
 }
 
@@ -192,7 +235,7 @@ fn parse_events(line: &[u8], requested: &Requested, push: &mut impl FnMut(Event)
     let mut is_valid = true;
     if !body.is_empty() {
         push(match entity::parse_line(body, requested) {
-            Ok(Line::Entity(entity)) => Event::Entity(to_record(*entity, requested)),
+            Ok(Line::Entity(entity)) => Event::Entity(Box::new(to_record(*entity, requested))),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {
@@ -209,29 +252,56 @@ fn parse_events(line: &[u8], requested: &Requested, push: &mut impl FnMut(Event)
 
 /// Converts an entity to its rows of the requested tables and its counts.
 fn to_record(entity: Entity, requested: &Requested) -> Record {
-    let rows = requested.entity_tables().map(|table| format_rows(&entity, table)).collect();
-    let Entity { id, kind, counts, .. } = entity;
-    Record { id, is_property: kind == LabelKind::Relation, rows, counts }
+    let lookup = requested.lookup();
+    let rows = requested.entity_tables().map(|table| format_rows(&entity, table, lookup)).collect();
+    let Entity { id, kind, counts, names, .. } = entity;
+    Record { id, is_property: kind == LabelKind::Relation, rows, names, counts }
 }
 
 /// Formats the lines of an entity for one table.
-fn format_rows(entity: &Entity, table: DumpTable) -> String {
+fn format_rows(entity: &Entity, table: DumpTable, lookup: TermLookup) -> String {
     let id = &entity.id;
-    let format_texts = |texts: &[(Language, String)]| -> String {
-        texts.iter().map(|(language, text)| format!("{id}\t{language}\t{text}\n")).collect()
+    let mut rows = String::new();
+    let mut push = |row: fmt::Arguments<'_>| {
+        // Writing to a string does not fail.
+        let _ = rows.write_fmt(row);
     };
     match table {
         DumpTable::Triples => {
-            let triples = entity.triples.iter();
-            triples.map(|(relation, tail)| format!("{id}\t{relation}\t{tail}\n")).collect()
+            for (relation, tail) in &entity.triples {
+                push(format_args!("{id}\t{relation}\t{tail}\n"));
+            }
         }
         DumpTable::Labels => {
             let kind = entity.kind.name();
-            let labels = entity.labels.iter();
-            labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n")).collect()
+            for Term { language, text, source } in &entity.labels {
+                match lookup {
+                    TermLookup::Exact => push(format_args!("{id}\t{language}\t{text}\t{kind}\n")),
+                    TermLookup::Wikidata => {
+                        let source = source.name();
+                        push(format_args!("{id}\t{language}\t{text}\t{kind}\t{source}\n"));
+                    }
+                }
+            }
         }
-        DumpTable::Descriptions => format_texts(&entity.descriptions),
-        DumpTable::Sitelinks => format_texts(&entity.sitelinks),
-        DumpTable::Redirects => String::new(),
+        DumpTable::Descriptions => {
+            for Term { language, text, .. } in &entity.descriptions {
+                push(format_args!("{id}\t{language}\t{text}\n"));
+            }
+        }
+        DumpTable::Aliases => {
+            let kind = entity.kind.name();
+            for Term { language, text, source } in &entity.aliases {
+                let source = source.name();
+                push(format_args!("{id}\t{language}\t{text}\t{kind}\t{source}\n"));
+            }
+        }
+        DumpTable::Sitelinks => {
+            for (language, title) in &entity.sitelinks {
+                push(format_args!("{id}\t{language}\t{title}\n"));
+            }
+        }
+        DumpTable::Redirects => (),
     }
+    rows
 }

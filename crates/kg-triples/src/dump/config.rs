@@ -6,7 +6,33 @@ use serde::{Deserialize, Serialize};
 use super::counts::EntityCounts;
 use super::source::Compression;
 use super::table::DumpTable;
-use crate::{Error, Language, check_unique_languages};
+use crate::wikidata::{Scripts, mul};
+use crate::{Error, LabelSourceCounts, Language, check_unique_languages};
+
+/// The codes in which a text is looked up for a requested language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermLookup {
+    /// As Wikidata does: the language, its variants, its explicit fallback languages, then `mul`
+    /// (see [`MulRule`]). English is not the last resort, because it would give a language a name
+    /// that is not used in it.
+    #[default]
+    Wikidata,
+    /// Only the language, and the languages of [`ExtractConfig::fallback`].
+    Exact,
+}
+
+/// The labels and aliases of `mul` that are used with [`TermLookup::Wikidata`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MulRule {
+    /// Texts in a script of the language, according to CLDR: more than half of the letters are in
+    /// it, or there are no letters.
+    #[default]
+    SameScript,
+    /// All texts.
+    AnyScript,
+}
 
 /// Options of [`extract`](super::extract()).
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +41,14 @@ pub struct ExtractConfig {
     /// `zh-hans` are different languages.
     pub languages: Vec<Language>,
     /// Pairs of a language and its fallback languages, in order of preference. A fallback language
-    /// is used if a label or description in the language is missing.
+    /// is used if a text in the language is missing. With [`TermLookup::Wikidata`], the list
+    /// replaces the variants and fallback languages of the language; `mul` follows it, or has the
+    /// position at which it is listed and is then used in any script.
     pub fallback: Vec<(Language, Vec<Language>)>,
+    /// The codes in which texts are looked up.
+    pub lookup: TermLookup,
+    /// The labels and aliases of `mul` that are used.
+    pub mul: MulRule,
     /// The tables to write, at least one.
     pub tables: Vec<DumpTable>,
     /// Maximum number of invalid lines; more invalid lines are an error.
@@ -35,6 +67,8 @@ impl Default for ExtractConfig {
         Self {
             languages: Vec::new(),
             fallback: Vec::new(),
+            lookup: TermLookup::default(),
+            mul: MulRule::default(),
             tables: DumpTable::GRAPH.to_vec(),
             bad_lines: 1000,
             max_line_bytes: 256 << 20,
@@ -48,13 +82,24 @@ impl ExtractConfig {
     /// Validates the options.
     ///
     /// # Errors
-    /// [`Error::Config`] if `languages` or `tables` is empty, or if a language is duplicated.
+    /// [`Error::Config`] if `languages` or `tables` is empty, if a language is duplicated, if a
+    /// language of `fallback` is not in `languages`, or if `mul` is set with
+    /// [`TermLookup::Exact`].
     pub(super) fn check(&self) -> Result<(), Error> {
         check_unique_languages("languages", &self.languages)?;
         check_unique_languages("fallback", self.fallback.iter().map(|(code, _)| code))?;
         self.fallback
             .iter()
             .try_for_each(|(_, codes)| check_unique_languages("fallback", codes))?;
+        let is_requested = |language: &Language| self.languages.contains(language);
+        if let Some((code, _)) = self.fallback.iter().find(|(code, _)| !is_requested(code)) {
+            let rule = "fallback languages of a requested language (add it to --languages)";
+            return Err(Error::Config { key: "fallback", value: format!("{code}=…"), rule });
+        }
+        if self.lookup == TermLookup::Exact && self.mul != MulRule::default() {
+            let (value, rule) = ("any_script".into(), "omitted with the lookup `exact`");
+            return Err(Error::Config { key: "mul", value, rule });
+        }
         for (key, empty, rule) in [
             ("languages", self.languages.is_empty(), "one language or more"),
             ("tables", self.tables.is_empty(), "one table or more"),
@@ -76,8 +121,22 @@ impl ExtractConfig {
         ExtractReport {
             languages: self.languages.clone(),
             tables: self.tables(),
+            label_sources: match self.tables.contains(&DumpTable::Labels) {
+                true => self.languages.iter().map(|code| (*code, NameCounts::default())).collect(),
+                false => BTreeMap::new(),
+            },
             ..ExtractReport::default()
         }
+    }
+
+    /// Returns the requested languages for which texts of `mul` are not used, because their scripts
+    /// are unknown.
+    pub fn languages_without_scripts(&self) -> Vec<Language> {
+        let uses_scripts = (self.lookup, self.mul) == (TermLookup::Wikidata, MulRule::SameScript);
+        let languages = self.languages.iter().copied().filter(|_| uses_scripts);
+        languages
+            .filter(|language| *language != mul() && Scripts::of(*language).is_none())
+            .collect()
     }
 }
 
@@ -90,6 +149,17 @@ pub struct BadLine {
     pub offset: u64,
     /// The reason why the line is invalid.
     pub reason: String,
+}
+
+/// Number of items and properties by the source of their label in a language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NameCounts {
+    /// Labels written.
+    #[serde(flatten)]
+    pub sources: LabelSourceCounts,
+    /// Items and properties without a label in the language, although they have one in `mul`. Its
+    /// script is none of the language's, or the lookup is [`TermLookup::Exact`].
+    pub unused_mul: u64,
 }
 
 /// Counts of an extract, stored as `extract.json`.
@@ -116,6 +186,9 @@ pub struct ExtractReport {
     pub properties: u64,
     /// Skipped entities of other types, such as lexemes, by type.
     pub others: BTreeMap<String, u64>,
+    /// Number of labels by language and source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_sources: BTreeMap<Language, NameCounts>,
     /// Number of redirects.
     pub redirects: u64,
     /// Skipped entities whose id occurred before in the dump.

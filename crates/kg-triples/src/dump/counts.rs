@@ -6,8 +6,14 @@ use serde::{Deserialize, Serialize};
 pub struct EntityCounts {
     /// Labels written.
     pub labels: u64,
-    /// Labels written that come from a fallback language (`--fallback`).
+    /// Labels written that come from a fallback language.
     pub fallback_labels: u64,
+    /// Labels written that come from a variant of the language.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub variant_labels: u64,
+    /// Labels written that come from `mul`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mul_labels: u64,
     /// Labels skipped because the value of `language` differs from the language key of the label.
     pub foreign_labels: u64,
     /// Labels skipped because the text is empty after white space and control characters are
@@ -32,7 +38,7 @@ pub struct EntityCounts {
     /// Descriptions written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub descriptions: u64,
-    /// Descriptions written that come from a fallback language.
+    /// Descriptions written that come from a variant or a fallback language.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fallback_descriptions: u64,
     /// Descriptions skipped because the value of `language` differs from the language key of the
@@ -42,6 +48,12 @@ pub struct EntityCounts {
     /// Descriptions skipped because the text is empty after cleaning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_descriptions: u64,
+    /// Aliases written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub aliases: u64,
+    /// Aliases written that come from a variant, a fallback language or `mul`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fallback_aliases: u64,
     /// Sitelinks written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitelinks: u64,
@@ -62,6 +74,8 @@ impl EntityCounts {
         for (sum, count) in [
             (&mut self.labels, other.labels),
             (&mut self.fallback_labels, other.fallback_labels),
+            (&mut self.variant_labels, other.variant_labels),
+            (&mut self.mul_labels, other.mul_labels),
             (&mut self.foreign_labels, other.foreign_labels),
             (&mut self.empty_labels, other.empty_labels),
             (&mut self.lone_surrogates, other.lone_surrogates),
@@ -76,6 +90,8 @@ impl EntityCounts {
             (&mut self.fallback_descriptions, other.fallback_descriptions),
             (&mut self.foreign_descriptions, other.foreign_descriptions),
             (&mut self.empty_descriptions, other.empty_descriptions),
+            (&mut self.aliases, other.aliases),
+            (&mut self.fallback_aliases, other.fallback_aliases),
             (&mut self.sitelinks, other.sitelinks),
             (&mut self.empty_sitelinks, other.empty_sitelinks),
         ] {

@@ -3,24 +3,31 @@ use std::collections::BTreeMap;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
+use super::chunk::NameTally;
 use super::counts::EntityCounts;
 use super::json::{
     FromEntries, ObjectList, ObjectSeed, Rank, RawString, Statement, Tail, VisitEntries, is_id,
     read_selected,
 };
-use super::requested::Requested;
+use super::requested::{Requested, Term};
 use super::table::DumpTable;
-use super::texts::{Sitelinks, Texts, cleaned_sitelinks, requested_texts};
-use crate::{LabelKind, Language};
+use super::texts::{
+    Aliases, Sitelinks, Texts, cleaned_sitelinks, requested_aliases, requested_texts,
+};
+use crate::{LabelKind, LabelSource, Language};
 
 /// An item or a property.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
-    /// Labels, sorted by language. `descriptions` are sorted in the same way.
-    pub(super) labels: Vec<(Language, String)>,
-    pub(super) descriptions: Vec<(Language, String)>,
+    /// Labels, sorted by language. `descriptions` and `aliases` are sorted in the same way.
+    pub(super) labels: Vec<Term>,
+    pub(super) descriptions: Vec<Term>,
+    pub(super) aliases: Vec<Term>,
+    /// For each requested language, in the order of the configuration, the source of the label.
+    /// Empty if labels are not requested.
+    pub(super) names: Vec<NameTally>,
     /// Page titles, sorted by language.
     pub(super) sitelinks: Vec<(Language, String)>,
     /// Pairs of relation and tail, sorted, without duplicates.
@@ -65,8 +72,8 @@ struct EntityVisitor<'w> {
     fields: EntityFields,
 }
 
-/// The values that [`EntityVisitor`] reads. Labels, descriptions, sitelinks and claims are read
-/// only if the table that contains them is requested.
+/// The values that [`EntityVisitor`] reads. Labels, descriptions, aliases, sitelinks and claims are
+/// read only if the table that contains them is requested.
 #[derive(Default)]
 struct EntityFields {
     id: Option<String>,
@@ -75,6 +82,7 @@ struct EntityFields {
     redirect: Option<String>,
     labels: Texts,
     descriptions: Texts,
+    aliases: Aliases,
     sitelinks: Sitelinks,
     claims: BTreeMap<String, ObjectList<Statement>>,
 }
@@ -108,18 +116,25 @@ impl EntityFields {
     fn add_texts(&self, requested: &Requested, entity: &mut Entity) -> Result<(), String> {
         let counts = &mut entity.counts;
         let labels = requested_texts(&self.labels, requested, counts)?;
-        counts.labels += labels.texts.len() as u64;
-        counts.fallback_labels += labels.fallback_count;
+        counts.labels += labels.terms.len() as u64;
+        counts.variant_labels += labels.count(LabelSource::Variant);
+        counts.fallback_labels += labels.count(LabelSource::Fallback);
+        counts.mul_labels += labels.count(LabelSource::Mul);
         counts.foreign_labels += labels.language_mismatches;
         counts.empty_labels += labels.empty_count;
         let descriptions = requested_texts(&self.descriptions, requested, counts)?;
-        counts.descriptions += descriptions.texts.len() as u64;
-        counts.fallback_descriptions += descriptions.fallback_count;
+        counts.descriptions += descriptions.terms.len() as u64;
+        counts.fallback_descriptions += descriptions.terms.len() as u64;
+        counts.fallback_descriptions -= descriptions.count(LabelSource::Language);
         counts.foreign_descriptions += descriptions.language_mismatches;
         counts.empty_descriptions += descriptions.empty_count;
-        entity.sitelinks = cleaned_sitelinks(&self.sitelinks, counts)?;
-        entity.labels = labels.texts;
-        entity.descriptions = descriptions.texts;
+        entity.aliases = requested_aliases(&self.aliases, &labels.terms, requested, counts)?;
+        entity.sitelinks = cleaned_sitelinks(&self.sitelinks, requested, counts)?;
+        entity.labels = labels.terms;
+        if requested.has_table(DumpTable::Labels) {
+            entity.names = labels.tally;
+        }
+        entity.descriptions = descriptions.terms;
         Ok(())
     }
 }
@@ -164,20 +179,24 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
         let to_text = |raw: RawString<'_>| raw.text().map(str::to_owned);
         let requested = self.requested;
         let fields = &mut self.fields;
-        let requested_code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
+        let code_number = |code: &str| requested.code_number(code);
         match key {
             "id" => fields.id = to_text(map.next_value()?),
             "type" => fields.kind = to_text(map.next_value()?),
             "entity" => fields.entity = to_text(map.next_value()?),
             "redirect" => fields.redirect = to_text(map.next_value()?),
             "labels" if requested.has_table(DumpTable::Labels) => {
-                fields.labels = read_selected(map, &requested_code)?;
+                fields.labels = read_selected(map, &code_number)?;
             }
             "descriptions" if requested.has_table(DumpTable::Descriptions) => {
-                fields.descriptions = read_selected(map, &requested_code)?;
+                let number = |code: &str| requested.description_number(code);
+                fields.descriptions = read_selected(map, &number)?;
+            }
+            "aliases" if requested.has_table(DumpTable::Aliases) => {
+                fields.aliases = read_selected(map, &code_number)?;
             }
             "sitelinks" if requested.has_table(DumpTable::Sitelinks) => {
-                fields.sitelinks = read_selected(map, &|site| requested.wikipedia_language(site))?;
+                fields.sitelinks = read_selected(map, &|site| requested.site_number(site))?;
             }
             "claims" if requested.has_table(DumpTable::Triples) => {
                 fields.claims = read_selected(map, &|property| Some(property.to_owned()))?;
@@ -191,11 +210,16 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::ExtractConfig;
 
     fn requested() -> Requested {
         let [en, zh, zh_hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
-        let languages = vec![(en, vec![]), (zh, vec![zh_hans])];
-        Requested { languages, tables: DumpTable::ALL.to_vec() }
+        Requested::new(&ExtractConfig {
+            languages: vec![en, zh],
+            fallback: vec![(zh, vec![zh_hans])],
+            tables: DumpTable::ALL.to_vec(),
+            ..ExtractConfig::default()
+        })
     }
 
     fn entity(json: &str) -> Entity {
@@ -206,7 +230,7 @@ mod tests {
     }
 
     fn labels(entity: &Entity) -> Vec<(&str, &str)> {
-        entity.labels.iter().map(|(code, text)| (code.as_str(), text.as_str())).collect()
+        entity.labels.iter().map(|term| (term.language.as_str(), term.text.as_str())).collect()
     }
 
     /// An item whose property `P1` has these statements (rank and main snak).
@@ -241,7 +265,8 @@ mod tests {
         let parsed = entity(json);
         assert_eq!(labels(&parsed), [("en", "A b"), ("zh", "北/")]);
         let counts = &parsed.counts;
-        assert_eq!((counts.labels, counts.fallback_labels, counts.foreign_labels), (2, 1, 1));
+        assert_eq!((counts.labels, counts.variant_labels, counts.foreign_labels), (2, 1, 1));
+        assert_eq!((counts.fallback_labels, counts.mul_labels), (0, 0));
         let property = entity(r#"{"type":"property","id":"P1","labels":[],"claims":[]}"#);
         assert_eq!((property.kind, property.labels.len()), (LabelKind::Relation, 0));
         let json = r#"{"id":"Q1","type":"item",

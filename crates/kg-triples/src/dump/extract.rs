@@ -22,13 +22,15 @@ use crate::Error;
 ///
 /// - triples: the truthy statements of items (preferred statements, or normal statements if none is
 ///   preferred) whose value is an item, without duplicates;
-/// - labels and descriptions of items (`entity`) and properties (`relation`) in the requested
-///   languages, with normalised white space and without control characters;
-/// - sitelinks: titles of pages in the Wikipedias of the requested languages (`zh-yue` is the site
-///   `zh_yuewiki`);
+/// - labels, descriptions and aliases of items (`entity`) and properties (`relation`) in the
+///   requested languages, with normalised white space and without control characters. A label or
+///   description that a language lacks is taken from other codes by [`TermLookup`];
+/// - sitelinks: titles of pages in the Wikipedias of the requested languages (both `yue` and
+///   `zh-yue` are the site `zh_yuewiki`);
 /// - redirects.
 ///
 /// A table is stored as `NAME.tsv`, with a header line and tab-separated cells without quotes.
+/// Variants are not converted to another script: a label of `zh-hant` is used for `zh` as it is.
 ///
 /// Memory use does not depend on the size of the dump. The tables depend neither on the number of
 /// threads nor on the compression of the dump.
@@ -43,9 +45,11 @@ use crate::Error;
 /// error. [`Progress::start`] returns whether an extract was resumed.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
+/// [`TermLookup`]: super::TermLookup
 ///
 /// # Errors
-/// [`Error::Config`] if `config` has no language, no table or a duplicate language; [`Error::Io`]
+/// [`Error::Config`] if `config` has no language, no table, a duplicate language, or a fallback of a
+/// language that is not requested; [`Error::Io`]
 /// with the file, and with the position in the dump if a compressed dump is damaged, does not match
 /// its extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an
 /// array has no end, no line is an entity, there are more than `bad_lines` invalid lines or more
@@ -129,7 +133,7 @@ impl Extraction<'_> {
         }
         let io_error = || Error::io(self.folder, "write to the folder");
         let entities = self.entities.into_sorted().map_err(io_error())?;
-        let mut tables = Tables::create(self.folder, &report.tables)?;
+        let mut tables = Tables::create(self.folder, &report.tables, &self.requested)?;
         tables.write_entities(entities, &mut report)?;
         let redirects = self.redirects.into_sorted().map_err(io_error())?;
         tables.write_redirects(redirects, &mut report)?;

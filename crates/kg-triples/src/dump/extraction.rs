@@ -11,7 +11,7 @@ use super::requested::Requested;
 use super::sort::{Entry, Sorter};
 use super::source::{ReadPosition, ReadPrefix, Source};
 use super::state::{DumpFormat, State, StateFolder, Tally, Task};
-use crate::{Error, Language};
+use crate::Error;
 
 /// Minimum and maximum number of bytes per read. Within these bounds, it is one sixteenth of the
 /// memory for sorting.
@@ -49,16 +49,11 @@ impl<'a> Extraction<'a> {
         folder: &'a Path,
         (state, task): (StateFolder, Task),
     ) -> Self {
-        let fallback = |language: &Language| {
-            let entry = config.fallback.iter().find(|(code, _)| code == language);
-            entry.map(|(_, codes)| codes.clone()).unwrap_or_default()
-        };
-        let languages = config.languages.iter().map(|code| (*code, fallback(code))).collect();
         Self {
             dump,
             config,
             folder,
-            requested: Requested { languages, tables: config.tables() },
+            requested: Requested::new(config),
             entities: Sorter::new(state.path(), "entities", config.memory),
             redirects: Sorter::new(state.path(), "redirects", config.memory / 8),
             tally: Tally { report: config.report(), ..Tally::default() },

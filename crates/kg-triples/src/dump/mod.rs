@@ -18,7 +18,7 @@ mod texts;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ExtractConfig, ExtractReport};
+pub use config::{ExtractConfig, ExtractReport, MulRule, NameCounts, TermLookup};
 pub use extract::extract;
 pub use source::{ExtractStart, Progress};
 pub use table::DumpTable;

@@ -27,7 +27,7 @@ const STATE_FILE: &str = "state.json";
 const LOCK_FILE: &str = "lock";
 /// Version of the stored state. It must be incremented when the format of the entry files or the
 /// parsing of a chunk changes.
-const FORMAT_VERSION: u32 = 6;
+const FORMAT_VERSION: u32 = 7;
 
 /// The version, dump and options of an extract. A run resumes only if its task equals the stored
 /// task.

@@ -14,6 +14,7 @@ fn config() -> ExtractConfig {
     ExtractConfig {
         languages: vec![language("en"), language("zh"), language("zh-yue")],
         fallback: vec![(language("zh"), vec![language("zh-hans")])],
+        lookup: TermLookup::Exact,
         tables: DumpTable::ALL.to_vec(),
         ..ExtractConfig::default()
     }
@@ -27,9 +28,9 @@ fn extract_to(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractR
 }
 
 /// Returns the rows of a table, with cells joined by tabs.
-fn rows(folder: &Path, table: DumpTable) -> Vec<String> {
+fn rows(folder: &Path, table: DumpTable, lookup: TermLookup) -> Vec<String> {
     let path = folder.join(format!("{}.tsv", table.name()));
-    let (mut reader, _) = TsvReader::open(&path, &[table.columns()]).unwrap();
+    let (mut reader, _) = TsvReader::open(&path, &[table.columns(lookup)]).unwrap();
     std::iter::from_fn(|| reader.row().unwrap().map(|row| row.join("\t"))).collect()
 }
 
@@ -39,7 +40,8 @@ fn extract_rows(
 ) -> (BTreeMap<DumpTable, Vec<String>>, ExtractReport) {
     let out = tempfile::tempdir().unwrap();
     let report = extract_to(dump, config, out.path()).unwrap();
-    let rows_by_table = report.tables.iter().map(|table| (*table, rows(out.path(), *table)));
+    let rows_by_table =
+        report.tables.iter().map(|table| (*table, rows(out.path(), *table, config.lookup)));
     (rows_by_table.collect(), report)
 }
 
@@ -54,6 +56,8 @@ fn dump() -> String {
             "zh-hans":{"language":"zh-hans","value":"数字"},
             "zh-yue":{"language":"zh-yue","value":" \t"},
             "de":{"language":"de","value":"eine Zahl"}},
+        "aliases":{"en":[{"language":"en","value":"pair"},{"language":"en","value":"two"},
+            {"language":"en","value":"pair"}],"mul":[{"language":"mul","value":"II"}]},
         "sitelinks":{
             "enwiki":{"site":"enwiki","title":"2 (number)","badges":["Q1"]},
             "zh_yuewiki":{"site":"zh_yuewiki","title":"二"},
@@ -80,10 +84,11 @@ fn dump() -> String {
 #[test]
 fn all_tables_have_the_expected_rows() {
     let (rows_by_table, report) = extract_rows(&dump(), &config());
-    let expected: [(DumpTable, &[&str]); 5] = [
+    let expected: [(DumpTable, &[&str]); 6] = [
         (DumpTable::Triples, &["Q2\tP1\tQ3"]),
         (DumpTable::Labels, &["P1\ten\tis\trelation", "Q2\ten\ttwo\tentity"]),
         (DumpTable::Descriptions, &["P1\ten\twhat it is", "Q2\ten\ta number", "Q2\tzh\t数字"]),
+        (DumpTable::Aliases, &["Q2\ten\tpair\tentity\tlanguage"]),
         (DumpTable::Sitelinks, &["Q2\ten\t2 (number)", "Q2\tzh-yue\t二"]),
         (DumpTable::Redirects, &["Q9\tQ2"]),
     ];
@@ -114,6 +119,7 @@ fn only_requested_tables_are_read_and_written() {
         check(DumpTable::Triples, report.counts.statements);
         check(DumpTable::Labels, report.counts.labels);
         check(DumpTable::Descriptions, report.counts.descriptions);
+        check(DumpTable::Aliases, report.counts.aliases);
         check(DumpTable::Sitelinks, report.counts.sitelinks);
     }
     // The fields of tables that are not requested can have any type.

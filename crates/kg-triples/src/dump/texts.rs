@@ -1,15 +1,16 @@
-//! Cleaning and selection of an entity's labels, descriptions and sitelinks.
-use std::collections::BTreeMap;
+//! Cleaning and selection of an entity's labels, descriptions, aliases and sitelinks.
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::MapAccess;
 
+use super::chunk::NameTally;
 use super::counts::EntityCounts;
-use super::json::{FromEntries, RawString, VisitEntries};
-use super::requested::Requested;
+use super::json::{FromEntries, ObjectList, RawString, VisitEntries};
+use super::requested::{Choice, Requested, Term};
 use super::text::{CleanText, clean};
-use crate::Language;
+use crate::{LabelSource, Language};
 
-/// The text and language code of a label or description, before cleaning.
+/// The text and language code of a label, description or alias, before cleaning.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
@@ -56,17 +57,28 @@ fn clean_value(value: &[u8], counts: &mut EntityCounts) -> Result<String, String
     Ok(text)
 }
 
-/// Labels or descriptions, by language.
-pub(super) type Texts = BTreeMap<String, FromEntries<Text>>;
+/// Labels or descriptions, by the number of their code ([`Requested::code_number`]).
+pub(super) type Texts = BTreeMap<usize, FromEntries<Text>>;
+
+/// Aliases by the number of their code.
+pub(super) type Aliases = BTreeMap<usize, ObjectList<Text>>;
 
 /// The non-empty cleaned texts in the requested languages, and counts of skipped texts.
 #[derive(Default)]
 pub(super) struct RequestedTexts {
     /// Sorted by language.
-    pub(super) texts: Vec<(Language, String)>,
-    pub(super) fallback_count: u64,
+    pub(super) terms: Vec<Term>,
+    /// For each requested language, in the order of the configuration, the source of its text.
+    pub(super) tally: Vec<NameTally>,
     pub(super) language_mismatches: u64,
     pub(super) empty_count: u64,
+}
+
+impl RequestedTexts {
+    /// Returns the number of texts with this source.
+    pub(super) fn count(&self, source: LabelSource) -> u64 {
+        self.terms.iter().filter(|term| term.source == source).count() as u64
+    }
 }
 
 /// Cleans the texts and chooses a text for each requested language.
@@ -76,41 +88,88 @@ pub(super) fn requested_texts(
     counts: &mut EntityCounts,
 ) -> Result<RequestedTexts, String> {
     let mut cleaned_texts = BTreeMap::new();
-    let mut skipped = RequestedTexts::default();
-    for (code, FromEntries(text)) in texts {
-        match text.cleaned(code, counts)? {
-            CleanResult::LanguageMismatch => skipped.language_mismatches += 1,
+    let mut result = RequestedTexts::default();
+    for (number, FromEntries(text)) in texts {
+        match text.cleaned(requested.code(*number), counts)? {
+            CleanResult::LanguageMismatch => result.language_mismatches += 1,
             CleanResult::Missing => (),
-            CleanResult::Empty => skipped.empty_count += 1,
+            CleanResult::Empty => result.empty_count += 1,
             CleanResult::Valid(text) => {
-                cleaned_texts.insert(code.as_str(), text);
+                cleaned_texts.insert(*number, text);
             }
         }
     }
-    let chosen = requested.choose_texts(&cleaned_texts);
-    Ok(RequestedTexts { texts: chosen.texts, fallback_count: chosen.fallback_count, ..skipped })
+    for (language, choice) in requested.choose(&cleaned_texts) {
+        result.tally.push(match choice {
+            Choice::Text(text, source) => {
+                result.terms.push(Term { language, text: text.clone(), source });
+                NameTally::Label(source)
+            }
+            Choice::UnusedMul => NameTally::UnusedMul,
+            Choice::Missing => NameTally::Missing,
+        });
+    }
+    result.terms.sort_unstable();
+    Ok(result)
 }
 
-/// Titles of Wikipedia pages by language.
-pub(super) type Sitelinks = BTreeMap<Language, FromEntries<Title>>;
+/// Cleans the aliases and returns the aliases of each requested language, sorted by language. Texts
+/// that equal the label of the language or an earlier alias are omitted.
+pub(super) fn requested_aliases(
+    aliases: &Aliases,
+    labels: &[Term],
+    requested: &Requested,
+    counts: &mut EntityCounts,
+) -> Result<Vec<Term>, String> {
+    let mut cleaned_aliases = BTreeMap::new();
+    for (number, texts) in aliases {
+        let mut cleaned = Vec::new();
+        for FromEntries(text) in texts.iter().flatten() {
+            if let CleanResult::Valid(text) = text.cleaned(requested.code(*number), counts)? {
+                cleaned.push(text);
+            }
+        }
+        cleaned_aliases.insert(*number, cleaned);
+    }
+    let mut terms: Vec<Term> = Vec::new();
+    let mut known: BTreeSet<(Language, &str)> =
+        labels.iter().map(|label| (label.language, label.text.as_str())).collect();
+    for (language, text, source) in requested.choose_all(&cleaned_aliases) {
+        if known.insert((language, text)) {
+            terms.push(Term { language, text: text.to_owned(), source });
+        }
+    }
+    counts.aliases += terms.len() as u64;
+    let own = terms.iter().filter(|term| term.source == LabelSource::Language).count();
+    counts.fallback_aliases += (terms.len() - own) as u64;
+    terms.sort_unstable();
+    Ok(terms)
+}
+
+/// Titles of Wikipedia pages by the number of their site ([`Requested::site_number`]).
+pub(super) type Sitelinks = BTreeMap<usize, FromEntries<Title>>;
 
 /// Cleans the titles and returns the non-empty titles, sorted by language.
 pub(super) fn cleaned_sitelinks(
     sitelinks: &Sitelinks,
+    requested: &Requested,
     counts: &mut EntityCounts,
 ) -> Result<Vec<(Language, String)>, String> {
-    let mut titles = Vec::new();
-    for (language, FromEntries(Title(title))) in sitelinks {
+    let mut cleaned_titles = BTreeMap::new();
+    for (site, FromEntries(Title(title))) in sitelinks {
         let Some(title) = title else { continue };
         let text = clean_value(title, counts)?;
         match text.is_empty() {
             true => counts.empty_sitelinks += 1,
             false => {
-                counts.sitelinks += 1;
-                titles.push((*language, text));
+                cleaned_titles.insert(*site, text);
             }
         }
     }
+    let titles = requested.choose_titles(&cleaned_titles);
+    let mut titles: Vec<_> = titles.map(|(code, title)| (code, title.to_owned())).collect();
+    titles.sort_unstable();
+    counts.sitelinks += titles.len() as u64;
     Ok(titles)
 }
 

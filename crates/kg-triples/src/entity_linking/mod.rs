@@ -16,4 +16,4 @@ pub use pages::{EntityPage, PageText, page_files, read_pages};
 pub(crate) use text::JoinedText;
 pub use text::{LinkedText, Mention, Passage, passages};
 pub(crate) use wiki::string_or_number;
-pub use wiki::{Sitelinks, WikiReader};
+pub use wiki::{Sitelinks, WikiReader, WikiReport};

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
@@ -8,12 +9,14 @@ use serde::Deserialize;
 use super::{JoinedText, LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::for_each_row;
+use crate::wikidata::site_of;
 use crate::{Error, Language};
 
 /// A map from titles of Wikipedia pages to entities.
 ///
 /// Titles are normalised as in MediaWiki before they are compared: underscores become spaces, and
-/// the first letter becomes upper case.
+/// the first letter becomes upper case. All codes of a Wikipedia are equal: `nb` and `no`, `yue` and
+/// `zh-yue`.
 #[derive(Clone, Debug, Default)]
 pub struct Sitelinks {
     entities: HashMap<Language, HashMap<Box<str>, Box<str>>>,
@@ -58,7 +61,7 @@ impl Sitelinks {
                 return Err(Error::Value { field, expected, got });
             }
         }
-        match self.entities.entry(language).or_default().entry(normalised.into()) {
+        match self.entities.entry(site_of(language)).or_default().entry(normalised.into()) {
             Entry::Vacant(entry) => {
                 entry.insert(id.into());
             }
@@ -79,7 +82,19 @@ impl Sitelinks {
 
     /// Returns the entity of a page.
     pub fn entity(&self, language: Language, title: &str) -> Option<&str> {
-        Some(self.entities.get(&language)?.get(normalise_title(title).as_str())?)
+        Some(self.entities.get(&site_of(language))?.get(normalise_title(title).as_str())?)
+    }
+
+    /// Whether there are titles in a language.
+    pub fn has_language(&self, language: Language) -> bool {
+        self.entities.contains_key(&site_of(language))
+    }
+
+    /// Returns the site codes of the languages that have titles, sorted.
+    pub fn languages(&self) -> Vec<Language> {
+        let mut languages: Vec<Language> = self.entities.keys().copied().collect();
+        languages.sort_unstable();
+        languages
     }
 }
 
@@ -100,7 +115,9 @@ fn normalise_title(title: &str) -> String {
 /// Reads the output of WikiExtractor with `--links --json`.
 ///
 /// Each line is a page, whose text contains links of the form `<a href="…">anchor</a>` with
-/// percent-encoded titles. `<`, `>` and `&` may be escaped, which WikiExtractor does by default.
+/// percent-encoded titles. `<`, `>` and `&` may be escaped, which WikiExtractor does by default. XML
+/// escapes in titles and link targets, such as `&quot;`, are decoded: WikiExtractor leaves them as
+/// they are in the dump.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -122,6 +139,30 @@ pub struct WikiReader<'s> {
     pages: JsonlReader<WikiPage>,
     language: Language,
     sitelinks: &'s Sitelinks,
+    report: WikiReport,
+}
+
+/// Counts of the pages and links that a [`WikiReader`] has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WikiReport {
+    /// Pages.
+    pub pages: usize,
+    /// Pages whose title leads to no entity.
+    pub pages_without_entity: usize,
+    /// Links with an anchor text.
+    pub links: usize,
+    /// Links whose target leads to no entity. They are no mentions.
+    pub links_without_entity: usize,
+}
+
+impl WikiReport {
+    /// Adds the counts of another reader.
+    pub fn add(&mut self, other: &Self) {
+        self.pages += other.pages;
+        self.pages_without_entity += other.pages_without_entity;
+        self.links += other.links;
+        self.links_without_entity += other.links_without_entity;
+    }
 }
 
 /// A page of WikiExtractor. Other keys of the JSON object, such as `revid` and `url`, differ
@@ -168,21 +209,43 @@ impl<'s> WikiReader<'s> {
         sitelinks: &'s Sitelinks,
     ) -> Result<Self, Error> {
         let pages = JsonlReader::open(path)?;
-        Ok(Self { pages, language, sitelinks })
+        Ok(Self { pages, language, sitelinks, report: WikiReport::default() })
     }
 
-    fn link_page(&self, page: WikiPage) -> LinkedText {
-        let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
+    /// Returns the counts of the pages read so far.
+    pub fn report(&self) -> WikiReport {
+        self.report
+    }
+
+    /// Returns the counts of the pages read since the last call.
+    pub fn take_report(&mut self) -> WikiReport {
+        std::mem::take(&mut self.report)
+    }
+
+    fn link_page(&mut self, page: WikiPage) -> LinkedText {
+        let entity = |title: &str| {
+            // A title contains no escapes: MediaWiki does not allow them.
+            self.sitelinks.entity(self.language, &unescape_xml(title)).map(str::to_owned)
+        };
         let html = unescape_html(&page.text);
         let (text, anchors) = extract_links(&html);
+        let page_entity = entity(&page.title);
+        let link_count = anchors.len();
         let mentions = anchors.into_iter().filter_map(|Anchor { start, end, href }| {
             Some(Mention { start, end, entity: entity(&target_title(href))? })
+        });
+        let mentions: Vec<Mention> = mentions.collect();
+        self.report.add(&WikiReport {
+            pages: 1,
+            pages_without_entity: usize::from(page_entity.is_none()),
+            links: link_count,
+            links_without_entity: link_count - mentions.len(),
         });
         LinkedText {
             id: format!("{}:{}", self.language, page.id),
             language: self.language,
-            entity: entity(&page.title),
-            mentions: mentions.collect(),
+            entity: page_entity,
+            mentions,
             text,
             switched_from: None,
         }
@@ -248,8 +311,53 @@ fn push_without_closing_tags(text: &mut JoinedText, part: &str) {
 /// Returns the title of the page to which a link refers: percent-decoded, without the section.
 fn target_title(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
+    let title = unescape_xml(&title);
     let title = title.split('#').next().unwrap_or_default();
     title.strip_prefix(':').unwrap_or(title).to_owned()
+}
+
+/// Decodes the character references of XML: `&amp;`, `&lt;`, `&gt;`, `&quot;`, `&apos;` and numbers
+/// such as `&#039;`. Other text is unchanged.
+fn unescape_xml(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let (mut decoded, mut remaining) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = remaining.split_once('&') {
+        decoded.push_str(before);
+        let reference = after.split_once(';');
+        match reference.and_then(|(name, rest)| Some((referenced_char(name)?, rest))) {
+            Some((c, rest)) => {
+                decoded.push(c);
+                remaining = rest;
+            }
+            None => {
+                decoded.push('&');
+                remaining = after;
+            }
+        }
+    }
+    decoded.push_str(remaining);
+    Cow::Owned(decoded)
+}
+
+/// Returns the character of a reference without `&` and `;`.
+fn referenced_char(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)
+        }
+    }
 }
 
 fn unescape_html(text: &str) -> String {

@@ -6,15 +6,17 @@
 //! labels of the drawn facts. Facts with redirected entities are held in memory, because they may
 //! become duplicates.
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::blocks::{BlockReadError, Boundary, scan, split_cells, split_rows};
 use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
-use super::rules::LabelRules;
+use super::rules::{LabelRules, SourcedLabel};
 use super::{SampleConfig, SampleReport, build_sample, check_available, known_languages};
-use crate::folder::{LABEL_COLUMNS, REDIRECT_COLUMNS, TRIPLE_COLUMNS};
-use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
+use crate::folder::{LABEL_COLUMNS, REDIRECT_COLUMNS, SOURCED_LABEL_COLUMNS, TRIPLE_COLUMNS};
+use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, LabelSource, Language, sample};
 
 /// Samples facts of a folder without reading all facts into memory.
 ///
@@ -69,7 +71,11 @@ fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, B
     let codes = config.languages.iter().map(|code| Language::new(code).map_err(|_| BlockReadError));
     let requested = codes.collect::<Result<Vec<_>, _>>()?;
     let rules = LabelRules::new(config, &requested);
-    let (labels, available) = read_labels(dir, &rules)?;
+    let table = LabelTable::open(dir)?;
+    if let Err(error) = config.check_sources(table.has_sources) {
+        return Ok(Err(error));
+    }
+    let (labels, available) = read_labels(&table, &rules)?;
     let languages = match known_languages(config, &available) {
         Ok(languages) => languages,
         Err(error) => return Ok(Err(error)),
@@ -83,8 +89,8 @@ fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, B
     if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
     }
-    let graph = build_labelled_graph(dir, &drawn, &languages)?;
-    Ok(Ok(build_sample(&graph, &graph.triples, &languages, report)))
+    let graph = build_labelled_graph(&table, &drawn, &languages)?;
+    Ok(Ok(build_sample(&graph, &graph.triples, &languages, config, report)))
 }
 
 /// Reads the redirects, which are empty if the table does not exist.
@@ -104,19 +110,59 @@ fn read_redirects(dir: &Path) -> Result<Redirects, BlockReadError> {
     Ok(redirects)
 }
 
+/// A table `labels.tsv` with or without the column `source`.
+struct LabelTable {
+    path: PathBuf,
+    has_sources: bool,
+}
+
+impl LabelTable {
+    /// Reads the header of the table in the folder `dir`.
+    fn open(dir: &Path) -> Result<Self, BlockReadError> {
+        let path = dir.join("labels.tsv");
+        let header = SOURCED_LABEL_COLUMNS.join("\t") + "\n";
+        let mut first_bytes = Vec::new();
+        let file = File::open(&path).map_err(|_| BlockReadError)?;
+        let mut start = file.take(header.len() as u64);
+        start.read_to_end(&mut first_bytes).map_err(|_| BlockReadError)?;
+        Ok(Self { path, has_sources: first_bytes == header.as_bytes() })
+    }
+
+    /// Reads the rows in blocks, as [`scan`].
+    fn scan<T: Send>(
+        &self,
+        read: impl Fn(&[u8]) -> Result<T, BlockReadError> + Sync,
+        visit: impl FnMut(T) -> Result<(), BlockReadError>,
+    ) -> Result<(), BlockReadError> {
+        let columns = if self.has_sources { SOURCED_LABEL_COLUMNS } else { LABEL_COLUMNS };
+        scan(&self.path, &columns.join("\t"), Boundary::Id, read, visit)
+    }
+
+    /// Splits a row into id, code, label and kind, and its source.
+    fn split_row<'a>(&self, row: &'a str) -> Result<([&'a str; 4], LabelSource), BlockReadError> {
+        if !self.has_sources {
+            return Ok((split_cells(row)?, LabelSource::Language));
+        }
+        let [id, code, label, kind, source] = split_cells(row)?;
+        let source = LabelSource::by_name(source).ok_or(BlockReadError)?;
+        Ok(([id, code, label, kind], source))
+    }
+}
+
 /// The labels of one id, in distinct languages.
-type IdLabels<'a> = Vec<(Language, &'a str)>;
+type IdLabels<'a> = Vec<SourcedLabel<'a>>;
 
 /// Calls `visit` with every id of a block and the labels of this id; ids must be sorted. Languages
 /// that are not in `languages` are appended to it. Returns the first and the last id of the block.
 fn visit_ids<'a>(
+    table: &LabelTable,
     block: &'a [u8],
     languages: &mut Vec<Language>,
     mut visit: impl FnMut(&'a str, &IdLabels<'a>),
 ) -> Result<Option<[&'a str; 2]>, BlockReadError> {
     let (mut group, mut last, mut first) = (IdLabels::new(), None, None);
     for row in split_rows(block)? {
-        let [id, code, label, kind] = split_cells(row)?;
+        let ([id, code, label, kind], source) = table.split_row(row)?;
         if kind != "entity" && kind != "relation" {
             return Err(BlockReadError);
         }
@@ -139,10 +185,10 @@ fn visit_ids<'a>(
                 language
             }
         };
-        match group.iter().find(|(previous, _)| *previous == language) {
-            None => group.push((language, label)),
+        match group.iter().find(|(previous, ..)| *previous == language) {
+            None => group.push((language, label, source)),
             // An id that is both an entity and a relation has the label twice.
-            Some((_, previous)) if *previous == label => (),
+            Some((_, previous, _)) if *previous == label => (),
             Some(_) => return Err(BlockReadError),
         }
     }
@@ -171,12 +217,15 @@ impl OrderCheck {
 
 /// Reads the labels. Returns the label bits of every id ([`LabelRules::label_bits`]) and the
 /// languages of all labels.
-fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), BlockReadError> {
+fn read_labels(
+    table: &LabelTable,
+    rules: &LabelRules,
+) -> Result<(IdMap, Vec<Language>), BlockReadError> {
     let (mut bits, mut order) = (IdMap::new(rules.bit_count()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
         let (mut id_bits, mut languages) = (Vec::new(), Vec::new());
-        let key_range = visit_ids(block, &mut languages, |id, group| {
+        let key_range = visit_ids(table, block, &mut languages, |id, group| {
             match rules.label_bits(group) {
                 0 => (),
                 bits => id_bits.push((Box::<str>::from(id), bits)),
@@ -184,7 +233,7 @@ fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>),
         })?;
         Ok((id_bits, languages, key_range.map(|key_range| key_range.map(str::to_owned))))
     };
-    scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block| {
+    table.scan(read, |block| {
         let (id_bits, languages, key_range) = block;
         order.check(key_range)?;
         id_bits.iter().for_each(|(id, label_bits)| bits.set_bits(id, *label_bits));
@@ -297,7 +346,7 @@ impl FactTable<'_> {
 
 /// Builds a graph of `facts` and their labels in `languages`.
 fn build_labelled_graph(
-    dir: &Path,
+    table: &LabelTable,
     facts: &[[Box<str>; 3]],
     languages: &[Language],
 ) -> Result<KnowledgeGraph, BlockReadError> {
@@ -312,25 +361,26 @@ fn build_labelled_graph(
     // enough for `add_label`, because `add_triple` has already recorded both kinds.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
-        let mut block_labels: Vec<(String, Language, String)> = Vec::new();
-        visit_ids(block, &mut Vec::new(), |id, group| {
+        let mut block_labels: Vec<(String, Language, String, LabelSource)> = Vec::new();
+        visit_ids(table, block, &mut Vec::new(), |id, group| {
             if kinds.contains_key(id) {
-                let is_requested = |(language, _): &&(Language, &str)| languages.contains(language);
-                let labels = group.iter().filter(is_requested);
-                block_labels.extend(
-                    labels.map(|(code, label)| (id.to_owned(), *code, (*label).to_owned())),
-                );
+                let labels = group.iter().filter(|(language, ..)| languages.contains(language));
+                block_labels.extend(labels.map(|(code, label, source)| {
+                    (id.to_owned(), *code, (*label).to_owned(), *source)
+                }));
             }
         })?;
         Ok(block_labels)
     };
-    scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block_labels| {
-        for (id, language, label) in block_labels {
+    table.scan(read, |block_labels| {
+        for (id, language, label, source) in block_labels {
             let kind = kinds.get(&*id).copied().unwrap_or(LabelKind::Entity);
-            builder.add_label(&id, language.as_str(), &label, kind).map_err(|_| BlockReadError)?;
+            let added = builder.add_label_from(&id, language.as_str(), &label, kind, source);
+            added.map_err(|_| BlockReadError)?;
         }
         Ok(())
     })?;
+    builder.set_has_label_sources(table.has_sources);
     Ok(builder.build())
 }
 

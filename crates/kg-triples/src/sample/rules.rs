@@ -2,7 +2,7 @@
 use serde::Deserialize;
 
 use super::{SampleConfig, SampleReport};
-use crate::Language;
+use crate::{LabelSource, Language};
 
 /// Languages in which a fact must have labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,14 +49,18 @@ impl SampleReport {
 pub(super) struct LabelRules {
     languages: Vec<Language>,
     coverage: Coverage,
+    sources: Vec<LabelSource>,
 }
+
+/// A label of an id: its language, its text and its source.
+pub(super) type SourcedLabel<'a> = (Language, &'a str, LabelSource);
 
 impl LabelRules {
     pub(super) fn new(config: &SampleConfig, languages: &[Language]) -> Self {
         let mut languages = languages.to_owned();
         languages.sort_unstable();
         languages.dedup();
-        Self { languages, coverage: config.coverage }
+        Self { languages, coverage: config.coverage, sources: config.label_sources.clone() }
     }
 
     /// Returns the number of bits used by [`LabelRules::label_bits`].
@@ -68,8 +72,12 @@ impl LabelRules {
     }
 
     /// Returns the label bits of an id; `labels` has at most one label per language.
-    pub(super) fn label_bits(&self, labels: &[(Language, &str)]) -> u64 {
-        let has = |language: &Language| labels.iter().any(|(code, _)| code == language);
+    /// Labels of other sources than the requested ones are ignored.
+    pub(super) fn label_bits(&self, labels: &[SourcedLabel<'_>]) -> u64 {
+        let has = |language: &Language| {
+            let mut labels = labels.iter();
+            labels.any(|(code, _, source)| code == language && self.sources.contains(source))
+        };
         match self.coverage {
             Coverage::All => u64::from(self.languages.iter().all(has)),
             Coverage::Pairs => {

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::entity_linking::{page_files, read_pages};
-use crate::folder::{ENTITY_LABEL_COLUMNS, LABEL_COLUMNS};
+use crate::folder::LABEL_HEADERS;
 use crate::jsonl::Record;
 use crate::table::for_each_row;
 use crate::{Error, Language, seed};
@@ -43,7 +43,7 @@ pub struct EntityLabels {
 
 impl EntityLabels {
     /// Reads the labels of entities in `languages` (all if `None`) from a table with the header `id
-    /// lang label kind` or `id lang label`, which may be compressed. Labels in languages that are
+    /// lang label kind source`, `id lang label kind` or `id lang label`, which may be compressed. Labels in languages that are
     /// not requested are skipped.
     ///
     /// # Errors
@@ -51,8 +51,12 @@ impl EntityLabels {
     /// number of cells, an invalid language, or an entity with two labels in one language.
     pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, Error> {
         let mut labels = Self::default();
-        for_each_row(path.as_ref(), &[LABEL_COLUMNS, ENTITY_LABEL_COLUMNS], |row| {
-            let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
+        for_each_row(path.as_ref(), &LABEL_HEADERS, |row| {
+            let ([id, code, label] | [id, code, label, "entity"] | [id, code, label, "entity", _]) =
+                *row
+            else {
+                return Ok(());
+            };
             let language = Language::new(code)?;
             match languages.is_none_or(|requested| requested.contains(&language)) {
                 true => labels.add_unique(id, language, label),

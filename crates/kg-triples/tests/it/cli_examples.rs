@@ -7,7 +7,7 @@ fn help_examples_run() {
     // that these examples write.
     for (command, count, outputs) in [
         (&[][..], 12, &["passages.jsonl.gz"][..]),
-        (&["extract"], 4, &["kg/extract.json"]),
+        (&["extract"], 5, &["kg/extract.json"]),
         (&["sample"], 3, &["sampled/triples.tsv", "named/labels.tsv"]),
         (&["names"], 2, &["names.jsonl", "labels.tsv"]),
         (&["stats"], 1, &[]),

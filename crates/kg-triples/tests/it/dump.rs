@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
+use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, TermLookup, extract};
 use kg_triples::{Error, KnowledgeGraph, Language};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -21,6 +21,7 @@ fn config() -> ExtractConfig {
     ExtractConfig {
         languages: vec![en, de, zh],
         fallback: vec![(zh, vec![zh_hans])],
+        lookup: TermLookup::Exact,
         ..ExtractConfig::default()
     }
 }

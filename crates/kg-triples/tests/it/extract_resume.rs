@@ -30,7 +30,8 @@ fn dump(entities: usize) -> Vec<u8> {
                     let text = format!("label {id} in {code} ").repeat(12);
                     format!("\"{code}\":{{\"language\":\"{code}\",\"value\":\"{text}\"}}")
                 };
-                let labels = ["en", "de", "zh"].map(label).join(",");
+                let codes = if id % 3 == 0 { ["mul", "de", "zh"] } else { ["en", "de", "zh"] };
+                let labels = codes.map(label).join(",");
                 let value = format!("{{\"entity-type\":\"item\",\"id\":\"Q{}\"}}", id / 2);
                 let snak =
                     format!("{{\"snaktype\":\"value\",\"datavalue\":{{\"value\":{value}}}}}");
@@ -231,6 +232,11 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     assert!(kill_when(dir.path(), "dump", is_stored));
     let error = wait_for_exit(start(dir.path(), "dump", "en,zh"), 2);
     assert!(error.contains("unfinished extract with other options"), "{error}");
+    for option in [["--lookup", "exact"], ["--mul", "any-script"]] {
+        let options = [["--memory", "1"], ["--languages", "en,de"], option].concat();
+        let error = wait_for_exit(start_with_options(dir.path(), "dump", &options), 2);
+        assert!(error.contains("unfinished extract with other options"), "{error}");
+    }
     let error = wait_for_exit(start(dir.path(), "other", "en,de"), 2);
     assert!(error.contains("of another dump") && error.contains("--restart"), "{error}");
     fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();

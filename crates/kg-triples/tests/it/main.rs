@@ -23,3 +23,4 @@ mod pieces;
 mod sample;
 mod sequence;
 mod switch;
+mod wikidata;

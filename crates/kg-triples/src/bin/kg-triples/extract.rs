@@ -3,10 +3,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use atomic_file::cli;
-use kg_triples::dump::{DumpTable, ExtractConfig, ExtractReport, ExtractStart, Progress, extract};
+use kg_triples::dump::{
+    DumpTable, ExtractConfig, ExtractReport, ExtractStart, MulRule, Progress, TermLookup, extract,
+};
 use kg_triples::{Error, Language};
 
-use crate::table::Table;
+use crate::table::{Table, blank_line};
 use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
@@ -16,8 +18,10 @@ use crate::{CommandResult, parse_choice};
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
     --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
+    --languages en,zh --lookup exact --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json \\
     --languages en,de \\
-    --tables triples,labels,descriptions,sitelinks,redirects --out kg
+    --tables triples,labels,descriptions,aliases,sitelinks,redirects --out kg
   gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - \\
     --languages en --out kg
 With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
@@ -25,6 +29,10 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
     --languages en,de,es,ar,hi,vi,zh --out kg
   lbzip2 -dc latest-all.json.bz2 | kg-triples extract --dump - \\
     --languages en,de --out kg
+
+Names are looked up as on Wikidata: in the language, its variants (zh-hans for zh), its fallback
+languages (de for lb), then mul, where Wikidata stores names that are equal in many languages.
+English is not used for other languages; --fallback can add it.
 
 The dump is a JSON array or JSON lines, plain or compressed with gzip, bzip2 or zstd. A file without
 entities, or with fewer entities than invalid lines, is an error and replaces nothing. Dumps in
@@ -39,13 +47,24 @@ pub struct Args {
     /// different languages
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Fallback languages for labels and descriptions that are missing in a language, in order of
-    /// preference; repeat the option for further languages
+    /// Fallback languages for texts that are missing in a language, in order of preference, in place
+    /// of its variants and fallback languages on Wikidata; a list that includes mul uses its labels
+    /// in any script; repeat the option for further languages
     #[arg(long, value_name = "zh=zh-hans,…", value_parser = parse_fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
+    /// Codes in which names are looked up: wikidata (see below) or exact (only the language and
+    /// --fallback; labels.tsv then has no column source)
+    #[arg(long, default_value = "wikidata", value_name = "wikidata|exact",
+        value_parser = parse_choice::<TermLookup>)]
+    lookup: TermLookup,
+    /// Labels and aliases of mul that are used: same-script (most letters are in a script of the
+    /// language) or any-script
+    #[arg(long, default_value = "same-script", value_name = "same-script|any-script",
+        value_parser = parse_choice::<MulRule>)]
+    mul: MulRule,
     /// Tables to write [default: triples, labels and redirects]
     #[arg(long, value_delimiter = ',', value_parser = parse_choice::<DumpTable>,
-        value_name = "triples,labels,descriptions,sitelinks,redirects")]
+        value_name = "triples,labels,descriptions,aliases,sitelinks,redirects")]
     tables: Vec<DumpTable>,
     /// Number of threads that parse the dump, or 0 for one per core; an additional thread
     /// decompresses the dump
@@ -74,6 +93,8 @@ pub fn run(args: Args) -> CommandResult {
     let config = ExtractConfig {
         languages: args.languages,
         fallback: args.fallback,
+        lookup: args.lookup,
+        mul: args.mul,
         tables: match args.tables.is_empty() {
             true => DumpTable::GRAPH.to_vec(),
             false => args.tables,
@@ -82,6 +103,12 @@ pub fn run(args: Args) -> CommandResult {
         restart: args.restart,
         ..ExtractConfig::default()
     };
+    for language in config.languages_without_scripts() {
+        eprintln!(
+            "note: the scripts of {language} are unknown; names of mul are not used for it (use \
+             --mul any-script or --fallback {language}=mul)"
+        );
+    }
     let report = extract_with_progress(&args.dump, &config, &args.out, args.threads)?;
     print_counts(&report);
     for bad in &report.first_bad_lines {
@@ -160,7 +187,9 @@ fn print_counts(report: &ExtractReport) {
         ("redirects", report.redirects),
         ("repeated entities", report.repeated_entities),
         ("labels", counts.labels),
-        ("labels in a fallback language", counts.fallback_labels),
+        ("labels of a variant", counts.variant_labels),
+        ("labels of a fallback language", counts.fallback_labels),
+        ("labels of mul", counts.mul_labels),
         ("labels in another language", counts.foreign_labels),
         ("empty labels", counts.empty_labels),
         ("lone surrogates", counts.lone_surrogates),
@@ -176,11 +205,35 @@ fn print_counts(report: &ExtractReport) {
     }
     for (dump_table, name, count) in [
         (DumpTable::Descriptions, "descriptions", counts.descriptions),
+        (DumpTable::Aliases, "aliases", counts.aliases),
         (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
     ] {
         if report.tables.contains(&dump_table) {
             table.add_row([name.to_owned(), count.to_string()]);
         }
+    }
+    table.print();
+    if !report.label_sources.is_empty() {
+        blank_line();
+        print_label_sources(report);
+    }
+}
+
+/// Prints the number of labels by language and source, and the number of items and properties that
+/// have a label in `mul` only, which is not used.
+fn print_label_sources(report: &ExtractReport) {
+    let mut table = Table::default();
+    table.add_row(["labels", "language", "variant", "fallback", "mul", "unused mul"]);
+    for (language, counts) in &report.label_sources {
+        let sources = counts.sources;
+        table.add_row([
+            language.to_string(),
+            sources.language.to_string(),
+            sources.variant.to_string(),
+            sources.fallback.to_string(),
+            sources.mul.to_string(),
+            counts.unused_mul.to_string(),
+        ]);
     }
     table.print();
 }

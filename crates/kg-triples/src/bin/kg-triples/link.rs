@@ -1,23 +1,28 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use kg_triples::entity_linking::WikiReport;
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::{Error, Language};
+use serde_json::json;
 
 use crate::out::Out;
 use crate::sources::{self, SourceArgs};
-use crate::table::print_texts;
+use crate::table::{Table, print_texts};
 use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
+With the aliases of an extract:
+  kg-triples link --entities pages --aliases kg/aliases.tsv --out linked.jsonl
 With pages of Wikipedia and the sitelinks of an extract:
   kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz \\
     --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
 
 With --entities, labels of entities are linked in the pages. With --wiki, the links of Wikipedia
-pages are used (WikiExtractor --links --json). `kg-triples mentions` and `switch` read the output
+pages are used (WikiExtractor --links --json); links and pages whose title is not in --sitelinks are
+counted. `kg-triples mentions` and `switch` read the output
 as --texts.")]
 pub struct Args {
     #[command(flatten)]
@@ -45,13 +50,60 @@ pub fn run(args: Args) -> CommandResult {
     if counts.values().all(|(_, mentions)| *mentions == 0) {
         return Err(Error::Empty {
             what: "mentions in the texts".into(),
-            hint: "check --wiki with --sitelinks, or --entities, and --languages".into(),
+            hint: match sources.wiki_reports.borrow().values().map(|report| report.links).sum() {
+                0 => "check --wiki with --sitelinks, or --entities, and --languages".into(),
+                links => {
+                    format!("none of {links} links leads to a title of --sitelinks; check --wiki")
+                }
+            },
         });
     }
     writer.finish()?;
-    out.finish("kg-triples link", None, serde_json::json!({ "texts and mentions": counts }))?;
+    let wiki_reports = sources.wiki_reports.take();
+    let mut manifest = serde_json::json!({ "texts and mentions": counts });
+    if !wiki_reports.is_empty() {
+        let unlinked = |report: &WikiReport| {
+            json!({
+                "pages": report.pages_without_entity,
+                "links": report.links_without_entity,
+            })
+        };
+        let by_language = wiki_reports.iter();
+        let by_language = by_language.map(|(code, report)| (code.to_string(), unlinked(report)));
+        manifest["without an entity"] = by_language.collect();
+    }
+    out.finish("kg-triples link", None, manifest)?;
     bar.finish_and_clear();
 
-    print_texts(&counts);
+    match wiki_reports.is_empty() {
+        true => print_texts(&counts),
+        false => print_pages(&counts, &wiki_reports),
+    }
     Ok(())
+}
+
+/// Prints the counts of pages of Wikipedia.
+fn print_pages(
+    counts: &BTreeMap<Language, (usize, usize)>,
+    reports: &BTreeMap<Language, WikiReport>,
+) {
+    let mut table = Table::default();
+    table.add_row([
+        "language",
+        "texts",
+        "mentions",
+        "pages without an entity",
+        "links without an entity",
+    ]);
+    for (language, report) in reports {
+        let (texts, mentions) = counts.get(language).copied().unwrap_or((0, 0));
+        table.add_row([
+            language.to_string(),
+            texts.to_string(),
+            mentions.to_string(),
+            report.pages_without_entity.to_string(),
+            report.links_without_entity.to_string(),
+        ]);
+    }
+    table.print();
 }

@@ -30,6 +30,10 @@ pub struct Args {
     /// source with the id "labels"
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// TSV file of aliases (id, lang, alias, kind, source); aliases of entities are added as
+    /// candidates of the source "labels" that are not primary
+    #[arg(long, value_name = "FILE")]
+    aliases: Option<PathBuf>,
     /// Minimum number of sources that must propose a name
     #[arg(long, default_value_t = 2, value_name = "N")]
     threshold: usize,
@@ -43,6 +47,9 @@ pub fn run(args: Args) -> CommandResult {
     let mut votes = Votes::default();
     if let Some(labels) = &args.labels {
         votes.add_labels(labels)?;
+    }
+    if let Some(aliases) = &args.aliases {
+        votes.add_aliases(aliases)?;
     }
     for path in &args.candidates {
         for candidate in JsonlReader::<NameCandidate>::open(path)? {

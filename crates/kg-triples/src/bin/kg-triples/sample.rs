@@ -1,9 +1,12 @@
 use std::path::PathBuf;
 
 use kg_triples::names::NamesReport;
-use kg_triples::{Coverage, KnowledgeGraph, SampleConfig, sample, sample_folder};
+use kg_triples::{
+    Coverage, KnowledgeGraph, LabelSource, LabelSourcesByLanguage, SampleConfig, sample,
+    sample_folder,
+};
 
-use crate::table::Table;
+use crate::table::{Table, blank_line};
 use crate::{CommandResult, parse_choice, spinner};
 
 #[derive(clap::Args)]
@@ -16,7 +19,10 @@ use crate::{CommandResult, parse_choice, spinner};
     --languages en,de,zh --names names.jsonl --out named
 With an extract of Wikidata:
   kg-triples sample --kg kg --languages en,de,es,ar,hi,vi,zh --count 20000 \\
-    --seed 1 --out sampled")]
+    --seed 1 --out sampled
+With labels of the languages themselves only:
+  kg-triples sample --kg kg --languages en,de,zh --label-sources language \\
+    --out sampled")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv; redirects are resolved if redirects.tsv exists
     #[arg(long, value_name = "DIR")]
@@ -28,6 +34,11 @@ pub struct Args {
     /// has a label in one, the tail in the other, and the relation in both)
     #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = parse_choice::<Coverage>)]
     coverage: Coverage,
+    /// Labels that are used, by the column source of labels.tsv: of the language itself, of a
+    /// variant, of a fallback language, or of mul. Other labels count as missing [default: all]
+    #[arg(long, value_delimiter = ',', value_parser = parse_choice::<LabelSource>,
+        value_name = "language,variant,fallback,mul")]
+    label_sources: Vec<LabelSource>,
     /// JSONL file that `kg-triples names` wrote. The best name of an entity replaces its label or
     /// is added as a missing label. With this option, the whole folder --kg is read into memory
     #[arg(long, value_name = "FILE")]
@@ -48,6 +59,10 @@ pub fn run(args: Args) -> CommandResult {
     let config = SampleConfig {
         languages: args.languages,
         coverage: args.coverage,
+        label_sources: match args.label_sources.is_empty() {
+            true => LabelSource::ALL.to_vec(),
+            false => args.label_sources,
+        },
         count: args.count,
         seed: args.seed,
     };
@@ -81,6 +96,10 @@ pub fn run(args: Args) -> CommandResult {
     table.add_count("requested", report.requested);
     table.add_count("sampled", report.sampled);
     table.print();
+    if sampled.has_label_sources() {
+        blank_line();
+        print_label_sources(&sampled.label_sources());
+    }
     if report.sampled < report.requested {
         eprintln!(
             "note: {} facts were requested, {} are available; all of them were sampled",
@@ -88,4 +107,20 @@ pub fn run(args: Args) -> CommandResult {
         );
     }
     Ok(())
+}
+
+/// Prints the number of labels of the sampled facts by language and source.
+fn print_label_sources(counts: &LabelSourcesByLanguage) {
+    let mut table = Table::default();
+    table.add_row(["labels", "language", "variant", "fallback", "mul"]);
+    for (language, counts) in counts {
+        table.add_row([
+            language.to_string(),
+            counts.language.to_string(),
+            counts.variant.to_string(),
+            counts.fallback.to_string(),
+            counts.mul.to_string(),
+        ]);
+    }
+    table.print();
 }

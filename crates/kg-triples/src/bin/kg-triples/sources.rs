@@ -1,15 +1,15 @@
 //! Reading of texts with entity mentions from files of several formats.
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use kg_triples::entity_linking::{
-    LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks, WikiReader, page_files,
-    read_pages,
+    LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks, WikiReader, WikiReport,
+    page_files, read_pages,
 };
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
-use kg_triples::{Error, Language, check_unique_languages};
+use kg_triples::{Error, Language, check_unique_languages, for_each_alias};
 
 use crate::{parse_choice, parse_language_file};
 
@@ -22,12 +22,17 @@ pub struct SourceArgs {
     /// JSONL files of linked texts, whose lines have id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
     texts: Vec<PathBuf>,
-    /// Output file of WikiExtractor for each language
+    /// Output file of WikiExtractor for each language; nb and no, yue and zh-yue are the same
+    /// Wikipedia
     #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = parse_language_file, requires = "sitelinks")]
     wiki: Vec<(Language, PathBuf)>,
     /// TSV file of the page titles of entities: id, lang, title
     #[arg(long, value_name = "FILE", requires = "wiki")]
     sitelinks: Option<PathBuf>,
+    /// TSV file of further names of the entities in --entities: id, lang, alias, kind, source. An
+    /// alias that equals the label of an entity is not used
+    #[arg(long, value_name = "FILE", requires = "entities", conflicts_with_all = ["texts", "wiki"])]
+    aliases: Option<PathBuf>,
     /// Languages of passages and descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
@@ -45,6 +50,8 @@ pub struct Sources {
     pub links: Links,
     /// With [`Links::Labels`], counts of linked mentions in the texts read so far.
     pub link_reports: RefCell<BTreeMap<Language, LinkReport>>,
+    /// With [`Links::Titles`], counts of pages and links in the texts read so far.
+    pub wiki_reports: RefCell<BTreeMap<Language, WikiReport>>,
 }
 
 /// The method by which the mentions in texts are found.
@@ -63,7 +70,8 @@ impl Sources {
         languages: Option<Vec<Language>>,
         links: Links,
     ) -> Self {
-        Self { files, languages, links, link_reports: RefCell::default() }
+        let (link_reports, wiki_reports) = Default::default();
+        Self { files, languages, links, link_reports, wiki_reports }
     }
 
     fn is_requested(&self, language: Language) -> bool {
@@ -87,7 +95,13 @@ impl Sources {
     fn open(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, Error> {
         let texts: Texts<'_> = match (&self.links, language) {
             (Links::Titles(sitelinks), Some(language)) => {
-                Box::new(WikiReader::open(path, language, sitelinks)?)
+                let mut pages = WikiReader::open(path, language, sitelinks)?;
+                Box::new(std::iter::from_fn(move || {
+                    let text = pages.next();
+                    let mut reports = self.wiki_reports.borrow_mut();
+                    reports.entry(language).or_default().add(&pages.take_report());
+                    text
+                }))
             }
             (Links::Labels(matcher, page_text), Some(language)) => {
                 let pages = JsonlReader::<kg_triples::entity_linking::EntityPage>::open(path)?;
@@ -134,6 +148,9 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
             Ok(())
         })?;
     }
+    if let Some(path) = &args.aliases {
+        add_aliases(path, &pages, &mut labels)?;
+    }
     let mut label_reports = BTreeMap::new();
     let (links, files) = if texts_are_pages {
         let (matcher, reports) = LabelMatcher::new(labels)?;
@@ -141,10 +158,58 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
         let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
         (Links::Labels(matcher, args.page_text), files)
     } else {
-        let titles = args.sitelinks.as_ref().map(|path| Sitelinks::read(path).map(Links::Titles));
+        let titles = args.sitelinks.as_ref().map(|path| {
+            let sitelinks = Sitelinks::read(path)?;
+            check_titles(&sitelinks, path, &args.wiki)?;
+            Ok::<_, Error>(Links::Titles(sitelinks))
+        });
         let texts = args.texts.iter().map(|path| (None, path.clone()));
         let wiki = args.wiki.iter().map(|(language, path)| (Some(*language), path.clone()));
         (titles.unwrap_or(Ok(Links::InText))?, texts.chain(wiki).collect())
     };
     Ok((Sources::new(files, args.languages.clone(), links), descriptions, label_reports))
+}
+
+/// Appends the aliases of the labelled entities. An alias that is the label of an entity is skipped,
+/// because otherwise the label would be ambiguous.
+fn add_aliases(
+    path: &Path,
+    pages: &[(Language, PathBuf)],
+    labels: &mut Vec<(Language, String, String)>,
+) -> Result<(), Error> {
+    let languages: BTreeSet<Language> = pages.iter().map(|(language, _)| *language).collect();
+    let known: HashSet<(Language, &str)> =
+        labels.iter().map(|(language, label, _)| (*language, label.trim())).collect();
+    let entities: HashSet<&str> = labels.iter().map(|(_, _, entity)| entity.as_str()).collect();
+    let mut aliases = Vec::new();
+    for_each_alias(path, |entity, language, alias| {
+        let is_used = languages.contains(&language)
+            && entities.contains(entity)
+            && !known.contains(&(language, alias.trim()));
+        if is_used {
+            aliases.push((language, alias.to_owned(), entity.to_owned()));
+        }
+        Ok(())
+    })?;
+    labels.extend(aliases);
+    Ok(())
+}
+
+/// Checks that there are titles for the pages of every language.
+fn check_titles(
+    sitelinks: &Sitelinks,
+    path: &Path,
+    wiki: &[(Language, PathBuf)],
+) -> Result<(), Error> {
+    let missing = wiki.iter().find(|(language, _)| !sitelinks.has_language(*language));
+    let Some((language, _)) = missing else { return Ok(()) };
+    let known: Vec<String> = sitelinks.languages().iter().map(Language::to_string).collect();
+    Err(Error::Empty {
+        what: format!("titles in {language} in {}", path.display()),
+        hint: format!(
+            "the table has titles in: {}; add the language to --languages of `kg-triples extract --tables \
+             sitelinks`",
+            if known.is_empty() { "no language".to_owned() } else { known.join(", ") }
+        ),
+    })
 }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kg_triples::KnowledgeGraph;
+use kg_triples::dump::{ExtractReport, NameCounts};
+use kg_triples::{Error, KnowledgeGraph, Language};
 
 use crate::table::{Table, blank_line};
 use crate::{CommandResult, spinner};
@@ -17,6 +18,10 @@ pub struct Args {
 pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
+    let extract_counts = match graph.has_label_sources() {
+        true => read_extract_counts(&args.input)?,
+        false => BTreeMap::new(),
+    };
     bar.finish_and_clear();
 
     let mut table = Table::default();
@@ -45,6 +50,11 @@ pub fn run(args: Args) -> CommandResult {
     table.print();
     blank_line();
 
+    if graph.has_label_sources() {
+        print_label_sources(&graph, &extract_counts);
+        blank_line();
+    }
+
     let mut by_relation: BTreeMap<&str, usize> = BTreeMap::new();
     for triple in graph.triples() {
         *by_relation.entry(triple.relation).or_default() += 1;
@@ -57,4 +67,38 @@ pub fn run(args: Args) -> CommandResult {
     }
     table.print();
     Ok(())
+}
+
+/// Reads the counts of labels from `extract.json`, if the folder is an extract.
+fn read_extract_counts(folder: &Path) -> Result<BTreeMap<Language, NameCounts>, Error> {
+    let path = folder.join("extract.json");
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let io_error = |source| Error::Io { path: path.clone(), action: "read the file", source };
+    let text = atomic_file::read_to_string(&path).map_err(io_error)?;
+    let report: ExtractReport =
+        serde_json::from_str(&text).map_err(|error| io_error(error.into()))?;
+    Ok(report.label_sources)
+}
+
+/// Prints the number of labels by language and source.
+fn print_label_sources(graph: &KnowledgeGraph, extract_counts: &BTreeMap<Language, NameCounts>) {
+    let mut table = Table::default();
+    let mut header = vec!["labels", "language", "variant", "fallback", "mul"];
+    if !extract_counts.is_empty() {
+        header.push("unused mul");
+    }
+    table.add_row(header);
+    for (language, counts) in graph.label_sources() {
+        let mut row = vec![language.to_string()];
+        let sources = [counts.language, counts.variant, counts.fallback, counts.mul];
+        row.extend(sources.iter().map(u64::to_string));
+        if !extract_counts.is_empty() {
+            let counts = extract_counts.get(&language).copied();
+            row.push(counts.map_or("-".to_owned(), |counts| counts.unused_mul.to_string()));
+        }
+        table.add_row(row);
+    }
+    table.print();
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use atomic_file::{AtomicFile, SyncedFile};
 
+use crate::dump::config::TermLookup;
 use crate::dump::table::DumpTable;
 use crate::{Error, output};
 
@@ -11,10 +12,14 @@ use crate::{Error, output};
 pub(super) struct TableFile(AtomicFile);
 
 impl TableFile {
-    pub(super) fn create(folder: &Path, table: DumpTable) -> Result<Self, Error> {
+    pub(super) fn create(
+        folder: &Path,
+        table: DumpTable,
+        lookup: TermLookup,
+    ) -> Result<Self, Error> {
         let file = output::create(&folder.join(format!("{}.tsv", table.name())))?;
         let mut table_file = Self(file);
-        table_file.write(&format!("{}\n", table.columns().join("\t")))?;
+        table_file.write(&format!("{}\n", table.columns(lookup).join("\t")))?;
         Ok(table_file)
     }
 

@@ -4,11 +4,12 @@ mod file;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::chunk::Record;
+use super::chunk::{NameTally, Record};
 use super::config::ExtractReport;
+use super::requested::Requested;
 use super::sort::SortedEntries;
 use super::table::DumpTable;
-use crate::{Error, output};
+use crate::{Error, Language, output};
 use file::TableFile;
 
 /// The tables of an extract, before they are renamed to their final names.
@@ -17,18 +18,25 @@ pub(super) struct Tables {
     /// All tables except redirects, in the order of [`Record::rows`].
     entity_tables: Vec<TableFile>,
     redirects: Option<TableFile>,
+    /// The requested languages, in the order of [`Record::names`].
+    languages: Vec<Language>,
 }
 
 impl Tables {
     /// Creates `tables`, which must be in the order of [`DumpTable::ALL`].
-    pub(super) fn create(folder: &Path, tables: &[DumpTable]) -> Result<Self, Error> {
-        let create = |table: &DumpTable| TableFile::create(folder, *table);
+    pub(super) fn create(
+        folder: &Path,
+        tables: &[DumpTable],
+        requested: &Requested,
+    ) -> Result<Self, Error> {
+        let create = |table: &DumpTable| TableFile::create(folder, *table, requested.lookup());
         let (redirects, entity_tables): (Vec<DumpTable>, Vec<DumpTable>) =
             tables.iter().partition(|table| **table == DumpTable::Redirects);
         Ok(Self {
             folder: folder.to_owned(),
             entity_tables: entity_tables.iter().map(create).collect::<Result<_, _>>()?,
             redirects: redirects.first().map(create).transpose()?,
+            languages: requested.languages().collect(),
         })
     }
 
@@ -56,6 +64,14 @@ impl Tables {
         report.counts.add(&record.counts);
         let count = if record.is_property { &mut report.properties } else { &mut report.items };
         *count += 1;
+        for (language, name) in self.languages.iter().zip(&record.names) {
+            let counts = report.label_sources.entry(*language).or_default();
+            match name {
+                NameTally::Label(source) => counts.sources.add(*source),
+                NameTally::UnusedMul => counts.unused_mul += 1,
+                NameTally::Missing => (),
+            }
+        }
         let mut tables = self.entity_tables.iter_mut().zip(&record.rows);
         tables.try_for_each(|(table, rows)| table.write(rows))
     }

@@ -23,19 +23,27 @@ fn relation() -> impl Strategy<Value = String> {
 fn graph() -> impl Strategy<Value = KnowledgeGraph> {
     let triples = prop::collection::vec((id(), relation(), id()), 1..60);
     let codes = prop::collection::vec(prop::bool::weighted(0.8), 4);
-    let labels =
-        prop::collection::btree_map(prop_oneof![id(), relation()], (codes, "[a-zé]{1,4}"), 10..30);
-    (triples, labels).prop_map(|(triples, labels)| {
+    let source = prop::sample::select(LabelSource::ALL.to_vec());
+    let labels = prop::collection::btree_map(
+        prop_oneof![id(), relation()],
+        (codes, "[a-zé]{1,4}", source),
+        10..30,
+    );
+    (triples, labels, any::<bool>()).prop_map(|(triples, labels, has_sources)| {
         let mut builder = GraphBuilder::default();
         for (head, relation, tail) in triples {
             builder.add_triple(&head, &relation, &tail).unwrap();
         }
-        for (id, (codes, text)) in labels {
+        for (id, (codes, text, source)) in labels {
             let codes = CODES.into_iter().zip(codes).filter(|(_, is_labelled)| *is_labelled);
             for (at, (code, _)) in codes.enumerate() {
                 let label = &text[..text.char_indices().nth(at).map_or(text.len(), |(end, _)| end)];
                 let label = if label.is_empty() { "l" } else { label };
-                builder.add_label(&id, code, label, LabelKind::Entity).unwrap();
+                let kind = LabelKind::Entity;
+                match has_sources {
+                    true => builder.add_label_from(&id, code, label, kind, source).unwrap(),
+                    false => builder.add_label(&id, code, label, kind).unwrap(),
+                }
             }
         }
         builder.build()
@@ -44,12 +52,17 @@ fn graph() -> impl Strategy<Value = KnowledgeGraph> {
 
 fn config() -> impl Strategy<Value = SampleConfig> {
     let languages = prop::sample::subsequence(CODES.to_vec(), 1..=4);
-    (languages, any::<bool>(), 1..30usize, any::<u64>()).prop_map(
-        |(languages, uses_pairs, count, seed)| {
+    let sources = prop_oneof![
+        3 => Just(LabelSource::ALL.to_vec()),
+        1 => prop::sample::subsequence(LabelSource::ALL.to_vec(), 1..=4),
+    ];
+    (languages, any::<bool>(), sources, 1..30usize, any::<u64>()).prop_map(
+        |(languages, uses_pairs, label_sources, count, seed)| {
             let uses_pairs = uses_pairs && languages.len() > 1;
             SampleConfig {
                 languages: languages.into_iter().map(str::to_owned).collect(),
                 coverage: if uses_pairs { Coverage::Pairs } else { Coverage::All },
+                label_sources,
                 count,
                 seed,
             }
@@ -63,6 +76,7 @@ fn reference_sample(
     config: &SampleConfig,
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
+    config.check_sources(graph.has_label_sources())?;
     let languages = known_languages(config, graph.languages())?;
     let (mut ranked, report) = rank_triples(graph, &languages, config);
     check_available(&report, config, &languages)?;
@@ -70,7 +84,7 @@ fn reference_sample(
     ranked.truncate(config.count);
     let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
     triples.sort_unstable();
-    Ok(build_sample(graph, &triples, &languages, report))
+    Ok(build_sample(graph, &triples, &languages, config, report))
 }
 
 /// A triple of interned ids with its random rank.
@@ -84,7 +98,8 @@ fn rank_triples(
 ) -> (Vec<RankedTriple>, SampleReport) {
     let rules = LabelRules::new(config, languages);
     let bits = graph.labels.iter().map(|labels| {
-        let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
+        let labels = labels.iter().map(|label| (label.language, &*label.text, label.source));
+        let labels: Vec<_> = labels.collect();
         rules.label_bits(&labels)
     });
     let bits: Vec<u64> = bits.collect();
@@ -145,7 +160,9 @@ proptest! {
 
     #[test]
     fn pair_coverage_matches_its_definition(graph in graph(), config in config()) {
-        let config = SampleConfig { coverage: Coverage::Pairs, count: 1000, ..config };
+        let label_sources = LabelSource::ALL.to_vec();
+        let coverage = Coverage::Pairs;
+        let config = SampleConfig { coverage, label_sources, count: 1000, ..config };
         let has_label = |id: &str, code: &str| graph.label(id, code).is_some();
         let expected = graph.triples().filter(|triple| {
             let pairs = config.languages.iter().flat_map(|first| {

@@ -1,5 +1,5 @@
 use kg_triples::Error;
-use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader};
+use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader, WikiReport};
 use tempfile::tempdir;
 
 use crate::common::{language, mention_text};
@@ -63,6 +63,29 @@ fn html_escapes_are_decoded_once() {
     assert_eq!(page.text, "1 < 2 &amp; AT&T");
     assert_eq!(links(&page), [("AT&T".into(), "Q42")]);
     assert_eq!(page.entity.as_deref(), Some("Q42"));
+}
+
+#[test]
+fn escapes_of_titles_are_decoded_and_links_without_an_entity_counted() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("wiki_00");
+    let text = "<a href=\"AT%26amp%3BT\">a</a> <a href=\"AT%26%2338%3BT\">b</a> \
+                <a href=\"AT%26%23x26%3BT%26\">c</a> <a href=\"%26nothing%3B\">d</a>";
+    let pages = [("1", "AT&amp;T"), ("2", "AT&quot;T")].map(|(id, title)| {
+        serde_json::json!({ "id": id, "title": title, "text": text }).to_string()
+    });
+    std::fs::write(&path, pages.join("\n")).unwrap();
+    let sitelinks = sitelinks();
+    let mut reader = WikiReader::open(&path, language("de"), &sitelinks).unwrap();
+    let page = reader.next().unwrap().unwrap();
+    assert_eq!(links(&page), [("a".into(), "Q42"), ("b".into(), "Q42")]);
+    assert_eq!(page.entity.as_deref(), Some("Q42"));
+    let counts =
+        WikiReport { pages: 1, pages_without_entity: 0, links: 4, links_without_entity: 2 };
+    assert_eq!(reader.report(), counts);
+    assert_eq!(reader.take_report(), counts);
+    reader.next().unwrap().unwrap();
+    assert_eq!(reader.report(), WikiReport { pages_without_entity: 1, ..counts });
 }
 
 #[test]
