@@ -271,7 +271,7 @@ impl Recipe {
 
     /// Returns the kinds of adapters that the selected arms use.
     pub fn kinds(&self) -> BTreeSet<PairKind> {
-        let arms = self.run.selected_arms().iter().filter_map(|name| self.arms.get(name));
+        let arms = self.run.selected_arms().iter().map(|name| &self.arms[name]);
         arms.flat_map(|arm| arm.adapters.iter().copied()).collect()
     }
 

@@ -52,7 +52,10 @@ pub fn measure_answers<R: Recipe, T>(
         seed_scores.push([mean.f1, mean.em]);
         for trial in results.of_trial(seed, arm) {
             let folder = experiment.dir(format!("seed-{seed}")).join(arm);
-            let folder = folder.join(trial.variant.as_deref().unwrap_or_default());
+            let folder = match &trial.variant {
+                Some(variant) => folder.join(variant),
+                None => folder,
+            };
             folders.push(folder.join("predictions"));
         }
     }
@@ -74,7 +77,7 @@ pub fn measure_items(
         add_items(folder, unit, &includes, &mut items)?;
     }
     Ok([("f1", 0), ("em", 1)].map(|(metric, index)| {
-        let seed_values = seed_scores.iter().filter_map(|scores| scores.get(index).copied());
+        let seed_values = seed_scores.iter().map(|scores| scores[index]);
         let measured = Measured::of_seeds(title, setting, language, metric, seed_values);
         Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..measured }
     }))
@@ -86,7 +89,7 @@ struct Sums([f64; 2], f64);
 
 impl Sums {
     fn mean(&self, metric: usize) -> f64 {
-        let mean = self.0.get(metric).map_or(0.0, |sum| sum / self.1.max(1.0));
+        let mean = self.0[metric] / self.1;
         (mean * 100.0).round() / 100.0
     }
 }
