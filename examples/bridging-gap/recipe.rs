@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use examples::numbers::Item;
+use examples::numbers::{Item, check_english_contexts};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardPaths, Trial, TsvFolder};
 use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
@@ -98,6 +98,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
+        check_english_contexts(&self.evaluation)?;
         for (name, arm) in &self.arms {
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
             let unset = InputPath::default();

@@ -55,7 +55,7 @@ pub fn write(
             Matrix::mean_over_seeds(&seeds, |context, question| {
                 context == Language::EN && select(question)
             })
-            .expect("every language was evaluated")
+            .expect("English contexts have questions in every language")
         };
         let codes = experiment.recipe.languages.iter();
         let scores = codes.map(|code| (code.to_string(), scores_of(&|question| question == *code)));

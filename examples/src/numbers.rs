@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use experiment::{Experiment, Recipe, Results};
 use mlqa_eval::{
     Dataset, FileScore, Language, Matrix, Normalization, Predictions, QuestionSources, score,
 };
 use results::Measured;
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::{EvaluationConfig, QuestionLanguages};
 
 /// A test item: the unit that the bootstrap resamples. Each line of `numbers.jsonl` has one score
 /// per item. The answers of an item are dependent and are therefore resampled together.
@@ -124,5 +125,34 @@ fn add_items(
             *count += 1.0;
         }
     }
+    Ok(())
+}
+
+/// Returns an error unless questions in all languages about English contexts are evaluated, which
+/// the tables of some recipes require.
+///
+/// ```
+/// use examples::numbers::check_english_contexts;
+/// use tasks::question_answering::EvaluationConfig;
+///
+/// let mut config = EvaluationConfig::default();
+/// assert!(check_english_contexts(&config).is_ok());
+/// config.contexts = vec!["de".parse()?];
+/// let error = check_english_contexts(&config).unwrap_err().to_string();
+/// assert_eq!(error, "evaluation.contexts = [de]: must contain \"en\", which the tables report");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn check_english_contexts(config: &EvaluationConfig) -> Result<()> {
+    let EvaluationConfig { contexts, questions, .. } = config;
+    let codes: Vec<&str> = contexts.iter().map(Language::as_str).collect();
+    ensure!(
+        contexts.contains(&Language::EN),
+        "evaluation.contexts = [{}]: must contain \"en\", which the tables report",
+        codes.join(", ")
+    );
+    ensure!(
+        *questions == QuestionLanguages::All,
+        "evaluation.questions: must be \"all\", because the tables report questions in all languages"
+    );
     Ok(())
 }
