@@ -63,9 +63,12 @@ impl TouchedRows {
     /// Creates an empty set of rows, for a parameter whose moments are all zero.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
+    /// [`Error::Libtorch`] for a scalar; [`Error::Torch`](crate::Error::Torch) if libtorch returns
+    /// an error.
     pub fn empty(parameter: &Tensor) -> Result<Self> {
-        let (rows, _) = parameter.size2()?;
+        let rows = parameter.size().first().copied().ok_or_else(|| {
+            Error::Libtorch("expected a parameter with rows, got a scalar".into())
+        })?;
         Ok(Self { touched: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
     }
 
@@ -103,7 +106,7 @@ impl TouchedRows {
         no_grad(|| {
             let _ = self.touched.f_index_fill_(0, rows, 1)?;
             let touched_rows = self.touched.f_nonzero()?.f_view([-1])?;
-            let ((row_count, _), touched_count) = (parameter.size2()?, touched_rows.size1()?);
+            let (row_count, touched_count) = (self.touched.size1()?, touched_rows.size1()?);
             let [exp_avg, exp_avg_sq] = moments;
             if 2 * touched_count > row_count {
                 let grad = gradient.to_dense(parameter)?;
@@ -152,6 +155,12 @@ mod tests {
         });
         assert!(sparse.is_sparse() && !dense.is_sparse());
         (sparse, dense)
+    }
+
+    #[test]
+    fn a_scalar_has_no_rows() {
+        let error = TouchedRows::empty(&Tensor::from(0.5)).unwrap_err().to_string();
+        assert_eq!(error, "libtorch: expected a parameter with rows, got a scalar");
     }
 
     #[test]
