@@ -81,7 +81,7 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
             times.unit,
             times.unit_seconds,
             times.ratio,
-            times.goal.map(|goal| format!(", goal {goal}")).unwrap_or_default(),
+            times.goal.map_or_else(String::new, |goal| format!(", goal {goal}")),
         );
     }
     Ok(timed)

@@ -44,7 +44,7 @@ pub struct Line {
 /// Returns the folder of the benches' results: `bench/` in the target folder in which this program
 /// was built.
 pub fn results_folder() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap_or_default();
+    let mut path = std::env::current_exe().expect("the path of the running bench");
     while path.pop() {
         if path.file_name().is_some_and(|name| name == "release" || name == "debug") {
             path.pop();

@@ -53,12 +53,10 @@ pub fn select_cases(english: &Dataset, target: &Dataset, language: Language) -> 
         })
     };
     let questions = evenly_spaced(target.questions.len(), MAX_QUESTIONS);
-    let cases = questions.filter_map(|index| target.questions.get(index)).map(case);
+    let cases = questions.map(|index| case(&target.questions[index]));
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
     for index in evenly_spaced(cases.len(), MAX_ENCODER_CASES) {
-        if let Some(case) = cases.get_mut(index) {
-            case.has_encoder_scores = true;
-        }
+        cases[index].has_encoder_scores = true;
     }
     Ok(cases)
 }

@@ -115,7 +115,7 @@ pub fn place_one(
 ) -> Result<Result<Placed, PlaceError>, Error> {
     match method.place(std::slice::from_ref(task)) {
         Err(Error::TooLong { .. }) => Ok(Err(PlaceError::TooLong)),
-        placed => Ok(placed?.pop().unwrap_or(Err(PlaceError::NoCandidate))),
+        placed => Ok(placed?.pop().expect("one task has one placement")),
     }
 }
 
@@ -130,7 +130,7 @@ fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
         .iter()
         .position(contains_span)
         .filter(|_| source_sentences.len() == target_sentences.len())?;
-    let (source, target) = (source_sentences.get(index)?, target_sentences.get(index)?);
+    let (source, target) = (&source_sentences[index], &target_sentences[index]);
     let substring = |text: &str, range: &Range<usize>| -> String {
         text.chars().skip(range.start).take(range.len()).collect()
     };
@@ -173,7 +173,7 @@ impl Oracle {
         let length = words.iter().filter(is_in_gold).count().max(1);
         let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
-            .filter_map(|window| Some(window.first()?.start..window.last()?.end))
+            .map(|window| window[0].start..window[length - 1].end)
             .filter(|other| !overlaps(gold, other))
             .collect();
         let is_correct = rng.random::<f64>() < accuracy || other_spans.is_empty();
@@ -182,8 +182,8 @@ impl Oracle {
             false => other_spans.swap_remove(rng.random_range(0..other_spans.len())),
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
-        let marked_target =
-            mark(&task.target, std::slice::from_ref(&span)).map_or(String::new(), |m| m.text);
+        let marked_target = mark(&task.target, std::slice::from_ref(&span));
+        let marked_target = marked_target.expect("the span is in the target").text;
         Self { task: task.clone(), span, text, marked_target }
     }
 

@@ -21,7 +21,7 @@ pub fn open_sequences(
 ) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
     let recipe = &experiment.recipe;
     let mut opened_files: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
-    let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
+    let selected = experiment.arms().iter().map(|name| &recipe.arms[name]);
     for arm in selected {
         let reference = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
         for arm in [arm].into_iter().chain(reference).filter(|arm| !arm.kinds.is_empty()) {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use examples::numbers::Item;
+use examples::numbers::{Item, check_english_contexts};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardPaths, Trial, TsvFolder};
 use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
@@ -98,9 +98,11 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
+        check_english_contexts(&self.evaluation)?;
         for (name, arm) in &self.arms {
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
-            let sequences = sequences.into_iter().flatten().next().cloned().unwrap_or_default();
+            let unset = InputPath::default();
+            let sequences = sequences.into_iter().flatten().next().unwrap_or(&unset);
             if !arm.kinds.is_empty() {
                 sequences.required("data.sequences", "an output folder of `kg-triples mix`")?;
             }
@@ -112,7 +114,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
 
     // Without injection, one model is trained for all languages.
     fn variants(&self, arm: &str) -> Vec<String> {
-        let is_injected = self.arms.get(arm).is_some_and(|arm| !arm.kinds.is_empty());
+        let is_injected = !self.arms[arm].kinds.is_empty();
         let groups = if is_injected { self.models } else { LanguageGroups::Joint };
         groups.names(&self.languages)
     }
@@ -126,6 +128,7 @@ impl Recipe {
 
     /// Returns the languages of a model, English first.
     pub fn languages_of(&self, trial: &Trial<Self>) -> Vec<Language> {
-        self.models.members(&self.languages, trial.variant.as_deref().unwrap_or_default())
+        // A trial without a variant is the only model, for all languages.
+        self.models.members(&self.languages, trial.variant.as_deref().unwrap_or(""))
     }
 }

@@ -43,7 +43,7 @@ pub fn write(
     let mut arms = BTreeMap::new();
     let mut retrieval = BTreeMap::new();
     let (mut matrices, mut numbers) = (Vec::new(), Vec::new());
-    let languages = experiment.recipe.languages.get(1..).unwrap_or_default();
+    let languages = &experiment.recipe.languages[1..];
     let columns = languages.iter().map(|code| code.as_str().to_uppercase());
     let mut table = Table::new("label retrieval P@1", columns);
     for arm in experiment.arms() {
@@ -55,7 +55,7 @@ pub fn write(
             Matrix::mean_over_seeds(&seeds, |context, question| {
                 context == Language::EN && select(question)
             })
-            .unwrap_or_default()
+            .expect("English contexts have questions in every language")
         };
         let codes = experiment.recipe.languages.iter();
         let scores = codes.map(|code| (code.to_string(), scores_of(&|question| question == *code)));
@@ -96,14 +96,14 @@ pub fn write(
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let text = format!("{}\n{table}", table_one(&matrices));
-    let remark = conclusion(&arms).unwrap_or_default();
+    let remark = conclusion(&arms);
     let summary = serde_json::json!({
         "seeds": experiment.seeds(),
         "seconds": results.seconds(),
         "arms": arms,
         "retrieval": retrieval,
     });
-    Ok(experiment.finish(&summary, &text, &remark)?)
+    Ok(experiment.finish(&summary, &text, remark.as_deref().unwrap_or(""))?)
 }
 
 /// Returns a sentence that summarises the run.
@@ -112,7 +112,7 @@ fn conclusion(arms: &BTreeMap<String, ArmSummary>) -> Option<String> {
     let (base, injected) = (mean("base")?, mean("injected")?);
     let control_training = "with as many tokens of knowledge in one language at a time";
     let control_text =
-        mean("control").map(|f1| format!(" ({f1:.1} {control_training})")).unwrap_or_default();
+        mean("control").map_or_else(String::new, |f1| format!(" ({f1:.1} {control_training})"));
     let verb = if injected > base { "rose" } else { "did not rise: it went" };
     Some(format!(
         "After learning each fact across languages, F1 on English text with questions in other \

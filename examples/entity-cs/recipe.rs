@@ -84,7 +84,8 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     experiment::recipe_fields!(Arm, stages: ["pretrain"]);
 
     fn validate(&self) -> Result<()> {
-        let switched = self.data.switched.first().cloned().unwrap_or_default();
+        let unset = InputPath::default();
+        let switched = self.data.switched.first().unwrap_or(&unset);
         switched
             .required("data.switched", "an output folder of `kg-triples switch --with-source`")?;
         self.task.masking.validate().map_err(|error| anyhow!("task.{error}"))?;

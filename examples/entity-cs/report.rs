@@ -1,7 +1,7 @@
 //! Label retrieval of every arm, and `summary.json`.
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use experiment::{Experiment, Results};
 use kg_triples::Language;
 use results::{MeanInterval, Measured, Table, cell, over_seeds};
@@ -48,7 +48,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
     let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, MeanInterval>>> =
         BTreeMap::new();
     for ([setting, metric], name, values, digits) in TABLES {
-        let first = results.first().map(|trial| values(&trial.evaluated)).unwrap_or_default();
+        let first = values(&results.first().context("no seed was run")?.evaluated);
         if first.is_empty() {
             continue;
         }
@@ -62,8 +62,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
             let seeds = results.of_arm(arm).map(|trial| with_average(values(&trial.evaluated)));
             let seeds: Vec<BTreeMap<String, f64>> = seeds.collect();
             let arm_scores = over_seeds(&seeds);
-            let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_deref());
-            let title = title.unwrap_or(arm);
+            let title = experiment.recipe.arms[arm].title.as_deref().unwrap_or(arm);
             let cell_text =
                 |column| arm_scores.get(column).map(|score| format!("{score:.digits$}"));
             table.add_row(title, columns.iter().map(cell_text).map(cell));

@@ -113,7 +113,8 @@ fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     };
     for (second, mode, rows) in modes {
         let classes = best_fused_classes(&model, rows, &fusion, second, size)?;
-        let labels: Vec<NliLabel> = classes.into_iter().filter_map(NliLabel::from_class).collect();
+        let label = |class| NliLabel::from_class(class).expect("the head has three classes");
+        let labels: Vec<NliLabel> = classes.into_iter().map(label).collect();
         let names: Vec<&str> = labels.iter().map(|label| label.name()).collect();
         let path = trial.dir("predictions").join(format!("{mode}.txt"));
         experiment::write_text(path, &(names.join("\n") + "\n"))?;

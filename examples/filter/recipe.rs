@@ -6,6 +6,7 @@ use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
 use tasks::fusion::{FusedEvaluation, FusedQaConfig, SoftTeaching, StudentStart};
+use torch_ext::to_usize;
 use trainer::TrainConfig;
 use transfer_eval::xnli::NliConfig;
 use xlmr_model::{Config, FusionConfig};
@@ -132,7 +133,7 @@ filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI
             "languages: list the source language and at least one other"
         );
         let config = Config::of_folder(&self.model.path)?;
-        let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
+        let layers = to_usize(config.num_hidden_layers);
         data.second.required("data.second", "translations of the test data")?;
         match self.task {
             Task::QuestionAnswering => {

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use examples::numbers::Item;
+use examples::numbers::{Item, check_english_contexts};
 use examples::sentences;
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardFiles, TsvFolder};
 use kg_triples::KnowledgeGraph;
@@ -217,6 +217,7 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
+        check_english_contexts(&self.evaluation)?;
         for (name, arm) in &self.arms {
             let Arm { adapters, union, .. } = arm;
             let distinct: BTreeSet<&PairKind> = adapters.iter().collect();
@@ -271,7 +272,7 @@ impl Recipe {
 
     /// Returns the kinds of adapters that the selected arms use.
     pub fn kinds(&self) -> BTreeSet<PairKind> {
-        let arms = self.run.selected_arms().iter().filter_map(|name| self.arms.get(name));
+        let arms = self.run.selected_arms().iter().map(|name| &self.arms[name]);
         arms.flat_map(|arm| arm.adapters.iter().copied()).collect()
     }
 

@@ -102,7 +102,8 @@ pub fn write(
         Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
         let answers = |select: &dyn Fn(Language) -> bool| {
             let is_selected = |context, question| context == Language::EN && select(question);
-            Matrix::mean_over_seeds(&seeds, is_selected).unwrap_or_default()
+            Matrix::mean_over_seeds(&seeds, is_selected)
+                .expect("English contexts have questions in every language")
         };
         let language_values = |code: &Language| (code.to_string(), answers(&|q| q == *code));
         let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));

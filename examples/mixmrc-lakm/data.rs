@@ -22,7 +22,7 @@ impl TrainingData {
         let Recipe { data, languages, mix: mixing, .. } = recipe;
         check_files(&recipe.evaluation.files(&data.evaluation, languages))?;
         let translations = recipe.needs_translations().then_some(&*data.translated);
-        let target_languages = languages.get(1..).unwrap_or_default();
+        let target_languages = &languages[1..];
         let mut questions =
             MixedQuestions::read(&data.train, translations, "train", target_languages, mixing)?;
         let MixedQuestions { source, translated, mixed } = &mut questions;

@@ -55,7 +55,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
 
     // Section 4.3: batches of the tasks alternate, with one update per batch, until the scores
     // converge.
-    let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
+    let rows = same_language.examples().lengths().expect("windows are in memory").len();
     let training = recipe.training(arm, rows);
     let [mrc_batches, mixed_batches, lakm_batches] = recipe.batches(arm);
     let tasks = Alternating::new()

@@ -139,7 +139,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 impl Recipe {
     /// Returns the arms to run.
     pub fn selected(&self) -> impl Iterator<Item = &Arm> {
-        self.run.selected_arms().iter().filter_map(|name| self.arms.get(name))
+        self.run.selected_arms().iter().map(|name| &self.arms[name])
     }
 
     /// Returns whether a selected arm needs the translations: to train on them, or to count the

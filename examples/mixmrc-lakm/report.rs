@@ -61,7 +61,7 @@ pub fn write(
     let mut mixed = Table::new("EM / F1, two languages", MIXED_COLUMNS.map(|(setting, _)| setting));
     let (mut arms, mut numbers, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for name in experiment.arms() {
-        let title = recipe_arms.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
+        let title = recipe_arms[name].title.as_ref().unwrap_or(name);
         let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
         let seeds: Vec<Matrix> = seeds.collect();
         let matrix = Matrix::over_seeds(title, &seeds);
@@ -100,7 +100,7 @@ pub fn write(
             xlt,
             off_diagonal,
             gxlt,
-            questions: matrix.cells().next().map_or(0, |(_, _, cell)| cell.questions),
+            questions: matrix.cells().next().context("no file was scored")?.2.questions,
             tokens: results.over_seeds(name, |model| model.tokens as f64).mean.round() as u64,
             steps: results.of_arm(name).next().context("no seed was run")?.trained,
             seconds: results.over_seeds(name, |model| model.seconds).mean,

@@ -97,6 +97,7 @@ impl Cloze {
     /// Returns the token ids without masks.
     fn unmasked(&self) -> Vec<u32> {
         let ids = self.input_ids.iter().zip(&self.labels);
+        // The label of a token that is not predicted is negative.
         ids.map(|(id, label)| u32::try_from(*label).unwrap_or(*id)).collect()
     }
 }
@@ -278,7 +279,7 @@ impl Task for ClozeTask<'_> {
     /// Returns an example of the last batch. Other examples cannot be returned, because examples
     /// are drawn at random and not stored.
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = self.last_batch.get(&index).cloned().unwrap_or_default();
+        let input_ids = self.last_batch.get(&index).map_or_else(Vec::new, Clone::clone);
         ExampleRecord { id: None, input_ids }
     }
 }

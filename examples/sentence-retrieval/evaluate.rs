@@ -71,9 +71,7 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
             };
             scores.paragraphs.push(rank(&|_| None)?);
             scores.augmented.push(rank(&Some)?);
-            scores
-                .other_questions
-                .push(rank(&|paragraph| other_paragraphs.get(&paragraph).copied())?);
+            scores.other_questions.push(rank(&|paragraph| Some(other_paragraphs[&paragraph]))?);
         }
     }
     Ok(scores)
@@ -120,7 +118,7 @@ fn augmented_ranks(
             .iter()
             .flat_map(|vectors| target_rows.iter().map(|&(to, row)| (to, vectors.row(row))));
         let candidates = add_question_vectors(passages.view(), added, evaluation.alpha as f32)?;
-        let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
+        let gold = rows.iter().map(|&row| inputs.questions[row].paragraph);
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());
         let row_ranks =
             rank_candidates(queries.view(), candidates.view(), &gold, &evaluation.ranks)?;

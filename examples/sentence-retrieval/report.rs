@@ -72,6 +72,7 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
         pairs.iter().partition(|pair| pair.query == pair.candidate);
     let shares = |(metric, max_rank)| {
         let pair_rates = pairs.iter().map(|pair| hit_rates([pair], max_rank));
+        // An arm without pairs has no rows in the table.
         let lowest = pair_rates.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
         let same_language = ("same language", hit_rates(same_language.iter().copied(), max_rank));
         let different_languages =
@@ -87,11 +88,10 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
 /// query in all its languages.
 fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
     let measured = |(index, ([setting, language, metric], _)): (usize, &QueryScores)| {
-        let seeds: Vec<&Vec<f64>> =
-            seeds.iter().filter_map(|seed| Some(&seed.get(index)?.1)).collect();
+        let seeds: Vec<&Vec<f64>> = seeds.iter().map(|seed| &seed[index].1).collect();
         let means = seeds.iter().map(|shares| mean(*shares));
         let result = Measured::of_seeds(title, setting, language, metric, means);
-        let item = |index| mean(seeds.iter().filter_map(|shares| shares.get(index)));
+        let item = |index: usize| mean(seeds.iter().map(|shares| &shares[index]));
         let has_items = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
         let first = seeds.first().filter(|_| has_items);
         let items = (0..first.map_or(0, |shares| shares.len())).map(item);

@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use experiment::{Experiment, Recipe, Results};
 use mlqa_eval::{
     Dataset, FileScore, Language, Matrix, Normalization, Predictions, QuestionSources, score,
 };
 use results::Measured;
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::{EvaluationConfig, QuestionLanguages};
 
 /// A test item: the unit that the bootstrap resamples. Each line of `numbers.jsonl` has one score
 /// per item. The answers of an item are dependent and are therefore resampled together.
@@ -52,7 +53,10 @@ pub fn measure_answers<R: Recipe, T>(
         seed_scores.push([mean.f1, mean.em]);
         for trial in results.of_trial(seed, arm) {
             let folder = experiment.dir(format!("seed-{seed}")).join(arm);
-            let folder = folder.join(trial.variant.as_deref().unwrap_or_default());
+            let folder = match &trial.variant {
+                Some(variant) => folder.join(variant),
+                None => folder,
+            };
             folders.push(folder.join("predictions"));
         }
     }
@@ -74,7 +78,7 @@ pub fn measure_items(
         add_items(folder, unit, &includes, &mut items)?;
     }
     Ok([("f1", 0), ("em", 1)].map(|(metric, index)| {
-        let seed_values = seed_scores.iter().filter_map(|scores| scores.get(index).copied());
+        let seed_values = seed_scores.iter().map(|scores| scores[index]);
         let measured = Measured::of_seeds(title, setting, language, metric, seed_values);
         Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..measured }
     }))
@@ -86,7 +90,7 @@ struct Sums([f64; 2], f64);
 
 impl Sums {
     fn mean(&self, metric: usize) -> f64 {
-        let mean = self.0.get(metric).map_or(0.0, |sum| sum / self.1.max(1.0));
+        let mean = self.0[metric] / self.1;
         (mean * 100.0).round() / 100.0
     }
 }
@@ -121,5 +125,34 @@ fn add_items(
             *count += 1.0;
         }
     }
+    Ok(())
+}
+
+/// Returns an error unless questions in all languages about English contexts are evaluated, which
+/// the tables of some recipes require.
+///
+/// ```
+/// use examples::numbers::check_english_contexts;
+/// use tasks::question_answering::EvaluationConfig;
+///
+/// let mut config = EvaluationConfig::default();
+/// assert!(check_english_contexts(&config).is_ok());
+/// config.contexts = vec!["de".parse()?];
+/// let error = check_english_contexts(&config).unwrap_err().to_string();
+/// assert_eq!(error, "evaluation.contexts = [de]: must contain \"en\", which the tables report");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn check_english_contexts(config: &EvaluationConfig) -> Result<()> {
+    let EvaluationConfig { contexts, questions, .. } = config;
+    let codes: Vec<&str> = contexts.iter().map(Language::as_str).collect();
+    ensure!(
+        contexts.contains(&Language::EN),
+        "evaluation.contexts = [{}]: must contain \"en\", which the tables report",
+        codes.join(", ")
+    );
+    ensure!(
+        *questions == QuestionLanguages::All,
+        "evaluation.questions: must be \"all\", because the tables report questions in all languages"
+    );
     Ok(())
 }

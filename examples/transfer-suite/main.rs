@@ -71,7 +71,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     }
     let score = || {
         let metrics = (dev_scorer.score)(None)?.metrics;
-        Ok(metrics.get(row.metric).cloned().unwrap_or_default())
+        Ok(metrics.get(row.metric).ok_or("the task has no score of its metric")?.clone())
     };
     let english_only = selection == Selection::EnglishOnly;
     let selection = CheckpointSelection {

@@ -74,7 +74,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);
         for tasks in std::mem::take(&mut self.tasks).split() {
-            let Ok((row, task)) = tasks.single() else { continue };
+            let (row, task) = tasks.single().expect("a split has one task");
             if !task.info().has_data {
                 self.skipped.push(row.name.to_owned());
                 continue;
@@ -109,7 +109,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     /// Reads and encodes all training and test data, so that errors are found before training.
     fn check_inputs(&self) -> Result<()> {
         for name in self.run.selected_arms() {
-            let Some(arm) = self.arms.get(name) else { continue };
+            let arm = &self.arms[name];
             let (row, task) = arm.tasks.single()?;
             let head = task.head();
             let options = LoadOptions::default();

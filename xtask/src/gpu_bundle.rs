@@ -160,7 +160,7 @@ fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         for path in files::entries(from)? {
-            copy(&path, &to.join(path.file_name().unwrap_or_default()))?;
+            copy(&path, &to.join(path.file_name().expect("an entry has a name")))?;
         }
         return Ok(());
     }

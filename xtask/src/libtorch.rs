@@ -83,20 +83,16 @@ const WHEEL_TABLE: &str = include_str!("libtorch/wheels.txt");
 /// The wheels of torch and of the packages whose libraries torch loads, in the versions that
 /// torch's metadata requires. Pure Python packages (sympy, …) and triton are excluded.
 static WHEELS: LazyLock<Vec<Wheel>> =
-    LazyLock::new(|| WHEEL_TABLE.lines().filter_map(parse_wheel).collect());
+    LazyLock::new(|| WHEEL_TABLE.lines().map(parse_wheel).collect());
 
 /// Parses a line of [`WHEEL_TABLE`].
-fn parse_wheel(line: &'static str) -> Option<Wheel> {
-    let mut cells = line.split_whitespace();
-    let [name, version, tags, size, sha256] = [(); 5].map(|()| cells.next());
-    Some(Wheel {
-        name: name?,
-        version: version?,
-        tags: tags?,
-        size: size?.parse().ok()?,
-        sha256: sha256?,
-        cpu: cells.next() == Some("cpu"),
-    })
+fn parse_wheel(line: &'static str) -> Wheel {
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    let [name, version, tags, size, sha256, ref set @ ..] = cells[..] else {
+        panic!("wheels.txt: expected five cells or six, found {line:?}")
+    };
+    let size = size.parse().expect("wheels.txt: the fourth cell is a size in bytes");
+    Wheel { name, version, tags, size, sha256, cpu: set == ["cpu"] }
 }
 
 /// A folder with `lib` and `include` of the pinned libtorch.

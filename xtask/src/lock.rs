@@ -101,7 +101,11 @@ fn collect_digests(
     entries: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     for path in files::entries(folder)? {
-        let relative = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let relative = path
+            .strip_prefix(run)
+            .expect("entries are in the run")
+            .to_string_lossy()
+            .replace('\\', "/");
         let key = format!("{name}/{relative}");
         let has_suffix = |suffix: &str| relative.ends_with(suffix);
         if path.is_dir() {

@@ -3,6 +3,7 @@
 //! Tests and benches use `.peers` if it exists, and are skipped with a note otherwise. `.peers-4`
 //! has transformers 4, with which most published models were saved. All packages, including
 //! dependencies, are listed with their versions; pip installs no other packages.
+use crate::files;
 use crate::libtorch::Set;
 use crate::process::{command, read_stdout, run};
 use anyhow::{Context, Result, bail};
@@ -49,7 +50,8 @@ fn pinned_packages(torch: bool) -> Vec<String> {
 
 /// Returns whether the environment contains all packages in `required`.
 fn has_packages(folder: &Path, required: &[String]) -> bool {
-    let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
+    // An incomplete environment has no stamp.
+    let Ok(installed) = fs::read_to_string(folder.join(STAMP)) else { return false };
     let installed: Vec<&str> = installed.lines().collect();
     python_path(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
 }
@@ -58,7 +60,7 @@ fn has_packages(folder: &Path, required: &[String]) -> bool {
 /// before the installation, one per line. pip does not change the packages that are not in
 /// `required`.
 fn merge_packages(before: &str, required: &[String]) -> Vec<String> {
-    let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
+    let name = |line: &str| line.split_once("==").map_or(line, |(name, _)| name).to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
     let unchanged =
         before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
@@ -93,8 +95,9 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
     check_python(root)?;
     eprintln!("installing {} packages into {name} ({size})", required.len());
     let stamp = folder.join(STAMP);
-    let before = fs::read_to_string(&stamp).unwrap_or_default();
+    let mut before = String::new();
     if stamp.exists() {
+        before = files::read(&stamp)?;
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
     run_checked(command("python3", root).args(["-m", "venv", name]))?;

@@ -113,7 +113,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in TEXT_FOLDERS {
         for path in entries(&root.join(folder))? {
-            let name = path.file_name().unwrap_or_default();
+            let name = path.file_name().expect("an entry has a name");
             let text_suffixes = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
             if text_suffixes.iter().any(|suffix| name.to_string_lossy().ends_with(suffix)) {
                 files.push(Path::new(folder).join(name));

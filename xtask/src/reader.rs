@@ -64,6 +64,7 @@ fn missing_defaults(arguments: &[String]) -> impl Iterator<Item = (&'static str,
 /// Returns whether the processor has bfloat16 instructions. Without them, training in bfloat16 is
 /// slower than in float32.
 fn has_bfloat16_instructions() -> bool {
-    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // Only Linux has this file.
+    let Ok(cpu_info) = fs::read_to_string("/proc/cpuinfo") else { return false };
     cpu_info.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }

@@ -196,6 +196,7 @@ struct Stamp {
 impl Stamp {
     fn of(libtorch: &Libtorch) -> Self {
         let library = format!("lib/libtorch_cpu{}", std::env::consts::DLL_SUFFIX);
+        // Without the library, the size differs from the size of every libtorch.
         let size = fs::metadata(libtorch.root.join(library)).map_or(0, |data| data.len());
         Self {
             libtorch: libtorch.root.clone(),
@@ -207,8 +208,9 @@ impl Stamp {
 
     /// Writes the stamp; returns whether the previous stamp describes another libtorch.
     fn replace(&self, file: &Path) -> Result<bool> {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let previous: Option<Self> = serde_json::from_str(&text).ok();
+        // A missing or damaged stamp is no stamp of this libtorch.
+        let text = fs::read_to_string(file).ok();
+        let previous: Option<Self> = text.and_then(|text| serde_json::from_str(&text).ok());
         if previous.as_ref() == Some(self) {
             return Ok(false);
         }

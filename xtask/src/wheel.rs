@@ -78,8 +78,8 @@ impl Wheel {
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
         build.arg(&wheels).arg("--interpreter").arg(&python);
         if let Some(settings) = link_settings(&String::from_utf8_lossy(&built.stdout)) {
-            let host = read_stdout(cargo(root).arg("-vV")).unwrap_or_default();
-            let host = host.lines().find_map(|line| line.strip_prefix("host: "));
+            let version = read_stdout(cargo(root).arg("-vV")).context("`cargo -vV` failed")?;
+            let host = version.lines().find_map(|line| line.strip_prefix("host: "));
             let host = host.context("`cargo -vV` printed no host")?;
             for setting in settings {
                 build.args(["--config", &format!("target.{host}.{LINKS_VALUE}.{setting}")]);

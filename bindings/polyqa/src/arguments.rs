@@ -80,7 +80,7 @@ pub fn to_questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec
             question: to_question(&required_field(row, "question", &location)?, &location)?,
             context: text_field(row, "context", &location)?.into(),
             answers: Vec::new(),
-            title: title.unwrap_or_default().into(),
+            title: title.as_deref().unwrap_or("").into(),
             id: row_id.unwrap_or_else(|| index.to_string()),
         };
         Ok((question, has_id))

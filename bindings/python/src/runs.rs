@@ -76,7 +76,7 @@ pub fn compare<'py>(
     level: f64,
     seed: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let config = resampling(true, resamples, level, seed)?.unwrap_or_default();
+    let config = resampling(true, resamples, level, seed)?.expect("resampling is requested");
     let runs = [predictions_by_seed(baseline)?, predictions_by_seed(predictions)?];
     let mut rows = Vec::new();
     let Some(data) = Pairs::parse(dataset) else {

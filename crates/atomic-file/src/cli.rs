@@ -126,8 +126,8 @@ fn format_usage_error(message: &str) -> String {
     let Some(message) = message.strip_prefix("error: ") else {
         return "no command is given; try '--help'".into();
     };
-    let message = message.split("\n\nFor more information").next().unwrap_or_default();
-    let message = message.split("\n\nUsage: ").next().unwrap_or_default();
+    let (message, _) = message.split_once("\n\nFor more information").unwrap_or((message, ""));
+    let (message, _) = message.split_once("\n\nUsage: ").unwrap_or((message, ""));
     let join_lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let message: Vec<String> = message.split("\n\n").map(join_lines).collect();
     format!("{}; try '--help'", message.join("; "))

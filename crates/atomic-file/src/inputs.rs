@@ -35,7 +35,7 @@ pub fn remember_input(path: &Path) {
 /// list is empty if [`protect_inputs`] was not called.
 pub fn inputs() -> Vec<PathBuf> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
-    inputs.clone().unwrap_or_default()
+    inputs.iter().flatten().cloned().collect()
 }
 
 /// Checks that `path` is not a protected input.

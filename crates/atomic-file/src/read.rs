@@ -184,7 +184,7 @@ pub fn read_to_string_with_bom(path: impl AsRef<Path>, limit: u64) -> io::Result
 fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid_length = error.utf8_error().valid_up_to();
-        let valid_bytes = error.as_bytes().get(..valid_length).unwrap_or_default();
+        let valid_bytes = &error.as_bytes()[..valid_length];
         let line = 1 + valid_bytes.iter().filter(|&&byte| byte == b'\n').count();
         let reason = format!("line {line} is not UTF-8; convert the file to UTF-8");
         io::Error::new(ErrorKind::InvalidData, reason)

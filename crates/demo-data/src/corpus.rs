@@ -74,7 +74,7 @@ impl CorpusConfig {
         let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));
         if extracts.exists() {
             for page in JsonlReader::<EntityPage>::open(&extracts)? {
-                let extract = page?.extract.unwrap_or_default();
+                let Some(extract) = page?.extract else { continue };
                 let is_long = |line: &&str| line.chars().count() > self.max_skipped_chars;
                 paragraphs.extend(extract.split('\n').filter(is_long).map(str::to_owned));
             }

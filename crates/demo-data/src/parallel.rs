@@ -25,9 +25,9 @@ pub(crate) fn language_pair_files(
         for (context_language, context_dataset) in datasets {
             let mut pair_dataset = context_dataset.clone();
             pair_dataset.questions.retain_mut(|question| {
-                let text = question_texts.get(question.id.as_str());
-                question.question = text.copied().unwrap_or_default().to_owned();
-                text.is_some()
+                let Some(&text) = question_texts.get(question.id.as_str()) else { return false };
+                question.question = text.to_owned();
+                true
             });
             let name =
                 format!("{split}-context-{context_language}-question-{question_language}.json");

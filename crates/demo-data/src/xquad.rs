@@ -129,8 +129,7 @@ impl XquadSplit {
                 position if position < train + dev => &mut ids.dev,
                 _ => &mut ids.test,
             };
-            let questions = articles.get(index).into_iter().flat_map(|article| article.iter());
-            split.extend(questions.map(|question| question.id.clone()));
+            split.extend(articles[index].iter().map(|question| question.id.clone()));
         }
         ensure!(
             !ids.test.is_empty(),
@@ -148,11 +147,7 @@ fn with_article_contexts(dataset: &Dataset) -> Dataset {
     for article in dataset.articles() {
         let paragraphs: Vec<&[Question]> =
             article.chunk_by(|a, b| a.context == b.context).collect();
-        let texts: Vec<&str> = paragraphs
-            .iter()
-            .filter_map(|questions| questions.first())
-            .map(|question| &*question.context)
-            .collect();
+        let texts: Vec<&str> = paragraphs.iter().map(|questions| &*questions[0].context).collect();
         let text: Arc<str> = texts.join(SEPARATOR).into();
         let mut start = 0;
         for (questions, paragraph) in paragraphs.iter().zip(texts) {

@@ -79,7 +79,7 @@ impl Args {
             crate::folder::check_run(folder)?;
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::folder::RECIPE_FILE));
-        let path = self.recipe.clone().or(stored).unwrap_or_default();
+        let path = self.recipe.clone().or(stored).expect("clap requires a recipe or --resume");
         let mut overrides = Override::parse_all(&self.set)?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);
         let (mut recipe, preparations) = read_with_overrides::<R>(&path, &overrides)?;

@@ -58,7 +58,7 @@ pub(crate) fn select_by_arguments<'a>(
     for (_, names) in matches_per_pattern("--arms", &names, patterns)? {
         selected_names.extend(names);
     }
-    let run_arm_names = run_arms.unwrap_or_default().iter().map(String::as_str);
+    let run_arm_names = run_arms.into_iter().flatten().map(String::as_str);
     let mut selected = Vec::new();
     for name in run_arm_names.chain(names) {
         if selected_names.remove(name) {

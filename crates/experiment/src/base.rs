@@ -102,7 +102,7 @@ pub(crate) fn blank_special_keys(text: &str) -> String {
         if trimmed.starts_with('[') {
             section = trimmed.trim_start_matches('[').split(']').next();
         }
-        let key = trimmed.split('=').next().unwrap_or_default().trim();
+        let key = trimmed.split_once('=').map_or(trimmed, |(key, _)| key).trim();
         let is_removed = match section {
             None => key == BASE || key == UNSET,
             Some(section) => section == PREPARE,

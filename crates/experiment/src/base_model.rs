@@ -1,5 +1,6 @@
 //! The base model of a recipe, and the accessors of fields that every recipe has.
 use serde::{Deserialize, Serialize};
+use torch_ext::to_usize;
 use xlmr_model::{Config, Segments};
 
 use crate::{Adapters, Error, ModelFolder, Result};
@@ -51,8 +52,8 @@ impl BaseModel {
         }
         let min_segments = if self.segments == Segments::Learned2 { 2 } else { 1 };
         Ok(ModelLimits {
-            positions: usize::try_from(config.max_length()).unwrap_or(0),
-            segments: usize::try_from(config.type_vocab_size).unwrap_or(1).max(min_segments),
+            positions: to_usize(config.max_length()),
+            segments: to_usize(config.type_vocab_size).max(min_segments),
         })
     }
 }

@@ -85,8 +85,7 @@ fn add_files(
 ) -> Result<()> {
     for entry in entries(folder)? {
         let path = entry.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.unwrap_or_default();
+        let name = entry.file_name().to_string_lossy().into_owned();
         let is_selected_folder = match prefix {
             "" => input.subfolder_file.is_some_and(|file| {
                 file.split('/').next() == Some(&*name) && folder.join(file).is_file()

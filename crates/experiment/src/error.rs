@@ -99,7 +99,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
     // Removes libtorch's stack trace.
-    let text = text.split(" frame #0: ").next().unwrap_or_default();
+    let text = text.split_once(" frame #0: ").map_or(&*text, |(message, _)| message);
     // Escapes control characters of quoted data.
     let text = atomic_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|pattern| text.contains(pattern)) {

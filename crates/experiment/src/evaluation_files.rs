@@ -53,7 +53,9 @@ pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSize
 fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
-        let name = path.strip_prefix(run).ok().and_then(Path::to_str);
+        let name = path.strip_prefix(run).expect("files of a trial are in the run folder");
+        // Files of a run have UTF-8 names.
+        let name = name.to_str();
         let Some(name) = name.filter(|_| !entry.file_name().as_encoded_bytes().starts_with(b"."))
         else {
             continue;

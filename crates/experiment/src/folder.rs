@@ -171,8 +171,9 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
     }
     let lock = match FileLock::try_acquire(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // The holder only completes the message.
             let holder = read_lock_holder(&mut file).ok().flatten().filter(|text| !text.is_empty());
-            let holder = holder.map(|text| format!(" ({text})")).unwrap_or_default();
+            let holder = holder.map_or_else(String::new, |text| format!(" ({text})"));
             let reason = format!("another process{holder} is using this folder");
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));

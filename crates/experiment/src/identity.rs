@@ -62,7 +62,7 @@ impl Display for Difference {
 pub(crate) fn display_value(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);
     match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
 }

@@ -211,7 +211,7 @@ pub(crate) fn record<T: Serialize>(
 ) -> std::result::Result<(Value, Vec<Input>), serde_json::Error> {
     RECORDED.set(Some(Vec::new()));
     let json = serde_json::to_value(value);
-    let inputs = RECORDED.take().unwrap_or_default();
+    let inputs = RECORDED.take().expect("recordings are not nested");
     Ok((json?, inputs))
 }
 

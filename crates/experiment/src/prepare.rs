@@ -46,7 +46,7 @@ impl PrepareStep {
 
     fn run(&self) -> Result<()> {
         let mut words = self.command.split_whitespace();
-        let name = words.next().unwrap_or_default();
+        let name = words.next().expect("a command has a word");
         let failure = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
         match Command::new(find_program(name)).args(words).args(["--out", &self.folder]).status() {
             Ok(status) if status.success() => Ok(()),
@@ -64,9 +64,11 @@ impl PrepareStep {
 /// file name, which the operating system looks up in `PATH`.
 fn find_program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
-    let current = std::env::current_exe().unwrap_or_default();
-    let candidates = current.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
-    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| file.into())
+    // The path of the running program may be unknown.
+    let current = std::env::current_exe().ok();
+    let folders = current.iter().flat_map(|path| path.ancestors().skip(1).take(2));
+    let mut candidates = folders.map(|folder| folder.join(&file));
+    candidates.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(&file))
 }
 
 impl Preparations {
@@ -97,6 +99,9 @@ impl Preparations {
         let Some(Value::String(text)) = commands.get(name) else {
             return Err(Error::setting(key, "not a command"));
         };
+        if text.trim().is_empty() {
+            return Err(Error::setting(key, "expected a command, found an empty text"));
+        }
         if unresolved.iter().any(|dependency| dependency == name) {
             return Err(Error::setting(key, "depends on its own output"));
         }
@@ -121,7 +126,7 @@ impl Preparations {
         unresolved.pop();
         let command = words.join(" ");
         let hash = digest::of_bytes(command.as_bytes());
-        let folder = format!("{PREPARED_FOLDER}/{name}-{}", hash.get(..12).unwrap_or_default());
+        let folder = format!("{PREPARED_FOLDER}/{name}-{}", &hash[..12]);
         self.0.push(PrepareStep { name: name.to_owned(), command, folder, dependencies });
         Ok(())
     }
@@ -307,6 +312,7 @@ mod tests {
         let error_of = |text: &str| take_from(text).unwrap_err();
         assert!(error_of("prepare = 1").starts_with("prepare: not a section"));
         assert!(error_of("[prepare]\na = 1").starts_with("prepare.a: not a command"));
+        assert!(error_of("[prepare]\na = ' '").starts_with("prepare.a: expected a command"));
         assert!(error_of("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
         let error = error_of("[prepare]\na = 'x {b}'\nb = 'x {a}'");
         assert!(error.contains("depends on its own output"), "{error}");

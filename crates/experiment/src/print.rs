@@ -34,7 +34,7 @@ pub(crate) fn first_table(markdown: &str) -> &str {
         has_ended |= has_begun && !is_row;
         has_begun |= is_row;
         if has_ended && (is_row || line.starts_with('#')) {
-            return markdown.get(..end).unwrap_or(markdown);
+            return &markdown[..end];
         }
         end += line.len();
     }

@@ -66,7 +66,7 @@ impl Ranks {
         for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(json_error)?)? {
             identities.push(serde_json::from_slice(&bytes).map_err(json_error)?);
         }
-        let Some((rank_0, other_ranks)) = identities.split_first() else { return Ok(()) };
+        let (rank_0, other_ranks) = identities.split_first().expect("a group has a process");
         for (rank, identity) in (1..).zip(other_ranks) {
             if let Some(difference) = rank_0.difference(identity) {
                 return Err(Error::setting(
@@ -100,7 +100,7 @@ impl Ranks {
         if self.is_rank_0() {
             return Ok(());
         }
-        let relative_path = trial.strip_prefix(folder).unwrap_or(trial);
+        let relative_path = trial.strip_prefix(folder).expect("a trial is in its folder");
         for name in [relative_path, Path::new("model")] {
             let (target, link) = (self.run_folder.join(name), folder.join(name));
             if !target.exists() || link.exists() {

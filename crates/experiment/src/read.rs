@@ -143,7 +143,7 @@ impl Override {
 
     /// Sets the key in `table`, and creates missing sections.
     pub(crate) fn apply(&self, table: &mut Table) -> Result<()> {
-        let Some((name, sections)) = self.key.parts().split_last() else { return Ok(()) };
+        let (name, sections) = self.key.parts().split_last().expect("a key has a part");
         let mut inner = table;
         for section in sections {
             let entry = inner.entry(section).or_insert_with(|| Value::Table(Table::new()));

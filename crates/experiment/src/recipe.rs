@@ -149,7 +149,8 @@ fn is_zero(value: &u64) -> bool {
 }
 
 impl RunConfig {
-    /// Returns the names in `arms`. After the experiment is opened, these are the selected arms.
+    /// Returns the names in `arms`, none if the key is absent. After the experiment is opened,
+    /// these are the selected arms.
     ///
     /// ```
     /// use experiment::RunConfig;
@@ -158,7 +159,7 @@ impl RunConfig {
     /// assert_eq!(run.selected_arms(), ["base"]);
     /// ```
     pub fn selected_arms(&self) -> &[String] {
-        self.arms.as_deref().unwrap_or_default()
+        self.arms.as_deref().unwrap_or(&[])
     }
 }
 

@@ -229,7 +229,7 @@ fn reject_undeclared_path(key: &Key, value: &Value) -> Result<()> {
 
 /// Rejects a list with repeated values.
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
-    let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let Value::Array(values) = value else { return Ok(()) };
     let repeated_value = values
         .iter()
         .enumerate()
@@ -262,9 +262,7 @@ fn remove_bookkeeping(value: &mut Value) -> bool {
 /// Collects the values below `key`. A list is one value unless it contains inputs.
 fn collect_leaves(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, RecipeValue)>) {
     if let Some(number) = input_number(&value) {
-        leaves.extend(
-            inputs.get(number).map(|input| (key.clone(), RecipeValue::Input(input.clone()))),
-        );
+        leaves.push((key.clone(), RecipeValue::Input(inputs[number].clone())));
         return;
     }
     match value {

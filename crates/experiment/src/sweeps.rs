@@ -1,5 +1,5 @@
 //! Arms generated from lists of values.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,10 @@ impl Sweeps {
     /// the same names are not changed.
     ///
     /// # Errors
-    /// [`Error::Setting`] if an arm has no such key or the value is invalid, or if a sweep is
-    /// neither a list nor a table with one list.
+    /// [`Error::Setting`] if an arm has no such key or the value is invalid, if two values of the
+    /// sweeps have the same arm name, or if a sweep is neither a list nor a table with one list.
     pub fn add_to<A: DeserializeOwned>(&mut self, arms: &mut BTreeMap<String, A>) -> Result<()> {
+        let mut generated_names = BTreeSet::new();
         for (name, sweep) in std::mem::take(&mut self.0) {
             let (key, values, shared) = split_sweep(&name, sweep)?;
             for value in values {
@@ -61,7 +62,12 @@ impl Sweeps {
                 let arm = arm.try_into().map_err(|error: toml::de::Error| {
                     Error::setting(format!("sweeps.{name} = {value}"), error.message())
                 })?;
-                arms.entry(format!("{name}-{}", value_in_name(&value))).or_insert(arm);
+                let arm_name = format!("{name}-{}", value_in_name(&value));
+                if !generated_names.insert(arm_name.clone()) {
+                    let reason = format!("another value has the arm name {arm_name}; remove one");
+                    return Err(Error::setting(format!("sweeps.{name} = {value}"), reason));
+                }
+                arms.entry(arm_name).or_insert(arm);
             }
         }
         Ok(())
@@ -145,6 +151,10 @@ mod tests {
         };
         assert!(error_of("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
         assert!(error_of("z = [\"many\"]").starts_with("sweeps.z = \"many\": invalid type"));
+        assert_eq!(
+            error_of("z = [1, 5, 1.0]"),
+            "sweeps.z = 1.0: another value has the arm name z-1; remove one"
+        );
         assert!(error_of("z = 5").ends_with("a table with one such list, found 5"));
         assert!(error_of("mine-z = { title = \"mine\" }").ends_with("found none in the table"));
         assert!(

@@ -20,7 +20,8 @@ pub(crate) fn error_in_file(path: &Path, text: &str, error: &toml::de::Error) ->
         return Error::content(path, reason);
     };
     let line = text_before.matches('\n').count() + 1;
-    let column = text_before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let line_start = text_before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = text_before[line_start..].chars().count() + 1;
     Error::content(format!("{}:{line}:{column}", path.display()), reason)
 }
 

@@ -75,6 +75,7 @@ impl Cache {
         if is_commit(revision) {
             return Some(revision.to_owned());
         }
+        // A damaged reference is written again by the download.
         let commit = read_limited(&self.folder.join("refs").join(revision), 1024).ok()?;
         let commit = String::from_utf8(commit).ok()?;
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))

@@ -165,10 +165,13 @@ impl Downloader<'_> {
             let read = content.read(&mut buffer);
             let read = read
                 .map_err(|error| self.interruption_error(name, done, total, &error.to_string()))?;
-            let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else { break };
+            if read == 0 {
+                break;
+            }
+            let chunk = &buffer[..read];
             hasher.update(chunk);
             file.write_all(chunk).map_err(write_error())?;
-            done = done.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            done += read as u64;
             (self.progress)(Progress { file: name, done: done.min(total), total });
         }
         if done < total {

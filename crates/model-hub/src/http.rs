@@ -53,20 +53,21 @@ impl<'a> Client<'a> {
             let problem = format!("expected an address such as https://huggingface.co, got {got}");
             return setting_error("HF_ENDPOINT", problem);
         };
-        let token = settings.token.as_deref().unwrap_or_default();
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_valid = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !settings.token.as_ref().is_none_or(is_valid) {
             let problem = "expected ASCII without spaces, here or in the token file".to_owned();
             return setting_error("HF_TOKEN", problem);
         }
         // The agent does not follow redirects; `request` follows them, so that the token is sent to
         // the endpoint only.
+        let timeout = settings.timeout()?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_resolve(Some(Duration::from_secs(30)))
             .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(settings.timeout))
-            .timeout_per_read(Some(settings.timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_per_read(Some(timeout))
             .user_agent(concat!("polyqa-hub/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self { agent: agent.into(), settings, repository, endpoint })
@@ -95,9 +96,10 @@ impl<'a> Client<'a> {
     pub(crate) fn file_info(&self, commit: &str, file: &str) -> Result<FileInfo> {
         let (_, headers) = self.request(None, &self.content_path(commit, file), file)?;
         let value = |name| header(&headers, name);
-        let etag = value("x-linked-etag").or(value("etag")).unwrap_or_default();
+        // The checks below reject the empty texts of missing headers.
+        let etag = value("x-linked-etag").or(value("etag")).unwrap_or("");
         let etag = etag.trim_start_matches("W/").trim_matches('"');
-        let size = value("x-linked-size").or(value("content-length")).unwrap_or_default();
+        let size = value("x-linked-size").or(value("content-length")).unwrap_or("");
         let file_commit = value("x-repo-commit").unwrap_or(commit);
         match size.parse() {
             Ok(size) if is_blob_name(etag) && file_commit == commit => {
@@ -122,7 +124,7 @@ impl<'a> Client<'a> {
     ) -> Result<(impl Read + use<>, u64)> {
         let (response, _) = self.request(Some(start), &self.content_path(commit, file), file)?;
         let offset = if response.status() == 206 { start } else { 0 };
-        let range = header(response.headers(), "content-range").unwrap_or_default();
+        let range = header(response.headers(), "content-range").unwrap_or("");
         if response.status() == 206 && !starts_at(range, start, size) {
             let reason =
                 format!("expected a part from byte {start} of {size}, got {}", quote(range));
@@ -206,9 +208,10 @@ impl<'a> Client<'a> {
         if !response.status().is_redirection() {
             return Ok(None);
         }
-        let location = header(response.headers(), "location").unwrap_or_default();
-        let (scheme, path) = address.split_once("://").unwrap_or_default();
-        let host = path.split('/').next().unwrap_or_default();
+        // The check below rejects the empty text of a missing header.
+        let location = header(response.headers(), "location").unwrap_or("");
+        let (scheme, path) = address.split_once("://").expect("an address has a scheme");
+        let host = path.split_once('/').map_or(path, |(host, _)| host);
         let target = match location.starts_with('/') && !location.starts_with("//") {
             true => format!("{scheme}://{host}{location}"),
             false => location.to_owned(),

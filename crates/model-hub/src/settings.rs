@@ -17,16 +17,16 @@ pub(crate) struct Settings {
     pub(crate) endpoint: String,
     pub(crate) token: Option<String>,
     pub(crate) is_offline: bool,
-    /// Maximum time without data from the server.
-    pub(crate) timeout: Duration,
+    /// Maximum time without data from the server, in seconds; `None` for the default.
+    pub(crate) timeout: Option<String>,
 }
 
 impl Settings {
     pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text_of = |name: &str| {
-            let value = variable(name)?.into_string().ok()?;
-            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+            let value = variable(name)?;
+            Some(value.to_string_lossy().trim().to_owned()).filter(|value| !value.is_empty())
         };
         let user_folder = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
         let path_of = |name: &str| {
@@ -45,7 +45,6 @@ impl Settings {
         let is_true = |value: String| {
             matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
         };
-        let seconds = text_of("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
         Self {
             cache: path_of("HF_HUB_CACHE").or_else(|| in_hf_home("hub")),
             endpoint: text_of("HF_ENDPOINT")
@@ -56,7 +55,19 @@ impl Settings {
             is_offline: text_of("HF_HUB_OFFLINE")
                 .or_else(|| text_of("TRANSFORMERS_OFFLINE"))
                 .is_some_and(is_true),
-            timeout: Duration::from_secs(seconds.filter(|&seconds| seconds > 0).unwrap_or(30)),
+            timeout: text_of("HF_HUB_DOWNLOAD_TIMEOUT"),
+        }
+    }
+
+    /// Returns the maximum time without data from the server.
+    pub(crate) fn timeout(&self) -> Result<Duration> {
+        let Some(text) = &self.timeout else { return Ok(Duration::from_secs(30)) };
+        match text.parse() {
+            Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+            _ => Err(Error::Setting {
+                variable: "HF_HUB_DOWNLOAD_TIMEOUT",
+                problem: format!("expected a number of seconds from 1, got {text:?}"),
+            }),
         }
     }
 
@@ -77,7 +88,30 @@ impl Settings {
 }
 
 /// Returns the first line of a file, such as the token stored by `hf auth login`.
+/// An unreadable file is no token, as in huggingface_hub: public models need none.
 fn first_line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_timeout_is_an_error() {
+        let timeout = |text: &str| {
+            Settings::read(|name| (name == "HF_HUB_DOWNLOAD_TIMEOUT").then(|| text.into()))
+                .timeout()
+        };
+        assert_eq!(timeout("7").unwrap(), Duration::from_secs(7));
+        assert_eq!(timeout("").unwrap(), Duration::from_secs(30));
+        for text in ["0", "-1", "10s"] {
+            let error = timeout(text).unwrap_err().to_string();
+            let expected = format!(
+                "HF_HUB_DOWNLOAD_TIMEOUT: expected a number of seconds from 1, got {text:?}"
+            );
+            assert_eq!(error, expected);
+        }
+    }
 }

@@ -92,10 +92,11 @@ pub fn cached_step<T, E: From<Error>>(
     torch_ext::backward(&local_loss).map_err(Error::from)?;
 
     let mut first_rows = vec![0; leaves.len()];
+    assert_eq!(cached.len(), micro_batches.len(), "each micro-batch has cached embeddings");
     for (index, (micro_batch, cached_embeddings)) in micro_batches.iter().zip(&cached).enumerate() {
         if !is_local(&index) {
             for (first_row, embedding) in first_rows.iter_mut().zip(cached_embeddings) {
-                *first_row += embedding.size().first().copied().unwrap_or(0);
+                *first_row += embedding.size()[0];
             }
             continue;
         }
@@ -129,7 +130,7 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     }
     (0..count)
         .map(|index| {
-            let slices: Vec<&Tensor> = cached.iter().filter_map(|all| all.get(index)).collect();
+            let slices: Vec<&Tensor> = cached.iter().map(|all| &all[index]).collect();
             Ok(Tensor::f_cat(&slices, 0)?.f_detach()?.f_set_requires_grad(true)?)
         })
         .collect()
@@ -145,7 +146,7 @@ fn surrogate(
 ) -> Result<Option<Tensor>, Error> {
     let mut sum: Option<Tensor> = None;
     for ((embedding, leaf), first_row) in embeddings.iter().zip(leaves).zip(first_rows) {
-        let rows = embedding.size().first().copied().unwrap_or(0);
+        let rows = embedding.size()[0];
         let grad = leaf.f_grad()?;
         if grad.defined() && embedding.requires_grad() {
             let mut grad = grad.f_narrow(0, *first_row, rows)?;

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use torch_ext::upload;
+use torch_ext::{to_usize, upload};
 
 use crate::checks::{check_int64, first_true_index, min_max};
 use crate::span_checks::{check_span_logits, reduction_kind};
@@ -151,8 +151,8 @@ impl WindowSlots {
         let (_, length) = logits.size2()?;
         let positions = Vec::<i64>::try_from(&positions.f_to_device(Device::Cpu)?)?;
         let gold_position = |window: i64| {
-            let position = usize::try_from(window).ok().and_then(|at| positions.get(at)).copied();
-            position.filter(|position| (0..length).contains(position))
+            let position = positions[to_usize(window)];
+            (0..length).contains(&position).then_some(position)
         };
         let groups_with_gold = group_ranges
             .iter()
@@ -175,9 +175,10 @@ impl WindowSlots {
             slots.group_count += 1;
             for window in range.start..range.start + max_windows {
                 let is_used = range.contains(&window);
-                let position = gold_position(window).filter(|_| is_used);
+                let position = if is_used { gold_position(window) } else { None };
                 slots.windows.push(if is_used { window } else { range.start });
                 slots.is_used.push(is_used);
+                // `has_gold` marks the slots whose position is used.
                 slots.gold.push(position.unwrap_or(0));
                 slots.has_gold.push(position.is_some());
             }
@@ -242,8 +243,7 @@ impl WindowSlots {
         let excluded_gold = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
         if let Some([slot]) = first_true_index(&excluded_gold)?.as_deref() {
             let position = gold.f_int64_value(&[*slot, 0])?;
-            let window = usize::try_from(*slot).ok().and_then(|slot| self.windows.get(slot));
-            let row = window.copied().unwrap_or(-1);
+            let row = self.windows[to_usize(*slot)];
             return Err(Error::Excluded { tensor: self.positions_name, row, position });
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Selection of hard negatives: incorrect answers to contrast with the correct answer.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use torch_ext::{upload, without_autocast};
+use torch_ext::{to_i64, to_usize, upload, without_autocast};
 
 use crate::answer_candidates::CheckedSpans;
 use crate::span_checks::GoldSpans;
@@ -106,9 +106,7 @@ pub fn hard_negatives(
         NegativeSelection::Hardest { count: 0 } => {
             return Err(Error::Domain { option: "count", value: 0.0, rule: "at least 1" });
         }
-        NegativeSelection::Hardest { count } => {
-            i64::try_from(count).unwrap_or(i64::MAX).min(slot_count)
-        }
+        NegativeSelection::Hardest { count } => to_i64(count.min(to_usize(slot_count))),
         NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slot_count.min(1),
     };
     let is_gold = starts

@@ -185,6 +185,7 @@ fn positive_count(option: &'static str, count: usize) -> Result<i64, Error> {
     if count == 0 {
         return Err(Error::Domain { option, value: 0.0, rule: "at least 1" });
     }
+    // A count that exceeds i64 exceeds every number of spans.
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 

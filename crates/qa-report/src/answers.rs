@@ -32,8 +32,8 @@ impl Answers {
             return Err(mlqa_eval::Error::Content { path: path.clone(), message });
         }
         let is_not_in_context = |question: &&Question| {
-            let text = texts.get(&question.id).unwrap_or_default().trim();
-            !question.context.contains(text)
+            // A question without an answer has none that could be missing from the context.
+            texts.get(&question.id).is_some_and(|text| !question.context.contains(text.trim()))
         };
         let not_in_context = dataset.questions.iter().filter(is_not_in_context).count();
         let classes = classify_boundaries(dataset, &texts, rules)?;
@@ -42,18 +42,19 @@ impl Answers {
     }
 
     /// Returns the score of the question at index `at`.
-    pub fn question_score(&self, at: usize) -> Option<&QuestionScore> {
-        self.score.per_question.get(at)
+    pub fn question_score(&self, at: usize) -> &QuestionScore {
+        &self.score.per_question[at]
     }
 
     /// Returns F1 and exact match (0 to 1) of the question at index `at`.
-    pub fn f1_and_em(&self, at: usize) -> Option<[f64; 2]> {
-        self.question_score(at)
-            .map(|question| [question.f1, f64::from(u8::from(question.exact_match))])
+    pub fn f1_and_em(&self, at: usize) -> [f64; 2] {
+        let question = self.question_score(at);
+        [question.f1, f64::from(u8::from(question.exact_match))]
     }
 
-    /// Returns the boundary class of the answer to the question at index `at`.
+    /// Returns the boundary class of the answer to the question at index `at`; `None` without an
+    /// answer.
     pub fn class(&self, at: usize) -> Option<BoundaryClass> {
-        self.classes.get(at)?.0
+        self.classes[at].0
     }
 }

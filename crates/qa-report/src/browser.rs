@@ -132,9 +132,7 @@ impl QuestionBrowser {
             question_language: pair.question.to_string(),
         });
         let has_error = |at: &usize| {
-            let exact_match =
-                |run: &FirstSeedAnswers| run.answers.question_score(*at).map(|q| q.exact_match);
-            answers.iter().flatten().any(|run| exact_match(run) == Some(false))
+            answers.iter().flatten().any(|run| !run.answers.question_score(*at).exact_match)
         };
         let (with_errors, correct): (Vec<usize>, Vec<usize>) =
             (0..dataset.questions.len()).partition(has_error);
@@ -142,14 +140,14 @@ impl QuestionBrowser {
         selected.extend(select_evenly(&correct, quota - selected.len()));
         selected.sort_unstable();
         for at in selected {
-            let Some(question) = dataset.questions.get(at) else { continue };
+            let question = &dataset.questions[at];
             let next_index = self.contexts.len();
             let context =
                 *self.context_indices.entry(Arc::clone(&question.context)).or_insert(next_index);
             if context == next_index {
                 self.contexts.push(Arc::clone(&question.context));
             }
-            let answers = answers.iter().map(|run| shown_answer(question, at, run.as_ref()?));
+            let answers = answers.iter().map(|run| Some(shown_answer(question, at, run.as_ref()?)));
             self.items.push(ShownQuestion {
                 pair: pair_index,
                 context,
@@ -167,7 +165,7 @@ fn select_evenly(indices: &[usize], count: usize) -> Vec<usize> {
     if indices.len() <= count {
         return indices.to_vec();
     }
-    (0..count).filter_map(|at| indices.get(at * indices.len() / count).copied()).collect()
+    (0..count).map(|at| indices[at * indices.len() / count]).collect()
 }
 
 /// Returns the start and length in UTF-16 code units of `text` at code point `start`; `None` if
@@ -192,13 +190,9 @@ fn distinct_golds(question: &Question) -> Vec<(Option<(usize, usize)>, String)> 
 }
 
 /// Returns a run's answer for display; `None` if the run does not include the question.
-fn shown_answer(
-    question: &Question,
-    at: usize,
-    first_seed: &FirstSeedAnswers,
-) -> Option<ShownAnswer> {
+fn shown_answer(question: &Question, at: usize, first_seed: &FirstSeedAnswers) -> ShownAnswer {
     let answers = &first_seed.answers;
-    let score = answers.question_score(at)?;
+    let score = answers.question_score(at);
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
@@ -206,8 +200,7 @@ fn shown_answer(
     let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
     let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let positions = question.context.char_indices().enumerate();
-        let answer_starts_at =
-            |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
+        let answer_starts_at = |byte: usize| question.context[byte..].starts_with(text);
         let starts =
             positions.filter(|(_, (byte, _))| answer_starts_at(*byte)).map(|(start, _)| start);
         let start = starts.min_by_key(|start| start.abs_diff(gold_start))?;
@@ -215,17 +208,17 @@ fn shown_answer(
     });
     let end = |text: &str| text.char_indices().nth(MAX_ANSWER_CHARACTERS).map(|(end, _)| end);
     let length = text.filter(|text| end(text).is_some()).map(|text| text.chars().count());
-    let truncate = |text: &str| text.get(..end(text)?).map(str::to_owned);
-    Some(ShownAnswer {
-        text: text.map(|text| truncate(text).unwrap_or_else(|| text.to_owned())),
+    let truncate = |text: &str| text[..end(text).unwrap_or(text.len())].to_owned();
+    ShownAnswer {
+        text: text.map(truncate),
         length,
         answered: score.answered,
         at: position,
         f1: (10_000.0 * score.f1).round() / 100.0,
         em: score.exact_match,
         class: class.and_then(|class| BoundaryClass::ALL.iter().position(|c| *c == class)),
-        n_best: n_best.cloned().unwrap_or_default(),
-    })
+        n_best: n_best.map_or_else(Vec::new, Clone::clone),
+    }
 }
 
 #[cfg(test)]

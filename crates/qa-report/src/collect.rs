@@ -66,14 +66,14 @@ impl ReportData {
 
     /// Returns the name of a run.
     pub fn name(&self, run: usize) -> &str {
-        self.names.get(run).map_or("", String::as_str)
+        &self.names[run]
     }
 
     /// Returns a run's scores on a set.
     pub fn matrix(&self, set: &str, run: usize) -> Matrix {
         let mut matrix = Matrix::new(self.name(run));
         for scores in self.pairs.iter().filter(|scores| scores.pair.set == set) {
-            if let Some(Some(run_scores)) = scores.runs.get(run) {
+            if let Some(run_scores) = &scores.runs[run] {
                 matrix.insert(scores.pair.context.0, scores.pair.question.0, run_scores.cell);
             }
         }
@@ -92,9 +92,7 @@ fn group_by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
                 if seen_pairs.insert(&file.pair) {
                     let pair_files =
                         pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
-                    if let Some(run_files) = pair_files.get_mut(run_index) {
-                        run_files.push(file);
-                    }
+                    pair_files[run_index].push(file);
                 }
             }
         }
@@ -147,9 +145,7 @@ fn distribute(sizes: &[usize], mut remaining: usize) -> Vec<usize> {
     for (done, (at, size)) in by_size.into_iter().enumerate() {
         let share = (remaining / (sizes.len() - done)).min(*size);
         remaining -= share;
-        if let Some(slot) = shares.get_mut(at) {
-            *slot = share;
-        }
+        shares[at] = share;
     }
     shares
 }
@@ -171,10 +167,9 @@ fn add_scores(all: &mut ReportData, run: usize, languages: (Language, Language),
             all.pairs.len() - 1
         }
     };
-    if let Some(slot) = all.pairs.get_mut(index).and_then(|scores| scores.runs.get_mut(run)) {
-        let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
-        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, not_in_context: 0 });
-    }
+    let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
+    all.pairs[index].runs[run] =
+        Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, not_in_context: 0 });
 }
 
 fn add_pair(
@@ -188,7 +183,7 @@ fn add_pair(
 ) -> Result<(), mlqa_eval::Error> {
     let (dataset, pair_index) = (&questions.dataset, all.pairs.len());
     let rules = pair.rules(files, config.squad);
-    let mut values_by_run: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
+    let mut values_by_run: Vec<Vec<Vec<[f64; 2]>>> = Vec::new();
     let mut pair_runs: Vec<Option<PairRun>> = Vec::new();
     let mut first_seeds: Vec<Option<FirstSeedAnswers>> = Vec::new();
     for run_files in files {
@@ -229,7 +224,7 @@ fn add_pair(
 fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -> PairRun {
     let f1 = MeanInterval::of(scores.iter().map(|score| score.f1));
     let em = MeanInterval::of(scores.iter().map(|score| score.exact_match));
-    let questions = scores.first().map_or(0, |score| score.questions);
+    let questions = scores[0].questions;
     let cell = Cell {
         f1: f1.mean,
         em: em.mean,
@@ -242,16 +237,11 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -
     PairRun { cell, by_seed, boundary, unanswered, not_in_context }
 }
 
-/// Returns a question's mean scores over seeds, in percent.
-fn mean_over_seeds(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
-    let scores: Vec<[f64; 2]> =
-        seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();
-    let count = scores.len();
-    let mean = |sum: f64| 100.0 * sum / count as f64;
-    (count > 0).then(|| {
-        let add = |sum: [f64; 2], one: &[f64; 2]| [sum[0] + one[0], sum[1] + one[1]];
-        scores.iter().fold([0.0; 2], add).map(mean)
-    })
+/// Returns a question's mean scores over seeds, in percent; `None` without seeds.
+fn mean_over_seeds(seeds: &[Vec<[f64; 2]>], at: usize) -> Option<[f64; 2]> {
+    let mean = |sum: f64| 100.0 * sum / seeds.len() as f64;
+    let add = |sum: [f64; 2], seed: &Vec<[f64; 2]>| [sum[0] + seed[at][0], sum[1] + seed[at][1]];
+    (!seeds.is_empty()).then(|| seeds.iter().fold([0.0; 2], add).map(mean))
 }
 
 #[cfg(test)]

@@ -45,9 +45,20 @@ fn read_losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
     }
     let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
     let text = atomic_file::read_to_string(path).map_err(read_error)?;
-    let lines = text.lines().map_while(|line| serde_json::from_str::<MetricsLine>(line).ok());
-    let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
-    Ok(average_points(&points.collect::<Vec<_>>()))
+    let mut points = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        match serde_json::from_str::<MetricsLine>(line) {
+            // The loss of a step that overflowed is null.
+            Ok(MetricsLine { step, loss }) => points.extend(loss.map(|loss| (step as f64, loss))),
+            // The last line of a run that is being trained can be incomplete.
+            Err(error) if error.is_eof() => break,
+            Err(error) => {
+                let message = format!("line {}: {error}; expected step and loss", number + 1);
+                return Err(mlqa_eval::Error::Content { path: path.to_path_buf(), message });
+            }
+        }
+    }
+    Ok(average_points(&points))
 }
 
 fn average_points(points: &[(f64, f64)]) -> Points {

@@ -32,10 +32,10 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let width = end.0 + mean_count.max(1.0).mul_add(CELL.0, gap) + 8.0;
     let bottom_height = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
     let (low, high) = map.range;
-    let questions =
-        map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
-    let legend =
-        format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default());
+    let questions = map
+        .questions()
+        .map_or_else(String::new, |count| format!("; {} questions in each cell", thousands(count)));
+    let legend = format!("percent, {low:.1} pale to {high:.1} strong{questions}");
     let width =
         width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
     let mut svg = Svg::new(&map.name, &map.title, width, end.1 + bottom_height + 30.0);
@@ -57,7 +57,7 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
         }
         for (column, (_, means)) in map.row_means.iter().enumerate() {
             let x = end.0 + gap + column as f64 * CELL.0;
-            mean_cell(&mut svg, (x, y), means.get(at).copied().flatten());
+            mean_cell(&mut svg, (x, y), means[at]);
         }
     }
     if let Some(means) = &map.column_means {
@@ -172,7 +172,7 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     let metric_figure = |set: &str, metric: usize, metric_name: &str| {
         let line = |mean: &RunMean| {
             let name = all.name(mean.run).to_owned();
-            let score = mean.scores.get(metric).copied().unwrap_or_default();
+            let score = mean.scores[metric];
             let tip = format!("{name}: {:.2}", score.mean);
             let (value, interval, run) = (score.mean, score.interval, mean.run);
             ForestLine { name, value, interval, run, hollow: false, bold: false, tip }
@@ -221,7 +221,7 @@ fn difference(
 ) -> Svg {
     let all = &report.all;
     let level = report.resampling.level;
-    let metric_name = METRICS.get(metric).copied().unwrap_or_default();
+    let metric_name = METRICS[metric];
     let line = |item: &&Difference| {
         let value = item.test.difference.mean;
         ForestLine {

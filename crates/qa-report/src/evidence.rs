@@ -55,10 +55,8 @@ pub(crate) struct Difference {
 /// Returns the indices of a set's pairs for which all `runs` have scores.
 fn pairs_of(all: &ReportData, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
-        let scores = all.pairs.get(pair).filter(|scores| scores.pair.set == set);
-        scores.is_some_and(|scores| {
-            runs.iter().all(|&run| matches!(scores.runs.get(run), Some(Some(_))))
-        })
+        let scores = &all.pairs[pair];
+        scores.pair.set == set && runs.iter().all(|&run| scores.runs[run].is_some())
     };
     (0..all.pairs.len()).filter(|&pair| has(pair)).collect()
 }
@@ -81,11 +79,9 @@ fn sum_by_id<const N: usize>(
     }
     let mut sums: Vec<Option<[f64; N]>> = vec![None; all.id_count];
     for (row, values) in &scored_questions {
-        let questions = counts.get(&row.pair).map_or(1, |&count| count) as f64;
-        if let Some(sum) = sums.get_mut(row.id) {
-            let sum = sum.get_or_insert([0.0; N]);
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / questions);
-        }
+        let questions = counts[&row.pair] as f64;
+        let sum = sums[row.id].get_or_insert([0.0; N]);
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / questions);
     }
     let sums: Vec<[f64; N]> = sums.into_iter().flatten().collect();
     let scale = sums.len() as f64 / pairs.len().max(1) as f64;
@@ -114,13 +110,11 @@ pub(crate) fn run_means(
             if pairs.is_empty() {
                 continue;
             }
-            let (values, _) = sum_by_id(all, &pairs, |values| *values.get(run)?);
-            let set_pairs = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
-            let run_scores = || set_pairs().filter_map(|scores| scores.runs.get(run)?.as_ref());
-            let seeds = all.seed_counts.get(run).copied().unwrap_or_default();
+            let (values, _) = sum_by_id(all, &pairs, |values| values[run]);
+            let run_scores = || pairs.iter().filter_map(|&pair| all.pairs[pair].runs[run].as_ref());
+            let seeds = all.seed_counts[run];
             let score = |metric: usize| -> Result<MeanScore, mlqa_eval::Error> {
-                let metric_values: Vec<f64> =
-                    values.iter().filter_map(|value| value.get(metric).copied()).collect();
+                let metric_values: Vec<f64> = values.iter().map(|value| value[metric]).collect();
                 let interval = match metric_values.is_empty() {
                     true => None,
                     false => Some(bootstrap(&metric_values, resampling)?),
@@ -129,8 +123,9 @@ pub(crate) fn run_means(
                     .map(|scores| if metric == 0 { scores.cell.f1 } else { scores.cell.em });
                 let mean = MeanInterval::of(pair_scores).mean;
                 let seed_mean = |seed: usize| {
-                    let values = run_scores()
-                        .filter_map(|scores| scores.by_seed.get(seed)?.get(metric).copied());
+                    // Pairs with only scores have no values by seed.
+                    let values =
+                        run_scores().filter_map(|scores| Some(scores.by_seed.get(seed)?[metric]));
                     MeanInterval::of(values).mean
                 };
                 Ok(MeanScore {
@@ -163,7 +158,7 @@ pub(crate) fn differences(
     for set in all.sets() {
         for run in 1..all.names.len() {
             let values_of_both_runs = |values: &[Option<[f64; 2]>]| {
-                let (first, second) = ((*values.first()?)?, (*values.get(run)?)?);
+                let (first, second) = (values[0]?, values[run]?);
                 Some([first[0], second[0], first[1], second[1]])
             };
             let mut pairs = pairs_of(all, set, &[0, run]);
@@ -173,7 +168,7 @@ pub(crate) fn differences(
             for pair_group in single_pairs.chain(all_pairs) {
                 let (values, questions) = sum_by_id(all, pair_group, values_of_both_runs);
                 let label = match pair_group {
-                    [pair] => all.pairs.get(*pair).map(|scores| scores.pair.label()),
+                    [pair] => Some(all.pairs[*pair].pair.label()),
                     _ => None,
                 };
                 for metric in 0..METRICS.len() {
@@ -224,11 +219,9 @@ pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     for set in all.sets() {
         for run in 1..all.names.len() {
             let mut counts = [0; 3];
-            let in_set =
-                |pair: usize| all.pairs.get(pair).is_some_and(|scores| scores.pair.set == set);
+            let in_set = |pair: usize| all.pairs[pair].pair.set == set;
             for row in all.question_scores.iter().filter(|row| in_set(row.pair)) {
-                let is_in_run = |run: usize| matches!(row.values.get(run), Some(Some(_)));
-                let (first, second) = (is_in_run(0), is_in_run(run));
+                let (first, second) = (row.values[0].is_some(), row.values[run].is_some());
                 for (count, counted) in counts.iter_mut().zip([first, second, first && second]) {
                     *count += usize::from(counted);
                 }

@@ -56,15 +56,13 @@ impl Report {
         let name = |run: usize| self.all.name(run);
         let level = self.resampling.level;
         let first = means.iter().find(|mean| mean.run == 0);
-        let gaps = first.map(|first| self.gaps(first, means)).unwrap_or_default();
+        let gaps = first.map_or_else(Vec::new, |first| self.gaps(first, means));
         let best = gaps.iter().rev().max_by(|a, b| a.points.total_cmp(&b.points));
         let (Some(first), Some(best)) = (first, best) else {
             let best_run = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
             let interval_text =
                 best_run.scores[0].interval.map(|bounds| format_interval(level, bounds, false));
-            let interval_text = interval_text
-                .map(|interval_text| format!(" ({interval_text})"))
-                .unwrap_or_default();
+            let interval_text = interval_text.map_or_else(String::new, |text| format!(" ({text})"));
             let (f1, em, counts_text) =
                 (f1(best_run), best_run.scores[1].mean, self.counts_text(best_run));
             return Some(format!(
@@ -86,7 +84,7 @@ impl Report {
                 best.f1 - best.points
             ),
         };
-        let interval_text = best.interval.map(|found| {
+        let interval_text = best.interval.map_or_else(String::new, |found| {
             let note = match found.low <= 0.0 && found.high >= 0.0 {
                 true => ", which contains 0: the difference is not significant",
                 false => "",
@@ -98,7 +96,7 @@ impl Report {
             true => self.counts_text(best.mean),
             false => format!(", over the {} questions that both answer", thousands(best.questions)),
         };
-        Some(format!("{statement}{}{counts_text}.", interval_text.unwrap_or_default()))
+        Some(format!("{statement}{interval_text}{counts_text}."))
     }
 
     /// Computes the F1 difference between the first run and every other run, on the questions that
@@ -138,7 +136,7 @@ impl Report {
 
     /// Formats the numbers of questions, pairs and seeds of a mean.
     fn counts_text(&self, mean: &RunMean) -> String {
-        let seeds = self.all.seed_counts.get(mean.run).copied().unwrap_or_default();
+        let seeds = self.all.seed_counts[mean.run];
         let parts = [
             (mean.questions > 0).then(|| with_unit(mean.questions, "question", "questions")),
             (mean.pairs > 1).then(|| format!("{} pairs of languages", thousands(mean.pairs))),

@@ -56,7 +56,7 @@ impl HeatMap {
         for (at, (name, cells)) in self.rows.iter().zip(&self.cells).enumerate() {
             let mut row = vec![Value::from(name.as_str())];
             row.extend(cells.iter().map(|cell| Value::from(cell.as_ref().map(|cell| cell.score))));
-            let means = self.row_means.iter().map(|(_, means)| means.get(at).copied().flatten());
+            let means = self.row_means.iter().map(|(_, means)| means[at]);
             row.extend(means.map(Value::from));
             table.rows.push(row);
         }
@@ -86,7 +86,7 @@ pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
         .collect();
     let contexts: Vec<Vec<Language>> =
         runs.iter().map(|(_, matrix)| matrix.context_languages()).collect();
-    let one_context = contexts.windows(2).all(|pair| pair.first() == pair.get(1))
+    let one_context = contexts.windows(2).all(|pair| pair[0] == pair[1])
         && contexts.first().is_some_and(|first| first.len() == 1);
     let same_languages = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
     let mut maps = Vec::new();
@@ -148,7 +148,7 @@ fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) 
     };
     let row = |&context: &Language| questions.iter().map(|&q| cell(context, q)).collect();
     let cells: Vec<Vec<Option<HeatCell>>> = contexts.iter().map(row).collect();
-    let column = |at: usize| mean(cells.iter().filter_map(|row| row.get(at)?.as_ref()));
+    let column = |at: usize| mean(cells.iter().filter_map(|row| row[at].as_ref()));
     HeatMap {
         name: format!("{}-{}", name.to_lowercase(), crate::text::file_name(run)),
         title: format!("{name}, {run}"),

@@ -1,5 +1,6 @@
 //! Finds the runs of a report with their prediction files and question files.
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
@@ -126,13 +127,14 @@ impl ReportRun {
             return Ok(runs);
         }
         // The run of a file with an MLQA name is named after the file's folder.
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let stem = match file.parse::<DatasetName>() {
+        let stem = match path.file_name().and_then(|name| name.to_str()?.parse().ok()) {
             _ if path.is_dir() => path.file_name(),
-            Ok(_) => path.parent().and_then(Path::file_name).or(path.file_stem()),
-            Err(_) => path.file_stem(),
+            Some(DatasetName { .. }) => {
+                path.parent().and_then(Path::file_name).or(path.file_stem())
+            }
+            None => path.file_stem(),
         };
-        let name = stem.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+        let name = run_name(stem);
         let answers = match path.is_dir() {
             true => folder_answers(path, "", None, files)?,
             false => vec![find_answer_file(path, files)?],
@@ -184,7 +186,7 @@ impl ReportRun {
             // run folder.
             let answers = folder_answers(folder, "", Some(folder), files)?;
             if !answers.is_empty() {
-                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = run_name(folder.file_name());
                 let seeds = vec![answers];
                 runs.push(Self { name, seeds, run_files: merged_run_files, ..Self::default() });
             }
@@ -215,10 +217,16 @@ fn content_error(path: &Path, message: &str) -> mlqa_eval::Error {
 
 /// Returns the names of a folder's entries, sorted by the number after the last hyphen: `seed-10`
 /// follows `seed-9`.
+/// Returns the name of a run from the name of its file or folder. Paths such as `..` have no name.
+fn run_name(name: Option<&OsStr>) -> String {
+    name.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
+}
+
 fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let read_error = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
+        // Predictions and seeds have ASCII names.
         names.extend(entry.map_err(read_error)?.file_name().into_string().ok());
     }
     let number = |name: &String| -> Option<u64> { name.rsplit_once('-')?.1.parse().ok() };
@@ -229,6 +237,7 @@ fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
 /// Returns the folders of a run's seeds.
 fn seed_folders(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     let seed = |name: String| {
+        // Other folders, such as `seed-notes`, contain no seed.
         let number = name.strip_prefix("seed-")?.parse().ok()?;
         Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
     };
@@ -285,10 +294,10 @@ fn folder_answers(
     run: Option<&Path>,
     files: &QuestionFiles,
 ) -> Result<Vec<AnswerFile>, mlqa_eval::Error> {
-    let sources = QuestionSources::read(folder)?.unwrap_or_default();
+    let sources = QuestionSources::read(folder)?;
     let mut answers = Vec::new();
     for name in sorted_names(folder)? {
-        let source = sources.0.get(&name);
+        let source = sources.as_ref().and_then(|sources| sources.0.get(&name));
         let dataset_name = name.parse::<DatasetName>().ok();
         let Some((context, question)) = languages(source, dataset_name.as_ref()) else { continue };
         let mlqa_name = DatasetName { split: files.split.clone(), context, question }.to_string();
@@ -342,7 +351,7 @@ fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Erro
         if matrix.is_empty() {
             return Err(nothing_found("scores", path));
         }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = run_name(path.file_stem());
         let name = if matrix.title.is_empty() { stem } else { matrix.title.clone() };
         return Ok(Some(vec![run(name, matrix)]));
     }
@@ -356,6 +365,7 @@ fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Erro
             if code == AVERAGE {
                 continue;
             }
+            // Summaries of other recipes have other metrics and keys.
             if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), f1_and_em) {
                 let (f1_half_width, em_half_width) =
                     (number(scores, "f1_half_width"), number(scores, "em_half_width"));
@@ -381,7 +391,7 @@ fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Erro
 fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
     let components: Vec<_> = path.components().collect();
     let in_run_folder = (0..components.len().saturating_sub(1)).filter_map(|start| {
-        let suffix: PathBuf = components.get(start..)?.iter().collect();
+        let suffix: PathBuf = components[start..].iter().collect();
         (!suffix.is_absolute()).then(|| run.join(suffix))
     });
     in_run_folder.chain([path.to_path_buf()]).collect()
@@ -390,9 +400,9 @@ fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
 /// Finds the questions and languages of a single prediction file.
 fn find_answer_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let sources = QuestionSources::read(folder)?.unwrap_or_default();
-    let source = sources.0.get(name.as_ref());
+    let name = path.file_name().expect("a file has a name").to_string_lossy();
+    let sources = QuestionSources::read(folder)?;
+    let source = sources.as_ref().and_then(|sources| sources.0.get(name.as_ref()));
     let derived = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
     let argument_languages =
         files.language.map(|language| (language, derived.map_or(language, |derived| derived.1)));

@@ -214,7 +214,11 @@ impl Report {
         formats: &[ReportFormat],
     ) -> Result<(), mlqa_eval::Error> {
         let path = path.as_ref();
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = path.file_stem().ok_or_else(|| mlqa_eval::Error::Write {
+            path: path.to_path_buf(),
+            source: std::io::ErrorKind::InvalidFilename.into(),
+        })?;
+        let stem = stem.to_string_lossy().into_owned();
         let sibling = |end: &str| path.with_file_name(format!("{stem}{end}"));
         let mut files = vec![(path.to_path_buf(), self.to_html().into_bytes())];
         for format in formats {

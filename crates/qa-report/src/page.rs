@@ -207,8 +207,8 @@ fn browser_json(report: &Report) -> String {
         browser: &'a QuestionBrowser,
     }
     let data = Data { runs: &report.all.names, browser: &report.all.browser };
-    // Serialising maps with text keys and finite numbers cannot fail.
-    escape_script_json(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
+    let json = serde_json::to_string(&data).expect("maps with text keys are valid JSON");
+    escape_script_json(&json)
 }
 
 #[cfg(test)]

@@ -99,7 +99,8 @@ impl Args {
             runs = select_arms(&runs, &self.arms)?;
         }
         let config = ReportConfig {
-            title: self.title.clone().unwrap_or_default(),
+            // Without a title, the report derives one from the names of the runs.
+            title: self.title.as_deref().unwrap_or("").to_owned(),
             resampling: self.resampling.config(),
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
             max_questions: self.questions,
@@ -118,7 +119,7 @@ impl Args {
         let (name, paths) = split_argument(argument);
         let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
-        let mut runs = runs_by_path.next().unwrap_or_default();
+        let mut runs = runs_by_path.next().expect("an argument has at least one path");
         for others in runs_by_path {
             // Two single runs are the same run, also under different names.
             let are_single = runs.len() == 1 && others.len() == 1;
@@ -145,8 +146,7 @@ impl Args {
 fn split_argument(argument: &str) -> (Option<&str>, Vec<&str>) {
     let name_ends = argument.match_indices('=').map(|(at, _)| at);
     let splits = || {
-        let with_name =
-            name_ends.clone().filter_map(|at| Some((argument.get(..at)?, argument.get(at + 1..)?)));
+        let with_name = name_ends.clone().map(|at| (&argument[..at], &argument[at + 1..]));
         [(None, argument)].into_iter().chain(with_name.map(|(name, paths)| (Some(name), paths)))
     };
     let exists = |path: &&str| Path::new(path).exists();

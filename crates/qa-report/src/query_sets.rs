@@ -1,8 +1,6 @@
 //! Reads the questions of a language pair.
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use mlqa_eval::{Dataset, Error};
+use std::collections::BTreeSet;
 
 use crate::ReportRun;
 use crate::input::{AnswerFile, Pair};
@@ -41,9 +39,7 @@ impl Questions {
                 None => questions = Some(dataset),
             }
         }
-        let Some(mut dataset) = questions else {
-            return Err(Error::NoQuestions { path: PathBuf::new() });
-        };
+        let mut dataset = questions.expect("a pair has an answer file");
         let total = dataset.questions.len();
         dataset.questions.retain(|question| !question.answers.is_empty());
         let without_gold = total - dataset.questions.len();

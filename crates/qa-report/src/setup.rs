@@ -48,28 +48,39 @@ impl Setup {
     }
 }
 
-/// Reads a JSON file; null if the file cannot be read or parsed.
-fn read_json(path: &Path) -> Json {
-    let text = atomic_file::read_to_string(path).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+/// Reads a JSON file of a run; null if there is no such file.
+fn read_json(path: PathBuf) -> Result<Json, mlqa_eval::Error> {
+    match path.exists() {
+        true => mlqa_eval::read_json(&path, "a file written by the run"),
+        false => Ok(Json::Null),
+    }
 }
 
 impl RunFolder {
-    fn read(path: &Path) -> Self {
-        let recipe = atomic_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
-        Self {
-            run_json: read_json(&path.join("run.json")),
-            machine: read_json(&path.join("machine.json")),
+    fn read(path: &Path) -> Result<Self, mlqa_eval::Error> {
+        let recipe_path = path.join("recipe.toml");
+        // A run that was stopped early has no recipe.
+        let recipe = match recipe_path.exists() {
+            true => atomic_file::read_to_string(&recipe_path)
+                .map_err(|source| mlqa_eval::Error::Read { path: recipe_path, source })?,
+            false => String::new(),
+        };
+        Ok(Self {
+            run_json: read_json(path.join("run.json"))?,
+            machine: read_json(path.join("machine.json"))?,
             recipe,
-        }
+        })
     }
 }
 
 impl Records {
-    fn of(run: &ReportRun) -> Self {
-        let files =
-            |dir: &PathBuf| ["trained.json", "result.json"].map(|name| read_json(&dir.join(name)));
-        Self(run.run_files.trial_folders.iter().flat_map(files).collect())
+    fn of(run: &ReportRun) -> Result<Self, mlqa_eval::Error> {
+        let mut records = Vec::new();
+        for folder in &run.run_files.trial_folders {
+            records.push(read_json(folder.join("trained.json"))?);
+            records.push(read_json(folder.join("result.json"))?);
+        }
+        Ok(Self(records))
     }
 
     /// Returns the entries of `section` in the objects `training` and `evaluation` of all records.
@@ -161,8 +172,9 @@ fn command(words: &Json) -> String {
 pub(crate) fn read(runs: &[ReportRun], all: &ReportData) -> Result<Setup, mlqa_eval::Error> {
     let paths: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.run_files.folder.as_ref()).collect();
-    let folders: Vec<RunFolder> = paths.into_iter().map(|path| RunFolder::read(path)).collect();
-    let records: Vec<Records> = runs.iter().map(Records::of).collect();
+    let folders =
+        paths.into_iter().map(|path| RunFolder::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let records = runs.iter().map(Records::of).collect::<Result<Vec<_>, _>>()?;
     Ok(Setup {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
@@ -211,7 +223,7 @@ fn facts(
     let seconds: f64 = records.iter().map(|record| record.seconds()).sum();
     let tokens =
         records.iter().flat_map(|record| &record.0).filter_map(|record| record["tokens"].as_u64());
-    let tokens = usize::try_from(tokens.fold(0, u64::saturating_add)).unwrap_or(usize::MAX);
+    let tokens = tokens.fold(0, u64::saturating_add) as usize;
     let mut time = Vec::new();
     if seconds > 0.0 {
         time.push(format!("{} in training and evaluation", duration(seconds)));
@@ -248,7 +260,7 @@ fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, 
     let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
         let values: Vec<Option<&Json>> = keys.iter().map(|run| run.get(name)).collect();
-        if values.windows(2).any(|pair| pair.first() != pair.get(1)) {
+        if values.windows(2).any(|pair| pair[0] != pair[1]) {
             let cells = values.into_iter().map(|value| match value {
                 None => Value::Missing,
                 Some(value) => Value::Text(text(value)),
@@ -272,7 +284,7 @@ fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, 
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name().expect("a file that was read has a name").to_string_lossy().into_owned()
 }
 
 fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {

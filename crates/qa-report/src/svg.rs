@@ -10,7 +10,7 @@ const COLOURS: [&str; 7] =
 
 /// Returns the colour of a run.
 pub(crate) fn colour(run: usize) -> &'static str {
-    COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
+    COLOURS[run % COLOURS.len()]
 }
 
 /// Alignment of a text at its position.
@@ -231,8 +231,8 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|factor| factor * power).find(|&step| step >= raw);
-    let step = step.unwrap_or(10.0 * power);
+    let steps = [1.0, 2.0, 5.0].map(|factor| factor * power);
+    let step = steps.into_iter().find(|&step| step >= raw).unwrap_or(10.0 * power);
     let first = (low / step).floor();
     let mut ticks = Vec::new();
     for at in 0..12 {
@@ -247,10 +247,8 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
 
 /// Returns the relative position of a value between the first tick (0) and the last tick (1).
 pub(crate) fn relative_position(ticks: &[f64], value: f64) -> f64 {
-    match (ticks.first(), ticks.last()) {
-        (Some(first), Some(last)) => (value - first) / (last - first),
-        _ => value,
-    }
+    let (first, last) = (ticks[0], ticks[ticks.len() - 1]);
+    (value - first) / (last - first)
 }
 
 /// Formats a tick's label.

@@ -87,23 +87,20 @@ impl Table {
 
     /// Removes columns without values.
     pub fn without_empty_columns(mut self) -> Self {
-        let has_value = |at: usize| {
-            self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
-        };
+        let has_value = |at: usize| self.rows.iter().any(|row| row[at] != Value::Missing);
         let nonempty: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
-        let is_nonempty = |at: usize| nonempty.get(at).copied().unwrap_or(false);
         let indexed = self.columns.into_iter().enumerate();
-        self.columns = indexed.filter(|(at, _)| is_nonempty(*at)).map(|(_, name)| name).collect();
+        self.columns = indexed.filter(|(at, _)| nonempty[*at]).map(|(_, name)| name).collect();
         for row in &mut self.rows {
             let cells = std::mem::take(row).into_iter().enumerate();
-            *row = cells.filter(|(at, _)| is_nonempty(*at)).map(|(_, cell)| cell).collect();
+            *row = cells.filter(|(at, _)| nonempty[*at]).map(|(_, cell)| cell).collect();
         }
         self
     }
 
     /// Returns whether a column has values and all its values are text.
     fn is_text(&self, column: usize) -> bool {
-        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let cells = self.rows.iter().map(|row| &row[column]);
         let mut values = cells.filter(|cell| **cell != Value::Missing).peekable();
         values.peek().is_some() && values.all(|cell| matches!(cell, Value::Text(_)))
     }
@@ -114,7 +111,7 @@ impl Table {
             return String::new();
         }
         let text_columns: Vec<bool> = (0..self.columns.len()).map(|at| self.is_text(at)).collect();
-        let is_text = |at: usize| text_columns.get(at).copied().unwrap_or(false);
+        let is_text = |at: usize| text_columns[at];
         let column = |(at, column): (usize, &String)| {
             let class = if is_text(at) { " class=\"text\"" } else { "" };
             format!("<th scope=\"col\"{class}>{}</th>", escape(column))
@@ -178,6 +175,7 @@ impl Table {
     /// keys.
     pub fn json(&self) -> Json {
         let row = |row: &Vec<Value>| -> Json {
+            assert_eq!(row.len(), self.columns.len(), "a row has one cell per column");
             let cells = self.columns.iter().cloned().zip(row.iter().map(Value::json));
             Json::Object(cells.collect::<Map<_, _>>())
         };

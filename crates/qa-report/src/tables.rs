@@ -32,7 +32,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
         means.iter().any(|mean| mean.percent_not_in_context > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
-        let seeds = all.seed_counts.get(mean.run).copied().unwrap_or_default();
+        let seeds = all.seed_counts[mean.run];
         let mut row = vec![name_cell(all, mean.run), set_cell(&mean.set)];
         row.extend(mean.scores.iter().map(|score| Value::Number(score.mean)));
         for score in mean.scores {
@@ -80,7 +80,7 @@ pub(crate) fn scores(all: &ReportData) -> Table {
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for scores in &all.pairs {
-            let Some(Some(run_scores)) = scores.runs.get(run) else { continue };
+            let Some(run_scores) = &scores.runs[run] else { continue };
             let cell = &run_scores.cell;
             table.rows.push(vec![
                 name_cell(all, run),
@@ -117,7 +117,7 @@ pub(crate) fn differences(
             name_cell(all, difference.run),
             set_cell(&difference.set),
             Value::from(difference.pair.as_deref().unwrap_or("mean")),
-            Value::from(METRICS.get(difference.metric).copied().unwrap_or_default()),
+            Value::from(METRICS[difference.metric]),
             Value::Count(difference.questions),
             Value::Number(difference.baseline),
             Value::Number(difference.value),
@@ -154,7 +154,7 @@ fn class_shares(counts: &BoundaryCounts) -> Vec<f64> {
 /// excluded.
 pub(crate) fn boundary_shares(all: &ReportData) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
-        let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());
+        let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs[run].as_ref());
         pair_runs.fold(BoundaryCounts::default(), |sum, pair| sum.plus(&pair.boundary))
     };
     let sums = all.names.iter().enumerate().map(|(run, name)| (name.clone(), sum(run)));
@@ -180,7 +180,7 @@ pub(crate) fn boundaries(all: &ReportData) -> Table {
             row
         };
         for scores in &all.pairs {
-            let Some(Some(run_scores)) = scores.runs.get(run) else { continue };
+            let Some(run_scores) = &scores.runs[run] else { continue };
             if run_scores.boundary.questions() > 0 {
                 sum = sum.plus(&run_scores.boundary);
                 let label = format!("{}–{}", scores.pair.context, scores.pair.question);

@@ -21,7 +21,7 @@ pub fn bootstrap_means(values: &[f64], n_samples: usize, seed: u64) -> Vec<f64> 
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(sample as u64);
         let indices = (0..n_values).map(|_| generator.random_range(0..n_values));
-        let sum: f64 = indices.filter_map(|index| values.get(index)).sum();
+        let sum: f64 = indices.map(|index| values[index]).sum();
         sum / n_values as f64
     };
     let n_samples = if values.is_empty() { 0 } else { n_samples };
@@ -33,12 +33,15 @@ pub fn bootstrap_means(values: &[f64], n_samples: usize, seed: u64) -> Vec<f64> 
 /// Returns the ends of the central interval that contains the fraction `level` of the sorted
 /// values; both are 0 without values.
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
+    if sorted.is_empty() {
+        return (0.0, 0.0);
+    }
     let tail = (1.0 - level) / 2.0;
     let percentile = |fraction: f64| {
         // Nearest-rank percentile: the smallest value `v` such that at least `fraction` of all
         // values are at most `v`.
         let rank = (fraction * sorted.len() as f64).ceil().max(1.0) as usize;
-        sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
+        sorted[rank.min(sorted.len()) - 1]
     };
     (percentile(tail), percentile(1.0 - tail))
 }

@@ -197,19 +197,24 @@ impl PrintedTable {
             _ if self.id == "001-7" => 2,
             _ => 1,
         };
-        let sd = cell.sd.map(|sd| format!(" (sd {sd:.decimals$})")).unwrap_or_default();
-        format!("{:.decimals$}{sd}", cell.number.mean_interval())
+        let mean = cell.number.mean_interval();
+        match cell.sd {
+            Some(sd) => format!("{mean:.decimals$} (sd {sd:.decimals$})"),
+            None => format!("{mean:.decimals$}"),
+        }
     }
 }
 
 /// Converts a published number, and parses its standard deviation from the note (`sd 0.3/0.2` for
 /// F1 and EM).
 fn from_paper(row: &Published) -> (Measured, Option<f64>) {
-    let mut deviations =
-        row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();
-    let deviation = if row.metric == "em" { deviations.nth(1) } else { deviations.next() };
+    let deviation = row.note.strip_prefix("sd ").and_then(|text| {
+        let mut deviations = text.split('/');
+        if row.metric == "em" { deviations.nth(1) } else { deviations.next() }
+    });
+    let parse = |text: &str| text.parse().expect("a standard deviation in published.csv");
     let number = Measured::new(&row.model, &row.setting, &row.language, &row.metric, row.value);
-    (number, deviation.and_then(|text| text.parse().ok()))
+    (number, deviation.map(parse))
 }
 
 fn push_unique<T: PartialEq>(mut items: Vec<T>, item: T) -> Vec<T> {

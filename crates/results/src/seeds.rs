@@ -82,17 +82,19 @@ impl SeedSummary {
 }
 
 /// Computes the numbers of each metric over `seeds`. Within a metric, the numbers are sorted by
-/// language code, with the average last.
+/// language code, with the average last. As in [`over_seeds`], numbers that a seed lacks are
+/// excluded.
 fn summarize_metrics(model: &str, setting: &str, seeds: &[Metrics<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {
             let seed_value = |seed: &Metrics<f64>| seed.get(metric)?.get(code).copied();
-            Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(seed_value))
+            let values = seeds.iter().map(seed_value).collect::<Option<Vec<f64>>>()?;
+            Some(Measured::of_seeds(model, setting, name, metric, values))
         };
         let languages = by_language.keys().filter(|code| *code != AVERAGE);
-        numbers.extend(languages.map(|code| number(code, code)));
-        numbers.extend(by_language.contains_key(AVERAGE).then(|| number(AVERAGE, "avg")));
+        numbers.extend(languages.filter_map(|code| number(code, code)));
+        numbers.extend(number(AVERAGE, "avg"));
     }
     numbers
 }

@@ -53,7 +53,10 @@ impl ParquetRows {
         (self.next_group, self.rows) = (0, None);
         let groups = self.file.metadata().row_groups();
         for group_rows in groups.iter().map(RowGroupMetaData::num_rows) {
-            match count.checked_sub(u64::try_from(group_rows).unwrap_or(0)) {
+            let group_rows = u64::try_from(group_rows).map_err(|_| {
+                format!("row group {}: {group_rows} rows, the file is damaged", self.next_group)
+            })?;
+            match count.checked_sub(group_rows) {
                 Some(remaining) => count = remaining,
                 None => break,
             }
@@ -91,7 +94,7 @@ impl ParquetRows {
 /// The limits bound memory use, because each page is decompressed into memory at once.
 fn check_column_size(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (uncompressed, compressed) = (column.uncompressed_size(), column.compressed_size());
-    let max_bytes = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
+    let max_bytes = MAX_LINE_BYTES as i64;
     let bytes_per_value = uncompressed / column.num_values().max(1);
     if uncompressed <= max_bytes
         || (bytes_per_value <= max_bytes && uncompressed / 1000 <= compressed)

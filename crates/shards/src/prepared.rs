@@ -318,9 +318,9 @@ fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
 /// Returns a path inside the current folder as a path relative to that folder, and any other path
 /// unchanged.
 fn relative_to_current_dir(path: PathBuf) -> PathBuf {
-    let current = std::env::current_dir().ok();
-    let relative = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
-    relative.unwrap_or(path)
+    // The current folder may have been deleted.
+    let Ok(current) = std::env::current_dir() else { return path };
+    path.strip_prefix(current).map(Path::to_owned).unwrap_or(path)
 }
 
 /// Lists all files in a folder and its subfolders, by relative path with the separator `/`.

@@ -67,8 +67,8 @@ impl ShardLine<'_> {
     /// Returns whether the file name indicates JSON: `*.jsonl`, plain or compressed, or
     /// `*.parquet`.
     pub fn is_json(&self) -> bool {
-        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let name = name.to_ascii_lowercase();
+        // Extensions are ASCII, but the rest of the name may not be UTF-8.
+        let name = self.path.to_string_lossy().to_ascii_lowercase();
         let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
         stem.unwrap_or(&name).ends_with(".jsonl") || has_extension(self.path, "parquet")
     }
@@ -100,6 +100,7 @@ pub struct ShardFile {
     size_and_time: (u64, Option<SystemTime>),
 }
 
+/// Returns the size and, where the file system stores it, the time of the last change.
 fn size_and_time(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
@@ -323,8 +324,9 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     let mut shards = Vec::new();
     for entry in fs::read_dir(path).map_err(file_error)? {
-        let file = entry.map_err(file_error)?.path();
-        if is_shard(&file.file_name().unwrap_or_default().to_string_lossy()) {
+        let entry = entry.map_err(file_error)?;
+        if is_shard(&entry.file_name().to_string_lossy()) {
+            let file = entry.path();
             check_file(&file)?;
             shards.push(file);
         }

@@ -227,9 +227,9 @@ impl ShuffledLines {
             return Ok(None);
         };
         self.block.position.returned_lines += 1;
-        let Some(file) = self.shards.files().get(line.shard) else { return Ok(None) };
-        let text = self.block.text.get(line.range.clone()).unwrap_or_default();
-        Ok(Some(ShardLine { path: file.path(), number: line.number, text }))
+        let path = self.shards.files()[line.shard].path();
+        let text = &self.block.text[line.range.clone()];
+        Ok(Some(ShardLine { path, number: line.number, text }))
     }
 
     /// Returns the position before the next line.
@@ -342,8 +342,8 @@ impl BlockReader {
         loop {
             while self.readers.len() < self.config.open_shards {
                 let Some(&shard) = self.order.get(self.opened) else { break };
-                let Some(file) = self.shards.files().get(shard) else { break };
-                self.readers.push(OpenShard { shard, reader: file.reader_at(0, 0)? });
+                let reader = self.shards.files()[shard].reader_at(0, 0)?;
+                self.readers.push(OpenShard { shard, reader });
                 self.opened += 1;
             }
             if self.turn >= self.readers.len() {
@@ -354,9 +354,7 @@ impl BlockReader {
                 self.turn += 1;
                 return Ok(Some((open.shard, open.reader.n_lines)));
             }
-            if let Some(file) = self.shards.files().get(open.shard) {
-                file.check_end(&open.reader)?;
-            }
+            self.shards.files()[open.shard].check_end(&open.reader)?;
             self.readers.remove(self.turn);
         }
     }

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
+use torch_ext::{to_i64, to_usize};
 use xlmr_model::{Inputs, SpecialTokens};
 
-use crate::number::to_i64;
 use crate::{Encoder, Error, Result, pooling};
 
 /// Hidden states used to represent a token.
@@ -177,15 +177,15 @@ impl<'a> AnswerAligner<'a> {
 
     /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
-        let max_tokens = usize::try_from(self.model.max_length()).unwrap_or(0);
+        let max_tokens = to_usize(self.model.max_length());
         // Each window leaves two positions free for the special tokens, which are added later.
         let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
         let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
         let mut segments = Vec::with_capacity(window_ranges.len());
         for ((window, used), k) in window_ranges.iter().zip(used_ranges(&window_ranges)).zip(0..) {
             // The window starts with a special token, so its text tokens start at index 1.
-            let first = to_i64("token", used.start - window.start)? + 1;
-            let length = to_i64("tokens", used.len())?;
+            let first = to_i64(used.start - window.start) + 1;
+            let length = to_i64(used.len());
             segments.push(windows.f_select(0, k)?.f_narrow(0, first, length)?);
         }
         Ok(Tensor::f_cat(&segments, 0)?)
@@ -197,22 +197,15 @@ impl<'a> AnswerAligner<'a> {
         let SpecialTokens { bos, eos, .. } = self.specials;
         let rows: Vec<Vec<u32>> = window_ranges
             .iter()
-            .map(|window_range| {
-                [&[bos], ids.get(window_range.clone()).unwrap_or_default(), &[eos]].concat()
-            })
+            .map(|window_range| [&[bos], &ids[window_range.clone()], &[eos]].concat())
             .collect();
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         let inputs = Inputs::from_rows(&rows, self.model.pad_token_id())?;
         let layers = self.model.encode_all(&inputs, false)?;
         let states = match self.config.states {
-            HiddenStates::Layer(layer) => layers
-                .get(layer)
-                .ok_or_else(|| {
-                    Error::data("hidden states", format!("layer {layer}"), layers.len())
-                })?
-                .shallow_clone(),
+            HiddenStates::Layer(layer) => layers[layer].shallow_clone(),
             HiddenStates::MeanOfLast(count) => {
-                let last = layers.get(layers.len().saturating_sub(count)..).unwrap_or_default();
+                let last = &layers[layers.len() - count..];
                 Tensor::f_stack(last, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?
             }
         };
@@ -228,7 +221,7 @@ impl<'a> AnswerAligner<'a> {
         let mut similarity = source.states.f_matmul(&target.states.f_tr()?)?;
         if self.config.distortion > 0.0 {
             let positions = |text: &EncodedText| -> Result<Tensor> {
-                let count = to_i64("tokens", text.offsets.len())?;
+                let count = to_i64(text.offsets.len());
                 let positions = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?;
                 Ok(positions.f_div_scalar(count as f64)?)
             };
@@ -263,11 +256,7 @@ impl<'a> AnswerAligner<'a> {
             Error::data("span", "code points of a token", format!("no token in {span:?}"))
         })?;
         let span = project(similarity.view(), first..last + 1, &self.config.project)?;
-        Ok(span.and_then(|tokens| {
-            let start = target.offsets.get(tokens.start)?.0;
-            let end = target.offsets.get(tokens.end.checked_sub(1)?)?.1;
-            Some(start..end)
-        }))
+        Ok(span.map(|tokens| target.offsets[tokens.start].0..target.offsets[tokens.end - 1].1))
     }
 }
 
@@ -293,7 +282,7 @@ pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, To
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
 fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
-    let span = text.get(start..end)?;
+    let span = &text[start..end];
     let first = span.iter().position(|c| !c.is_whitespace())?;
     let last = span.iter().rposition(|c| !c.is_whitespace())?;
     Some((start + first, start + last + 1))
@@ -316,15 +305,17 @@ fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
 /// Returns, for each window, the range of tokens whose hidden states are taken from this window.
 /// The ranges of two adjacent windows meet in the middle of their overlap.
 fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
-    let boundary = |pair: &[Range<usize>]| match pair {
-        [window, next_window] => next_window.start + (window.end - next_window.start) / 2,
-        _ => 0,
-    };
-    let boundaries: Vec<usize> = window_ranges.windows(2).map(boundary).collect();
-    let starts = std::iter::once(0).chain(boundaries.iter().copied());
-    let last = window_ranges.last().map(|window_range| window_range.end);
-    let ends = boundaries.iter().copied().chain(last);
-    starts.zip(ends).map(|(start, end)| start..end).collect()
+    let mut used_ranges = Vec::with_capacity(window_ranges.len());
+    let mut start = 0;
+    for (index, window) in window_ranges.iter().enumerate() {
+        let end = match window_ranges.get(index + 1) {
+            Some(next) => next.start + (window.end - next.start) / 2,
+            None => window.end,
+        };
+        used_ranges.push(start..end);
+        start = end;
+    }
+    used_ranges
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::to_i64;
 use transfer_eval::lama::{Candidates, Cloze, TypedClozes, rank_golds};
 
-use crate::number::to_i64;
 use crate::pooling::{at_positions, to_array};
 use crate::{Encoder, Error, Result, inference};
 
@@ -45,18 +45,17 @@ pub fn rank_clozes(
     candidates: Option<&Candidates>,
     batch_size: usize,
 ) -> Result<Vec<Option<usize>>> {
-    let is_mask_outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
-    if let Some(number) = clozes.iter().position(is_mask_outside)
-        && let Some(cloze) = clozes.get(number)
-    {
+    for (number, cloze) in clozes.iter().enumerate() {
         let pieces = cloze.input_ids.len();
-        let message = format!("mask at {}, but the input has {pieces} pieces", cloze.mask);
-        let (what, index) = ("cloze", number + 1);
-        return Err(transfer_eval::Error::Mismatch { what, index, line: None, message }.into());
+        if cloze.mask >= pieces {
+            let message = format!("mask at {}, but the input has {pieces} pieces", cloze.mask);
+            let (what, index) = ("cloze", number + 1);
+            return Err(transfer_eval::Error::Mismatch { what, index, line: None, message }.into());
+        }
     }
     let rows: Vec<&[u32]> = clozes.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
     inference::map_rows(model, &rows, batch_size, |indices, _, hidden| {
-        let batch: Vec<Cloze> = indices.iter().filter_map(|&k| clozes.get(k)).cloned().collect();
+        let batch: Vec<Cloze> = indices.iter().map(|&k| clozes[k].clone()).collect();
         let masks: Vec<usize> = batch.iter().map(|cloze| cloze.mask).collect();
         let logits = model.mlm_logits(&at_positions(hidden, &masks)?)?; // [B, V]
         let logits = to_array("logits", &logits)?;
@@ -119,8 +118,7 @@ pub fn rank_typed(
     }
     let ids: Vec<&[u32]> = rows.iter().map(|(_, _, ids)| ids.as_slice()).collect();
     let row_scores = inference::map_rows(model, &ids, batch_size, |indices, _, hidden| {
-        let batch: Vec<&(usize, usize, Vec<u32>)> =
-            indices.iter().filter_map(|&k| rows.get(k)).collect();
+        let batch: Vec<&(usize, usize, Vec<u32>)> = indices.iter().map(|&k| &rows[k]).collect();
         score_rows(model, clozes, &batch, hidden)
     })?;
     let mut scores_by_cloze: Vec<Vec<f32>> = clozes
@@ -130,11 +128,7 @@ pub fn rank_typed(
         .collect();
     for ((number, ..), scores) in rows.iter().zip(row_scores) {
         for (candidate, score) in scores {
-            let slot =
-                scores_by_cloze.get_mut(*number).and_then(|scores| scores.get_mut(candidate));
-            if let Some(slot) = slot {
-                *slot = score;
-            }
+            scores_by_cloze[*number][candidate] = score;
         }
     }
     let ranks = clozes
@@ -156,9 +150,9 @@ fn score_rows(
     let (_, length, _) = hidden.size3()?;
     let mut positions = Vec::new();
     for (row, (number, pieces, _)) in (0i64..).zip(batch) {
-        let first = clozes.clozes.get(*number).map_or(0, |cloze| cloze.before.len());
+        let first = clozes.clozes[*number].before.len();
         for position in first..first + pieces {
-            positions.push(row * length + to_i64("position", position)?);
+            positions.push(row * length + to_i64(position));
         }
     }
     let positions = Tensor::f_from_slice(&positions)?.f_to_device(hidden.device())?;
@@ -167,11 +161,10 @@ fn score_rows(
     let mut scores = Vec::with_capacity(batch.len());
     let mut offset = 0;
     for (number, pieces, _) in batch {
-        let mask_count = to_i64("pieces", *pieces)?;
+        let mask_count = to_i64(*pieces);
         let masks = log_probabilities.f_narrow(0, offset, mask_count)?; // [n, V]
         offset += mask_count;
-        let candidates =
-            clozes.clozes.get(*number).map_or(&[][..], |cloze| clozes.candidates(cloze));
+        let candidates = clozes.candidates(&clozes.clozes[*number]);
         let matching = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
         let (indices, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
         let flat_ids: Vec<i64> =

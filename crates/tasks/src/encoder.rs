@@ -1,6 +1,6 @@
 //! The model interface used by tasks.
 use tch::{Device, Kind, Tensor};
-use torch_ext::Precision;
+use torch_ext::{Precision, to_usize};
 use trainer::{Fingerprint, FingerprintExt};
 use xlmr_model::{FusionConfig, Inputs, Model, encode_fused};
 
@@ -166,7 +166,7 @@ impl Encoder for Model {
     }
 
     fn layers(&self) -> usize {
-        usize::try_from(self.config().num_hidden_layers).unwrap_or(0)
+        to_usize(self.config().num_hidden_layers)
     }
 
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {

@@ -207,12 +207,11 @@ impl<'a> GraphVectors<'a> {
                 let mut ids: Vec<(&str, usize)> =
                     to.rows.iter().map(|(&id, &row)| (id, row)).collect();
                 ids.sort_unstable_by_key(|(_, row)| *row);
-                let labels_differ = |(row, gold): (&usize, &usize)| {
-                    from.texts.get(*row).zip(to.texts.get(*gold)).is_some_and(|(a, b)| a != b)
-                };
+                // Entities without a label in the query's language have no query.
                 let queries = ids.iter().filter_map(|&(id, gold)| {
                     let row = *from.rows.get(id)?;
-                    labels_differ((&row, &gold)).then_some(Query { row, gold, id, correct: None })
+                    let labels_differ = from.texts[row] != to.texts[gold];
+                    labels_differ.then_some(Query { row, gold, id, correct: None })
                 });
                 let all_rows: Vec<usize> = (0..to.texts.len()).collect();
                 let queries: Vec<Query<'_>> = queries.collect();
@@ -250,19 +249,21 @@ impl<'a> GraphVectors<'a> {
         let rows: Vec<usize> = queries.iter().map(|query| query.row).collect();
         let (query_vectors, candidate_vectors) =
             (vectors.select(Axis(0), &rows), candidates.select(Axis(0), candidate_rows));
-        let candidate_index = |row: usize| candidate_rows.binary_search(&row).ok();
-        let gold: Vec<usize> =
-            queries.iter().filter_map(|query| candidate_index(query.gold)).collect();
+        let candidate_index = |row: usize| {
+            candidate_rows.binary_search(&row).expect("correct answers are candidates")
+        };
+        let gold: Vec<usize> = queries.iter().map(|query| candidate_index(query.gold)).collect();
         let correct: Vec<Vec<usize>> = queries
             .iter()
             .map(|query| {
-                let has_same_text = |row: &usize| to.texts.get(*row) == to.texts.get(query.gold);
+                let has_same_text = |row: &usize| to.texts[*row] == to.texts[query.gold];
                 let mut correct: BTreeSet<usize> =
                     candidate_rows.iter().copied().filter(has_same_text).collect();
+                // Objects without a label in the answer's language are no candidates.
                 correct
                     .extend(query.correct.into_iter().flatten().filter_map(|id| to.rows.get(id)));
                 correct.remove(&query.gold);
-                correct.into_iter().filter_map(candidate_index).collect()
+                correct.into_iter().map(candidate_index).collect()
             })
             .collect();
         for (query, rank) in queries.iter().zip(filtered_ranks(
@@ -343,7 +344,7 @@ fn filtered_ranks(
         let correct_vectors = candidates.select(Axis(0), &rows);
         // Subtracts the number of other correct candidates that rank before the gold candidate.
         let gold_rank = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
-        *rank -= gold_rank.first().map_or(0, |gold_rank| gold_rank.saturating_sub(1));
+        *rank -= gold_rank[0] - 1;
     }
     Ok(ranks)
 }

@@ -17,7 +17,7 @@ pub(crate) fn map_rows<T>(
 ) -> Result<Vec<T>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     batch::compute_by_length(&lengths, batch_size, |indices| {
-        let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
+        let rows: Vec<&[u32]> = indices.iter().map(|&k| rows[k]).collect();
         let inputs = batch::pair_inputs(model, &rows)?;
         no_grad(|| compute(indices, &inputs, &model.encode(&inputs, false)?))
     })

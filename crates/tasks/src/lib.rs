@@ -15,7 +15,6 @@ pub mod label_retrieval;
 mod language_groups;
 pub mod masked_lm;
 mod micro_batches;
-mod number;
 pub mod pooling;
 pub mod question_answering;
 pub mod sequence_classification;

@@ -2,7 +2,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::upload;
+use torch_ext::{to_i64, to_usize, upload};
 use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result, batch};
@@ -98,11 +98,11 @@ pub fn embed(
 ) -> Result<Array2<f32>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     let vectors = batch::compute_by_length_with_progress(false, &lengths, batch_size, |indices| {
-        let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
+        let rows: Vec<&[u32]> = indices.iter().map(|&k| rows[k]).collect();
         let pooled = no_grad(|| pool_rows(model, &rows, pooling, false))?;
         Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())
     })?;
-    let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
+    let shape = (vectors.len(), to_usize(model.hidden_size()));
     Array2::from_shape_vec(shape, vectors.concat())
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
@@ -113,14 +113,11 @@ pub fn embed(
 /// [`Error::Data`] if there is not one position for each row, or a position is not below L.
 pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tensor> {
     let (rows, length, _) = hidden.size3()?;
-    let positions: Vec<i64> = positions
-        .iter()
-        .map(|&position| i64::try_from(position).ok().filter(|&position| position < length))
-        .collect::<Option<_>>()
-        .ok_or_else(|| {
-            Error::data("positions", format!("below {length}"), format!("{positions:?}"))
-        })?;
-    if i64::try_from(positions.len()).ok() != Some(rows) {
+    let positions: Vec<i64> = positions.iter().copied().map(to_i64).collect();
+    if positions.iter().any(|&position| position >= length) {
+        return Err(Error::data("positions", format!("below {length}"), format!("{positions:?}")));
+    }
+    if to_i64(positions.len()) != rows {
         return Err(Error::data(
             "positions",
             format!("one for each of {rows} rows"),
@@ -139,7 +136,7 @@ pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tenso
 /// [`Error::Data`] naming `name` if the tensor does not have two dimensions.
 pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<Array2<f32>> {
     let size = tensor.size();
-    let shape: Vec<usize> = size.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
+    let shape: Vec<usize> = size.iter().copied().map(to_usize).collect();
     let &[rows, width] = shape.as_slice() else {
         return Err(Error::data(name, "shape [rows, D]", format!("{size:?}")));
     };

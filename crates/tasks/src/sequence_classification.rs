@@ -69,8 +69,7 @@ impl Task for SequenceClassificationTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows: Vec<&(Vec<u32>, i64)> =
-            step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let rows: Vec<&(Vec<u32>, i64)> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
         micro_batches::losses(
             "classification",
@@ -87,8 +86,7 @@ impl Task for SequenceClassificationTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.rows.get(index).map(|(input_ids, _)| input_ids.clone());
-        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.rows[index].0.clone() }
     }
 }
 
@@ -170,8 +168,8 @@ pub fn classify_nli(
         if logits.size().last() != Some(&3) {
             return Err(Error::data("logits", "[B, 3]", format!("shape {:?}", logits.size())));
         }
-        let classes = inference::argmax_rows(logits)?.into_iter();
-        Ok(classes.filter_map(NliLabel::from_class).collect())
+        let label = |class| NliLabel::from_class(class).expect("one of three classes");
+        Ok(inference::argmax_rows(logits)?.into_iter().map(label).collect())
     })
 }
 

@@ -69,10 +69,10 @@ impl<T: 'static> ShardExamples<T> {
     }
 
     /// Returns an example in memory, or an example of the stream's current batch.
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+    pub(crate) fn get(&self, index: usize) -> &T {
         match self {
-            Self::InMemory(examples, _) => examples.get(index),
-            Self::Streamed(stream) => stream.batch().get(index),
+            Self::InMemory(examples, _) => &examples[index],
+            Self::Streamed(stream) => &stream.batch()[index],
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             panic!("streamed")
         };
         assert_eq!((stored_examples, lengths.len()), (&expected, expected.len()));
-        assert_eq!(in_memory.get(1), Some(&expected[1]));
+        assert_eq!(in_memory.get(1), &expected[1]);
         assert!(matches!(in_memory.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
         let mut streamed = started_stream(folder.path(), 19);
         let mut returned = read_remaining(&mut streamed);

@@ -14,7 +14,7 @@ use shards::Manifest;
 use tch::Tensor;
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
-use torch_ext::upload;
+use torch_ext::{to_usize, upload};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
@@ -241,8 +241,10 @@ impl<'a> TextPairTask<'a> {
     /// Computes the loss from hidden states, `[b, H]` each.
     fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
         if self.config.loss == PairLoss::CosineRegression {
-            let similarities: Vec<f64> =
-                rows.iter().filter_map(|example| example.similarity).collect();
+            let similarity = |example: &&Example| {
+                example.similarity.expect("a regression's pairs have a similarity")
+            };
+            let similarities: Vec<f64> = rows.iter().map(similarity).collect();
             let similarities = upload(&Tensor::f_from_slice(&similarities)?, query.device())?;
             return Ok(cosine_regression(query, key, &similarities)?);
         }
@@ -269,8 +271,7 @@ impl Task for TextPairTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows: Vec<&Example> =
-            step.batch.iter().filter_map(|&index| self.examples.get(index)).collect();
+        let rows: Vec<&Example> = step.batch.iter().map(|&index| &self.examples[index]).collect();
         let (model, pooling) = (self.model, self.config.pooling);
         let embed = |rows: &[&Example]| {
             let queries: Vec<&[u32]> =
@@ -290,11 +291,8 @@ impl Task for TextPairTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |example: &Example| ExampleRecord {
-            id: Some(example.entity.clone()),
-            input_ids: example.query.clone(),
-        };
-        self.examples.get(index).map(record).unwrap_or_default()
+        let Example { query, entity, .. } = &self.examples[index];
+        ExampleRecord { id: Some(entity.clone()), input_ids: query.clone() }
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
@@ -341,7 +339,7 @@ pub fn text_vectors(
         let pooled = to_array("text vectors", &pool(hidden, inputs, pooling)?)?;
         Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
     })?;
-    let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
+    let shape = (vectors.len(), to_usize(model.hidden_size()));
     Array2::from_shape_vec(shape, vectors.concat())
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
@@ -360,7 +358,7 @@ impl<'a> RowEncoder<'a> {
     /// [`Error::Config`] if the model supports only shorter rows; [`Error::Tokenizer`] if the
     /// tokenizer adds no special tokens to texts.
     fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
-        let positions = usize::try_from(model.max_length()).unwrap_or(0);
+        let positions = to_usize(model.max_length());
         if max_length > positions {
             return Err(Error::config("length", max_length, format!("at most {positions} tokens")));
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
-use torch_ext::upload;
+use torch_ext::{to_usize, upload};
 
 use crate::{Encoder, Error, Result, alignment, inference, pooling};
 
@@ -91,7 +91,7 @@ impl<'a> EncoderScorer<'a> {
         let layout = Layout::of(tokenizer).map_err(layout_error)?;
         let mask = layout.mask().map_err(layout_error)?;
         let specials = layout.pair(&[], &[]).map_err(layout_error)?.len();
-        let max_length = usize::try_from(model.max_length()).unwrap_or(0).saturating_sub(specials);
+        let max_length = to_usize(model.max_length()).saturating_sub(specials);
         Ok(Self { model, tokenizer, layout, mask, max_length, config })
     }
 
@@ -140,6 +140,11 @@ impl<'a> EncoderScorer<'a> {
             .into());
         }
         let mut scores = self.log_probabilities(&masked_rows)?.into_iter();
+        assert_eq!(
+            scores.len(),
+            target_ranges.iter().map(Vec::len).sum::<usize>(),
+            "each token of the targets has one score"
+        );
         let score = |ranges: Vec<Range<usize>>| {
             let tokens: Vec<_> = ranges.into_iter().zip(scores.by_ref()).collect();
             TextScore { total: tokens.iter().map(|(_, score)| score).sum(), tokens }
@@ -164,9 +169,7 @@ impl<'a> EncoderScorer<'a> {
 
     fn mask_token(&self, row: &[u32], position: usize, id: u32) -> MaskedRow {
         let mut row = row.to_vec();
-        if let Some(token) = row.get_mut(position) {
-            *token = self.mask;
-        }
+        row[position] = self.mask;
         MaskedRow { row, position, id }
     }
 
@@ -175,7 +178,7 @@ impl<'a> EncoderScorer<'a> {
     fn log_probabilities(&self, masked: &[MaskedRow]) -> Result<Vec<f64>> {
         let rows: Vec<&[u32]> = masked.iter().map(|masked_row| masked_row.row.as_slice()).collect();
         inference::map_rows(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
-            let batch: Vec<&MaskedRow> = indices.iter().filter_map(|&k| masked.get(k)).collect();
+            let batch: Vec<&MaskedRow> = indices.iter().map(|&k| &masked[k]).collect();
             let positions: Vec<usize> =
                 batch.iter().map(|masked_row| masked_row.position).collect();
             // [B, V]
@@ -338,12 +341,12 @@ impl PlaceSpans for MaskedMarkerPlacer<'_> {
 
 /// Returns the index of the second text's first token in a row.
 fn second_text_start(row: &[u32], ids: &[u32]) -> usize {
-    (row.len() - ids.len()).saturating_sub(1)
+    row.len() - ids.len() - 1
 }
 
 /// Inserts `id` before index `position`.
 fn insert_token(ids: &[u32], position: usize, id: u32) -> Vec<u32> {
-    let (before, after) = ids.split_at_checked(position).unwrap_or((ids, &[]));
+    let (before, after) = ids.split_at(position);
     [before, &[id], after].concat()
 }
 

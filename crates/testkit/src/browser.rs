@@ -12,7 +12,7 @@ impl Browser {
     /// Returns the browser in `PATH`. If there is no browser, prints that the test is skipped and
     /// returns `None`.
     pub fn find() -> Option<Self> {
-        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::env::var_os("PATH").expect("PATH is set");
         let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
         let mut candidates =
             EXECUTABLES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));

@@ -52,7 +52,7 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
         std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
     }
     let program = Path::new(program);
-    let old_path = std::env::var("PATH").unwrap_or_default();
+    let old_path = std::env::var("PATH").expect("PATH is set");
     let path = format!("{}:{old_path}", program.parent().unwrap().display());
     let [runnable, not_runnable] = read_example_commands(program, subcommand);
     assert_eq!(runnable.len(), expected, "{runnable:#?}");

@@ -28,9 +28,11 @@ pub fn python_with(packages: PythonPackages) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
     // `pinned.txt` is written at the end of the installation; without this file, the installation
     // is incomplete.
-    let pinned_packages = std::fs::read_to_string(folder.join("pinned.txt")).unwrap_or_default();
+    let pinned_packages = std::fs::read_to_string(folder.join("pinned.txt"));
+    let is_pinned =
+        pinned_packages.is_ok_and(|text| text.lines().any(|line| line.starts_with(package)));
     let python = folder.join("bin/python");
-    if pinned_packages.lines().any(|line| line.starts_with(package)) && python.exists() {
+    if is_pinned && python.exists() {
         return Some(python);
     }
     // The test harness captures `eprintln!`, so the line is written directly to standard error.

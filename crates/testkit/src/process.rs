@@ -34,16 +34,14 @@ pub fn run_measured(command: &mut Command, output: &Path) -> io::Result<Resource
             let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
             resources.peak_mib = kib.map_or(resources.peak_mib, |kib| kib / 1024.0);
         }
-        let stat = fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        if let [state, .., user, system] = fields.get(..13).unwrap_or_default() {
-            let seconds = |ticks: &str| ticks.parse::<f64>().unwrap_or_default() / 100.0;
-            resources.cpu = seconds(user) + seconds(system);
-            if *state == "Z" {
-                resources.wall = start.elapsed().as_secs_f64();
-                break;
-            }
+        let stat = fs::read_to_string(format!("{folder}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').expect("the name of the program in parentheses");
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let seconds = |field: usize| fields[field].parse::<f64>().expect("clock ticks") / 100.0;
+        resources.cpu = seconds(11) + seconds(12);
+        if fields[0] == "Z" {
+            resources.wall = start.elapsed().as_secs_f64();
+            break;
         }
         // Short runs are polled more often, so that the relative error of all times is a few
         // percent. The minimum interval prevents the polling from occupying a core.
@@ -61,7 +59,7 @@ pub fn median(runs: &[ResourceUse]) -> ResourceUse {
     let field_median = |field: fn(&ResourceUse) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(field).collect();
         values.sort_unstable_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
+        values[values.len() / 2]
     };
     ResourceUse {
         wall: field_median(|run| run.wall),

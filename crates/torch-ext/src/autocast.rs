@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call, into_tensor, to_pointers};
+use crate::number::to_i64;
 use crate::{Error, Result};
 
 /// Compute precision of a model's forward pass and loss; parameters and optimiser stay float32.
@@ -204,8 +205,7 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let dtype = half_dtype_id(dtype)?;
     let raw_tensors: Vec<_> = groups.iter().flat_map(|group| to_pointers(group)).collect();
-    let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
-    let counts: Vec<i64> = groups.iter().map(count).collect();
+    let counts: Vec<i64> = groups.iter().map(|group| to_i64(group.len())).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];
     // SAFETY: live tensors, the number of tensors in each group, and space for one result per
     // group; the shim checks dtypes and shapes and, on success, returns tensors that we own.

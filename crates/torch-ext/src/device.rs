@@ -11,6 +11,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 use tch::Device;
 
 use crate::ffi::{self, call};
+use crate::number::to_usize;
 use crate::{Error, Result};
 
 /// A device selected by name.
@@ -117,7 +118,7 @@ pub fn peak_device_memory(device: Device) -> Result<u64> {
     let (index, mut bytes) = (cuda_index(device)?, 0i64);
     // SAFETY: plain values; the shim writes the number of bytes on success.
     call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
+    Ok(to_usize(bytes) as u64)
 }
 
 /// Resets [`peak_device_memory`] to the current size in bytes of the tensors, and returns this
@@ -129,7 +130,7 @@ pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
     let (index, mut bytes) = (cuda_index(device)?, 0i64);
     // SAFETY: plain values; the shim writes the number of bytes on success.
     call(|error| unsafe { ffi::polyqa_reset_peak_device_bytes(index, &mut bytes, error) })?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
+    Ok(to_usize(bytes) as u64)
 }
 
 fn cuda_index(device: Device) -> Result<usize> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call, make_tensor, to_pointers};
+use crate::number::to_i64;
 use crate::waiting::WaitMonitor;
 use crate::{Error, Result};
 
@@ -61,7 +62,10 @@ impl Rendezvous {
     /// [`Error::Distributed`] naming a variable that is missing, is not a number or is out of
     /// range.
     pub fn from_env() -> Result<Option<Self>> {
-        Self::from_variables(|name| std::env::var(name).ok())
+        Self::from_variables(|name| {
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        })
     }
 
     /// Reads the variables of [`Rendezvous::from_env`] with `get`, which returns the value of a
@@ -106,7 +110,11 @@ impl Rendezvous {
             host,
             port,
             rank_0_listens: get("TORCHELASTIC_USE_AGENT_STORE").as_deref() != Some("True"),
-            prefix: format!("polyqa-{}", get("TORCHELASTIC_RESTART_COUNT").unwrap_or_default()),
+            // Launchers without restarts do not set the count.
+            prefix: format!(
+                "polyqa-{}",
+                get("TORCHELASTIC_RESTART_COUNT").as_deref().unwrap_or("")
+            ),
             interface: get("GLOO_SOCKET_IFNAME"),
         }))
     }
@@ -157,7 +165,9 @@ impl ProcessGroup {
         connect_timeout: Duration,
         timeout: Duration,
     ) -> Result<Self> {
-        check_interface(rendezvous.interface.as_deref().unwrap_or_default())?;
+        // An empty name selects the interface of the host's address.
+        let interface = rendezvous.interface.as_deref().unwrap_or("");
+        check_interface(interface)?;
         let connect_error = |reason: &dyn fmt::Display| {
             let Rendezvous { rank, size, host, port, .. } = rendezvous;
             Error::Distributed(format!(
@@ -171,13 +181,12 @@ impl ProcessGroup {
                 .map_err(|_| Error::Distributed(format!("{text:?} contains a NUL character")))
         };
         let (host, prefix) = (c_string(&rendezvous.host)?, c_string(&rendezvous.prefix)?);
-        let interface = c_string(rendezvous.interface.as_deref().unwrap_or_default())?;
+        let interface = c_string(interface)?;
         let as_c_int = |number: usize| {
             c_int::try_from(number)
                 .map_err(|_| Error::Distributed(format!("{number} processes: too many")))
         };
         let (rank, size) = (as_c_int(rendezvous.rank)?, as_c_int(rendezvous.size)?);
-        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let listens = rendezvous.rank_0_listens && rendezvous.rank == 0;
         let mut raw = std::ptr::null_mut();
         // SAFETY: NUL-terminated strings that outlive the call; on success `raw` is a group that we
@@ -220,7 +229,7 @@ impl ProcessGroup {
         let prefix = CString::new(rendezvous.prefix.as_str()).map_err(|_| {
             Error::Distributed(format!("{:?} contains a NUL character", rendezvous.prefix))
         })?;
-        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        let timeout = milliseconds(timeout);
         // SAFETY: a live group, and a NUL-terminated string that outlives the call.
         call(|error| unsafe {
             ffi::polyqa_group_add_nccl(self.raw, device_index, timeout, prefix.as_ptr(), error)
@@ -320,11 +329,11 @@ impl ProcessGroup {
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
     pub fn all_gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let length = to_i64(bytes.len());
         let lengths = Vec::<i64>::try_from(
             &self.all_gather(&Tensor::f_from_slice(&[length])?)?.f_view([-1])?,
         )?;
-        let max_length = lengths.iter().copied().max().unwrap_or(0);
+        let max_length = *lengths.iter().max().expect("a group has a process");
         let padded = Tensor::f_zeros([max_length], (Kind::Uint8, Device::Cpu))?;
         padded.f_narrow(0, 0, length)?.f_copy_(&Tensor::f_from_slice(bytes)?)?;
         let gathered = self.all_gather(&padded)?;
@@ -351,7 +360,7 @@ impl ProcessGroup {
         let gathered = self.all_gather_bytes(&encoded)?;
         let mut remaining: Vec<&[u8]> = gathered.iter().map(Vec::as_slice).collect();
         let next_row = |index: usize| -> Option<Vec<u32>> {
-            let bytes = remaining.get_mut(index % self.size)?;
+            let bytes = &mut remaining[index % self.size];
             let (length, unread) = bytes.split_first_chunk::<8>()?;
             let length = usize::try_from(u64::from_le_bytes(*length)).ok()?.checked_mul(4)?;
             let (elements, unread) = unread.split_at_checked(length)?;
@@ -373,7 +382,7 @@ impl ProcessGroup {
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
     pub fn broadcast_bytes(&self, bytes: &[u8], root: usize) -> Result<Vec<u8>> {
-        let length = Tensor::f_from_slice(&[i64::try_from(bytes.len()).unwrap_or(i64::MAX)])?;
+        let length = Tensor::f_from_slice(&[to_i64(bytes.len())])?;
         self.broadcast(&length, root)?;
         let length = length.f_int64_value(&[0])?;
         let buffer = match self.rank == root {
@@ -391,7 +400,7 @@ impl ProcessGroup {
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
-    /// float32, bfloat16, float16 and float64.
+    /// float32, bfloat16, float16 and float64, or if the rank of an entry passes `None`.
     pub fn all_gather_parts(
         &self,
         parts: Vec<Option<Vec<Tensor>>>,
@@ -428,13 +437,14 @@ impl ProcessGroup {
             let part = match part {
                 Some(part) => part,
                 None => {
-                    let specs = specs.get_mut(owner).and_then(|specs| specs.get_mut(index)?.take());
+                    let specs = specs[owner].get_mut(index).and_then(Option::take);
+                    let specs = specs.ok_or_else(|| {
+                        Error::Distributed(format!("rank {owner} does not provide part {index}"))
+                    })?;
                     let empty_tensor = |(shape, kind): (Vec<i64>, usize)| {
-                        let kind = KINDS.get(kind).copied().unwrap_or(Kind::Float);
-                        Tensor::f_zeros(&shape, (kind, device))
+                        Tensor::f_zeros(&shape, (KINDS[kind], device))
                     };
-                    let specs = specs.unwrap_or_default().into_iter();
-                    specs.map(empty_tensor).collect::<std::result::Result<_, _>>()?
+                    specs.into_iter().map(empty_tensor).collect::<std::result::Result<_, _>>()?
                 }
             };
             for tensor in &part {
@@ -507,4 +517,9 @@ impl Drop for ProcessGroup {
         // SAFETY: `connect` created the group, and only `drop` frees it.
         unsafe { ffi::polyqa_group_free(self.raw) }
     }
+}
+
+/// Converts a timeout to milliseconds. A longer timeout than libtorch supports is no timeout.
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

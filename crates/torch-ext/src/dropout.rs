@@ -3,7 +3,8 @@
 use tch::{Kind, Tensor};
 
 use crate::ffi::{self, make_tensor};
-use crate::{Result, first_row};
+use crate::number::to_i64;
+use crate::{Error, Result, first_row};
 
 /// Returns the offsets of the tokens of a batch with `rows` rows of `length` tokens, as `[rows *
 /// length]` i64 on the CPU.
@@ -22,7 +23,7 @@ use crate::{Result, first_row};
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
-    let first = i64::try_from(first_row()).unwrap_or(i64::MAX);
+    let first = to_i64(first_row());
     let row_offset = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
     let offsets: Vec<i64> =
         (0..rows).flat_map(|b| (0..length).map(move |k| row_offset(b).wrapping_add(k))).collect();
@@ -68,7 +69,9 @@ pub fn dropout_factors(offsets: &Tensor, width: i64, p: f64) -> Result<Tensor> {
 /// # Errors
 /// The errors of [`dropout_factors`].
 pub fn dropout_factors_like(x: &Tensor, offsets: &Tensor, p: f64) -> Result<Tensor> {
-    let width = x.size().last().copied().unwrap_or(0);
+    let Some(&width) = x.size().last() else {
+        return Err(Error::Libtorch("expected x of shape [.., width], got a scalar".into()));
+    };
     let factors = dropout_factors(offsets, width, p)?.f_view(x.size().as_slice())?;
     Ok(match x.f_kind()? {
         Kind::Float => factors,

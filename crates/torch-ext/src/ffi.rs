@@ -329,5 +329,6 @@ pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
         text
     };
     // libtorch appends a C++ stack trace to its message, so only the first line is used.
-    Err(Error::Libtorch(text.lines().next().unwrap_or_default().to_owned()))
+    let (message, _stack_trace) = text.split_once('\n').unwrap_or((&text, ""));
+    Err(Error::Libtorch(message.to_owned()))
 }

@@ -116,14 +116,14 @@ fn measure_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>)
         random_tensor(4)?.f_to_kind(Kind::Float)?,
         [random_tensor(1)?, random_tensor(2)?, random_tensor(3)?],
     );
-    let new_parameters = |kind: Kind| -> Result<Vec<Tensor>> {
+    let [query, key, value] = &inputs;
+    let new_parameters = |kind: Kind| -> Result<[Tensor; 3]> {
         let to_parameter = |t: &Tensor| t.f_to_kind(kind)?.f_detach()?.f_set_requires_grad(true);
-        Ok(inputs.iter().map(to_parameter).collect::<std::result::Result<_, _>>()?)
+        Ok([to_parameter(query)?, to_parameter(key)?, to_parameter(value)?])
     };
-    let mut results = Vec::new();
-    for (flash, kind) in [(true, kind), (false, Kind::Float)] {
+    let run = |flash: bool, kind: Kind| -> Result<[Tensor; 4]> {
         let parameters = new_parameters(kind)?;
-        let [query, key, value] = parameters.as_slice() else { return Ok(f64::INFINITY) };
+        let [query, key, value] = &parameters;
         let out = if flash {
             let row_offsets = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
             flash_attention(query, key, value, &row_offsets, 40, &attention)?
@@ -150,15 +150,10 @@ fn measure_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>)
             Tensor::f_cat(&rows, 0)?
         };
         out.f_to_kind(Kind::Float)?.f_mul(&weight)?.f_sum(Kind::Float)?.f_backward()?;
-        let mut tensors = vec![out.f_detach()?];
-        for parameter in &parameters {
-            tensors.push(parameter.f_grad()?);
-        }
-        results.push(tensors);
-    }
-    let [flash_results, reference_results] = results.as_slice() else { return Ok(f64::INFINITY) };
+        Ok([out.f_detach()?, query.f_grad()?, key.f_grad()?, value.f_grad()?])
+    };
     let mut max_difference = 0f64;
-    for (a, b) in flash_results.iter().zip(reference_results) {
+    for (a, b) in run(true, kind)?.iter().zip(&run(false, Kind::Float)?) {
         let difference =
             a.f_to_kind(Kind::Float)?.f_sub(b)?.f_abs()?.f_max()?.f_double_value(&[])?;
         max_difference =

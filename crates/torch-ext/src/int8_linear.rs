@@ -79,7 +79,7 @@ impl Int8Linear {
             ffi::polyqa_int8_pack(weight.as_ptr(), packed, &mut scales, error)
         })?;
         let scales = into_tensor(scales)?;
-        let outputs = weight.size().first().copied().unwrap_or(0);
+        let (outputs, _) = weight.size2()?;
         let padded = Tensor::f_zeros([scales.numel() as i64], (Kind::Float, Device::Cpu))?;
         if let Some(bias) = bias {
             padded.f_narrow(0, 0, outputs)?.f_copy_(&bias.f_detach()?)?;

@@ -11,6 +11,7 @@ mod ffi;
 mod flash_attention;
 mod int8_linear;
 mod linear_cross_entropy;
+mod number;
 mod optim;
 mod packed;
 mod pre_norm;
@@ -39,6 +40,7 @@ pub use flash_attention::{FlashConfig, flash_attention, flash_attention_error};
 pub(crate) use int8_linear::has_amx;
 pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
 pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
+pub use number::{to_i64, to_usize};
 pub use optim::{
     AdamWStep, clear_grads, fused_adamw, scale_all, set_grad, total_norm, total_norm_tensor,
 };

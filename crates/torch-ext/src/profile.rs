@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::Device;
 
 use crate::ffi::{self, RawRegion, call};
+use crate::number::to_i64;
 use crate::{Error, Result};
 
 /// Whether a profile is being recorded; Kineto supports one profile per process.
@@ -127,7 +128,7 @@ fn stop(path: *const c_char) -> Result<()> {
 
 fn synchronize(device: Device) {
     if let Device::Cuda(index) = device {
-        tch::Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+        tch::Cuda::synchronize(to_i64(index));
     }
 }
 

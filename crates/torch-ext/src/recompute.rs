@@ -73,7 +73,7 @@ extern "C" fn run_body(
         Ok(Err(message)) => message,
         Err(_) => "the recomputed function panicked".to_owned(),
     };
-    let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+    let message = CString::new(message.replace('\0', " ")).expect("NUL was replaced");
     // SAFETY: `error` is a valid pointer from the shim, which frees the message with C's `free`.
     unsafe { *error = libc::strdup(message.as_ptr()) };
     std::ptr::null_mut()

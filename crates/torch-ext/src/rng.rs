@@ -113,8 +113,8 @@ impl MicroBatchSeeds {
         if tch::Cuda::is_available() {
             // Multiplication by an odd factor maps different indices to different values, so all
             // micro-batches of a step have different seeds.
-            let index = u64::try_from(first).unwrap_or(u64::MAX);
-            let seed = self.gpu_seed.wrapping_add(index.wrapping_mul(0x5851_F42D_4C95_7F2D));
+            let factor = (first as u64).wrapping_mul(0x5851_F42D_4C95_7F2D);
+            let seed = self.gpu_seed.wrapping_add(factor);
             tch::Cuda::manual_seed_all(seed);
         }
         Ok(())

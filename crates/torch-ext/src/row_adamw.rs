@@ -63,9 +63,12 @@ impl TouchedRows {
     /// Creates an empty set of rows, for a parameter whose moments are all zero.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
+    /// [`Error::Libtorch`] for a scalar; [`Error::Torch`](crate::Error::Torch) if libtorch returns
+    /// an error.
     pub fn empty(parameter: &Tensor) -> Result<Self> {
-        let rows = parameter.size().first().copied().unwrap_or(0);
+        let rows = parameter.size().first().copied().ok_or_else(|| {
+            Error::Libtorch("expected a parameter with rows, got a scalar".into())
+        })?;
         Ok(Self { touched: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
     }
 
@@ -103,8 +106,7 @@ impl TouchedRows {
         no_grad(|| {
             let _ = self.touched.f_index_fill_(0, rows, 1)?;
             let touched_rows = self.touched.f_nonzero()?.f_view([-1])?;
-            let row_count = parameter.size().first().copied().unwrap_or(0);
-            let touched_count = touched_rows.size().first().copied().unwrap_or(0);
+            let (row_count, touched_count) = (self.touched.size1()?, touched_rows.size1()?);
             let [exp_avg, exp_avg_sq] = moments;
             if 2 * touched_count > row_count {
                 let grad = gradient.to_dense(parameter)?;
@@ -113,20 +115,17 @@ impl TouchedRows {
             }
             let mut tensors =
                 [parameter.detach(), exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()];
-            let selected = tensors
-                .iter()
-                .map(|tensor| Ok(tensor.f_index_select(0, &touched_rows)?))
-                .collect::<Result<Vec<Tensor>>>()?;
-            let [parameter_rows, first, second] = selected.as_slice() else { return Ok(()) };
+            let select = |tensor: &Tensor| tensor.f_index_select(0, &touched_rows);
+            let [parameter, exp_avg, exp_avg_sq] = &tensors;
+            let selected = [select(parameter)?, select(exp_avg)?, select(exp_avg_sq)?];
+            let [parameter_rows, first, second] = &selected;
             let positions =
                 rows.f_searchsorted(&touched_rows, false, false, "left", None::<&Tensor>)?;
             let grad =
                 parameter_rows.f_zeros_like()?.f_index_copy_(0, &positions, &gradient.values)?;
             fused_adamw(&[parameter_rows], &[&grad], &[first], &[second], &[step_count], step)?;
-            if step.weight_decay != 0.0
-                && let [parameter, ..] = &mut tensors
-            {
-                let _ = parameter.f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
+            if step.weight_decay != 0.0 {
+                let _ = tensors[0].f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
             }
             for (tensor, updated) in tensors.iter_mut().zip(&selected) {
                 let _ = tensor.f_index_copy_(0, &touched_rows, updated)?;
@@ -156,6 +155,12 @@ mod tests {
         });
         assert!(sparse.is_sparse() && !dense.is_sparse());
         (sparse, dense)
+    }
+
+    #[test]
+    fn a_scalar_has_no_rows() {
+        let error = TouchedRows::empty(&Tensor::from(0.5)).unwrap_err().to_string();
+        assert_eq!(error, "libtorch: expected a parameter with rows, got a scalar");
     }
 
     #[test]

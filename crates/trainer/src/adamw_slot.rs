@@ -1,6 +1,6 @@
 //! AdamW's per-parameter state: moments of all elements, or of one rank's elements.
 use tch::Tensor;
-use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows};
+use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows, to_i64};
 
 use crate::Result;
 use crate::sharding::OptimizerShards;
@@ -66,16 +66,14 @@ impl Slot {
 
     /// Returns parameter and moments, split like the gradients of [`grads`](Self::grads).
     pub(crate) fn updated_tensors(&self, group: Option<&ProcessGroup>) -> Result<Vec<[Tensor; 3]>> {
-        let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
-            return Ok(Vec::new());
-        };
+        let [exp_avg, exp_avg_sq] = self.moments();
         let Some(group) = group.filter(|_| self.sharded) else {
             let tensors = [&self.parameter, exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
             return Ok(vec![tensors]);
         };
         let mut offset = 0;
         let tensors_of_part = |part: Tensor| {
-            let length = i64::try_from(part.numel()).unwrap_or(i64::MAX);
+            let length = to_i64(part.numel());
             let [exp_avg, exp_avg_sq] =
                 [exp_avg, exp_avg_sq].map(|moment| moment.f_narrow(0, offset, length));
             offset += length;
@@ -96,14 +94,18 @@ impl Slot {
         update_count: &Tensor,
         step: &AdamWStep,
     ) -> Result<()> {
-        let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
-            return Ok(());
-        };
+        let [exp_avg, exp_avg_sq] = self.moments().map(Tensor::shallow_clone);
         let rows = match self.touched_rows.take() {
             Some(rows) => rows,
-            None => TouchedRows::from_moments(exp_avg, exp_avg_sq)?,
+            None => TouchedRows::from_moments(&exp_avg, &exp_avg_sq)?,
         };
         let rows = self.touched_rows.insert(rows);
-        Ok(rows.step(&self.parameter, grad, [exp_avg, exp_avg_sq], update_count, step)?)
+        Ok(rows.step(&self.parameter, grad, [&exp_avg, &exp_avg_sq], update_count, step)?)
+    }
+
+    /// Returns the moments of a parameter that is being updated.
+    fn moments(&self) -> [&Tensor; 2] {
+        [&self.exp_avg, &self.exp_avg_sq]
+            .map(|moment| moment.as_ref().expect("moments are created before an update"))
     }
 }

@@ -54,7 +54,7 @@ impl Batches {
         for bucket in order.chunks_mut(bucket_size) {
             if self.bucket_batches > 1 {
                 // The sort is stable, so examples of equal length remain in shuffled order.
-                bucket.sort_by_key(|&example| self.lengths.get(example).copied());
+                bucket.sort_by_key(|&example| self.lengths[example]);
             }
             batches.extend(bucket.chunks(self.batch_size).map(<[usize]>::to_vec));
         }
@@ -66,7 +66,7 @@ impl Batches {
 
     /// Returns the number of non-padding tokens of a batch.
     pub fn tokens(&self, batch: &[usize]) -> u64 {
-        batch.iter().filter_map(|&example| self.lengths.get(example)).map(|&n| n as u64).sum()
+        batch.iter().map(|&example| self.lengths[example] as u64).sum()
     }
 }
 

@@ -121,6 +121,7 @@ fn remove_partial(root: &Path) -> Result<()> {
 /// Returns the steps that have a checkpoint below `root`, oldest first.
 fn stored_steps(root: &Path) -> Result<Vec<u64>> {
     let folders = folders_with_prefix(root, CHECKPOINT_PREFIX)?;
+    // Folders whose suffix is no number are not checkpoints.
     let mut steps: Vec<u64> =
         folders.iter().filter_map(|(_, step)| step.parse::<u64>().ok()).collect();
     steps.sort_unstable();
@@ -232,7 +233,11 @@ impl Checkpoint {
 /// Returns the error for a checkpoint of `step` that cannot be used. The error names the previous
 /// checkpoint, from which training can continue.
 fn checkpoint_error(root: &Path, step: u64, reason: &str) -> Error {
-    let earlier_step = stored_steps(root).unwrap_or_default().into_iter().rfind(|&old| old < step);
+    let steps = match stored_steps(root) {
+        Ok(steps) => steps,
+        Err(error) => return error,
+    };
+    let earlier_step = steps.into_iter().rfind(|&old| old < step);
     Error::Checkpoint {
         folder: checkpoint_folder(root, step),
         reason: reason.to_owned(),
@@ -279,10 +284,8 @@ fn load_parameters(
     }
     // All tensors are checked before the first copy, so an error leaves the parameters unchanged.
     for (name, parameter) in parameters {
-        if let Some(tensor) = stored_tensors.get(name) {
-            let mut parameter = parameter.shallow_clone();
-            no_grad(|| parameter.f_copy_(tensor)).map_err(|error| format!("{name}: {error}"))?;
-        }
+        let (mut parameter, tensor) = (parameter.shallow_clone(), &stored_tensors[name]);
+        no_grad(|| parameter.f_copy_(tensor)).map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
 }

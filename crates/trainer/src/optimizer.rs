@@ -336,7 +336,7 @@ impl AdamW {
             }
             let mut updates: Vec<[Tensor; 5]> = Vec::new();
             for (slot, grads) in updated.iter_mut().filter(|(slot, _)| slot.group_index == index) {
-                let Some(count) = update_counts.get(&slot.update_count) else { continue };
+                let count = &update_counts[&slot.update_count];
                 if let [grad] = grads.as_slice()
                     && grad.is_sparse()
                 {
@@ -344,14 +344,18 @@ impl AdamW {
                     continue;
                 }
                 slot.touched_rows = None;
-                for ([parameter, first, second], grad) in
-                    slot.updated_tensors(process_group.as_deref())?.into_iter().zip(grads)
-                {
+                let tensors = slot.updated_tensors(process_group.as_deref())?;
+                assert_eq!(
+                    tensors.len(),
+                    grads.len(),
+                    "each gradient has its parameter's elements"
+                );
+                for ([parameter, first, second], grad) in tensors.into_iter().zip(grads) {
                     let grad = grad.values().shallow_clone();
                     updates.push([parameter, grad, first, second, count.shallow_clone()]);
                 }
             }
-            let column = |index: usize| updates.iter().filter_map(|row| row.get(index)).collect();
+            let column = |index: usize| updates.iter().map(|row| &row[index]).collect();
             let columns: [Vec<&Tensor>; 5] = std::array::from_fn(column);
             let [params, grads, exp_avgs, exp_avg_sqs, steps] = &columns;
             fused_adamw(params, grads, exp_avgs, exp_avg_sqs, steps, &step)?;
@@ -388,7 +392,7 @@ impl AdamW {
             let [exp_avg, exp_avg_sq] = moments;
             state.insert(format!("{name}.exp_avg"), exp_avg);
             state.insert(format!("{name}.exp_avg_sq"), exp_avg_sq);
-            let updates = i64::try_from(slot.update_count).unwrap_or(i64::MAX);
+            let updates = i64::try_from(slot.update_count).expect("fewer than 2^63 updates");
             state.insert(format!("{name}.updates"), Tensor::from(updates));
         }
         Ok(state)

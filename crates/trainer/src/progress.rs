@@ -73,14 +73,12 @@ impl Progress {
         let draw_target =
             if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), draw_target);
-        if let Ok(style) = ProgressStyle::with_template(
-            "{prefix:14} {bar:16} {pos}/{len}  {msg}  {rate}  {eta} left",
-        ) {
-            let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-                let _ = text.write_str(&rate_text(state.per_sec()));
-            };
-            bar.set_style(style.with_key("rate", rate));
-        }
+        let template = "{prefix:14} {bar:16} {pos}/{len}  {msg}  {rate}  {eta} left";
+        let style = ProgressStyle::with_template(template).expect("a valid template");
+        let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = text.write_str(&rate_text(state.per_sec()));
+        };
+        bar.set_style(style.with_key("rate", rate));
         let name = &*atomic_file::one_line(name);
         bar.set_prefix(name.to_owned());
         bar.set_position(completed);

@@ -42,7 +42,8 @@ pub(crate) fn first_difference(
     for bytes in group.all_gather_bytes(&json)? {
         ranks.push(serde_json::from_slice(&bytes).map_err(json_error)?);
     }
-    let Some(((rank_0, rank_0_fingerprint), others)) = ranks.split_first() else { return Ok(None) };
+    let ((rank_0, rank_0_fingerprint), others) =
+        ranks.split_first().expect("a group has a process");
     for (rank, (settings, fingerprint)) in (1..).zip(others) {
         let keys = rank_0.keys().chain(settings.keys());
         let key = keys.into_iter().find(|key| rank_0.get(*key) != settings.get(*key));
@@ -72,7 +73,10 @@ pub(crate) fn broadcast_initial_state(
     let specs = |tensors: &TensorMap| {
         let spec = |(name, tensor): (&String, &Tensor)| {
             let kind = tensor.f_kind()?;
-            let kind_index = KINDS.iter().position(|listed| *listed == kind).unwrap_or(0);
+            let kind_index = KINDS.iter().position(|listed| *listed == kind).ok_or_else(|| {
+                let message = format!("state {name}: {kind:?} cannot be sent to other ranks");
+                torch_ext::Error::Distributed(message)
+            })?;
             Ok((name.clone(), tensor.size(), kind_index))
         };
         tensors.iter().map(spec).collect::<Result<Vec<_>>>()
@@ -98,10 +102,7 @@ pub(crate) fn broadcast_initial_state(
         for (name, shape, kind) in specs {
             let tensor = match local.get(name) {
                 Some(tensor) => tensor.shallow_clone(),
-                None => {
-                    let kind = KINDS.get(*kind).copied().unwrap_or(Kind::Float);
-                    Tensor::f_zeros(shape, (kind, Device::Cpu))?
-                }
+                None => Tensor::f_zeros(shape, (KINDS[*kind], Device::Cpu))?,
             };
             group.copy_from(&tensor, 0)?;
             tensors.insert(name.clone(), tensor);
@@ -147,8 +148,8 @@ pub(crate) fn gradient_kinds(
         1 => GradientKind::Sparse,
         _ => GradientKind::Dense,
     });
-    let signal = max_codes.first().copied().unwrap_or(0);
-    Ok((kinds.collect(), i32::try_from(signal).unwrap_or(0)))
+    let signal = i32::try_from(max_codes[0]).expect("the maximum of signals");
+    Ok((kinds.collect(), signal))
 }
 
 /// Sums a sparse gradient over ranks: concatenates the rows of all ranks and adds rows with equal
@@ -168,10 +169,10 @@ pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
             Tensor::f_zeros([0, width], (parameter.f_kind()?, Device::Cpu))?,
         ),
     };
-    let count = rows.size().first().copied().unwrap_or(0);
+    let count = rows.size1()?;
     let counts = group.all_gather(&Tensor::f_from_slice(&[count])?)?;
     let counts = Vec::<i64>::try_from(&counts.f_view([-1])?)?;
-    let max_count = counts.iter().copied().max().unwrap_or(0);
+    let max_count = *counts.iter().max().expect("a group has a process");
     let pad = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
         let padded = Tensor::f_zeros(shape, (tensor.f_kind()?, Device::Cpu))?;
         padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;

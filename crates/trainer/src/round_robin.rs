@@ -11,7 +11,8 @@ pub(crate) enum Updates {
 
 /// The order of slots and batches, as a pure function of the step.
 ///
-/// A round iterates over the slots in order, and each slot has `batches_per_round` batches.
+/// A round iterates over the slots in order, and each slot has `batches_per_round` batches, at
+/// least one. There is at least one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundRobin {
     batches_per_round: Vec<u64>,
@@ -26,7 +27,7 @@ impl RoundRobin {
     /// Returns the number of steps in a round.
     fn round_steps(&self) -> u64 {
         match self.updates {
-            Updates::Sequential => self.batches_per_round.iter().sum::<u64>().max(1),
+            Updates::Sequential => self.batches_per_round.iter().sum(),
             Updates::Summed => 1,
         }
     }
@@ -34,8 +35,7 @@ impl RoundRobin {
     /// Returns the number of steps, in complete rounds, after which the first slot has had at least
     /// `first_slot_batches` batches.
     pub(crate) fn steps_for(&self, first_slot_batches: u64) -> u64 {
-        let first = self.batches_per_round.first().copied().unwrap_or(1).max(1);
-        first_slot_batches.div_ceil(first) * self.round_steps()
+        first_slot_batches.div_ceil(self.batches_per_round[0]) * self.round_steps()
     }
 
     /// Returns the batches of a step in order, as (slot, index of the batch in its slot).
@@ -56,7 +56,7 @@ impl RoundRobin {
 
     /// Returns the number of batches of a slot in the first `steps` steps.
     pub(crate) fn batches_before(&self, slot: usize, steps: u64) -> u64 {
-        let count = self.batches_per_round.get(slot).copied().unwrap_or(0);
+        let count = self.batches_per_round[slot];
         let (rounds, step_in_round) = (steps / self.round_steps(), steps % self.round_steps());
         let earlier_batches: u64 = self.batches_per_round.iter().take(slot).sum();
         rounds * count + step_in_round.saturating_sub(earlier_batches).min(count)

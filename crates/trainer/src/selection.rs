@@ -326,7 +326,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
 
     fn evaluations_since_best(&self) -> Option<u64> {
         let best = self.best.as_ref().map_or(0, |(best, _)| best + 1);
-        u64::try_from(self.epochs.len().saturating_sub(best)).ok()
+        Some((self.epochs.len() - best) as u64)
     }
 
     fn evaluate(&mut self) -> std::result::Result<(), TaskError> {

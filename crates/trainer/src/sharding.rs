@@ -5,7 +5,7 @@
 //! Sharded updates communicate as many elements as an all-reduce, and no update is repeated on
 //! several ranks.
 use tch::Tensor;
-use torch_ext::ProcessGroup;
+use torch_ext::{ProcessGroup, to_i64};
 
 use crate::Result;
 
@@ -58,7 +58,6 @@ pub(crate) struct OptimizerShards<'a> {
 
 impl<'a> OptimizerShards<'a> {
     pub(crate) fn new(group: &'a ProcessGroup) -> Self {
-        let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         Self { group, rank: to_i64(group.rank()), size: to_i64(group.size()) }
     }
 
@@ -75,14 +74,11 @@ impl<'a> OptimizerShards<'a> {
                     (bucket_elements, layout) = (segment.length, tensor_layout);
                     buckets.push(vec![Message::new()]);
                 }
-                let Some(bucket) = buckets.last_mut() else { continue };
-                let mut message_index = 0;
+                let bucket = buckets.last_mut().expect("the first segment opens a bucket");
                 if segment.length >= MIN_SEPARATE_ELEMENTS {
-                    message_index = bucket.len();
-                    bucket.push(Message::new());
-                }
-                if let Some(message) = bucket.get_mut(message_index) {
-                    message.push(segment);
+                    bucket.push(vec![segment]);
+                } else {
+                    bucket[0].push(segment);
                 }
             }
         }
@@ -113,6 +109,7 @@ impl<'a> OptimizerShards<'a> {
         parameters: &[&Tensor],
         grads: Vec<Option<Tensor>>,
     ) -> Result<Vec<Vec<Tensor>>> {
+        assert_eq!(parameters.len(), grads.len(), "each parameter has an entry in `grads`");
         let mut flats = Vec::with_capacity(grads.len());
         for (parameter, grad) in parameters.iter().zip(grads) {
             flats.push(match grad {
@@ -143,9 +140,9 @@ impl<'a> OptimizerShards<'a> {
                     let _ = sum.f_add_(received)?;
                 }
                 for (segment, part) in split_part(message, self.rank, &sum)? {
-                    let device = flats.get(segment.tensor).map_or(sum.device(), Tensor::device);
-                    if let Some(sums) = sums.get_mut(segment.tensor).filter(|_| part.numel() > 0) {
-                        sums.push(part.f_to_device(device)?);
+                    if part.numel() > 0 {
+                        let device = flats[segment.tensor].device();
+                        sums[segment.tensor].push(part.f_to_device(device)?);
                     }
                 }
             }
@@ -173,8 +170,7 @@ impl<'a> OptimizerShards<'a> {
             {
                 for (rank, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
                     for (segment, received_part) in split_part(message, rank, received)? {
-                        let Some(flat) = flats.get(segment.tensor) else { continue };
-                        let mut part = segment.part(rank, flat)?;
+                        let mut part = segment.part(rank, &flats[segment.tensor])?;
                         // A segment that was received in place needs no copy.
                         if part.data_ptr() != received_part.data_ptr() {
                             part.f_copy_(&received_part)?;
@@ -217,8 +213,8 @@ fn split_into_segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
 
 /// Returns a rank's part of a message; a view if the message is one segment.
 fn part_of_message(message: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> {
-    let part = |segment: &Segment| Some(segment.part(rank, flats.get(segment.tensor)?));
-    let parts = message.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
+    let part = |segment: &Segment| segment.part(rank, &flats[segment.tensor]);
+    let parts = message.iter().map(part).collect::<Result<Vec<_>>>()?;
     match parts.as_slice() {
         [part] => Ok(part.shallow_clone()),
         parts => Ok(Tensor::f_cat(parts, 0)?),
@@ -250,7 +246,7 @@ fn flatten(tensor: &Tensor) -> Result<Tensor> {
 }
 
 fn element_count(tensor: &Tensor) -> i64 {
-    i64::try_from(tensor.numel()).unwrap_or(i64::MAX)
+    to_i64(tensor.numel())
 }
 
 fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {

@@ -46,7 +46,7 @@ impl StepValues {
         }
         tensors.extend(&norm);
         let mut values = read_scalars(&tensors)?.into_iter();
-        let mut next_value = || values.next().unwrap_or(f64::NAN);
+        let mut next_value = || values.next().expect("each tensor has a value");
         let batches = batches.into_iter().map(|batch| {
             let parts = batch.parts.into_iter().map(|(name, _)| (name, next_value())).collect();
             BatchValues { parts, loss: next_value(), origin: batch.origin }
@@ -111,7 +111,7 @@ fn read_scalars(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     .into_iter();
     let value = |tensor: &&Tensor| match is_on_cpu(tensor) {
         true => Ok(tensor.f_double_value(&[])?),
-        false => Ok(device_values.next().unwrap_or(f64::NAN)),
+        false => Ok(device_values.next().expect("each tensor on the GPU has a value")),
     };
     tensors.iter().map(value).collect()
 }

@@ -26,7 +26,7 @@ impl Handlers {
             // Handlers run in the order of registration. The last handler of the first signal sets
             // `default_action`, and then the first handler of a second signal ends the process.
             flag::register_conditional_default(signal, Arc::clone(&default_action))?;
-            let number = usize::try_from(signal).unwrap_or_default();
+            let number = usize::try_from(signal).expect("numbers of signals are positive");
             flag::register_usize(signal, Arc::clone(&received), number)?;
             flag::register(signal, Arc::clone(&default_action))?;
             torch_ext::handle_on_signal_stack(signal)?;
@@ -60,7 +60,8 @@ impl StopSignals {
     /// Returns the received signal, if any.
     pub(crate) fn received(&self) -> Option<i32> {
         let number = self.0?.received.load(Ordering::SeqCst);
-        i32::try_from(number).ok().filter(|&signal| signal != 0)
+        let signal = i32::try_from(number).expect("the number of a signal");
+        (signal != 0).then_some(signal)
     }
 }
 

@@ -70,10 +70,10 @@ fn sha256_of_file(path: &Path) -> Result<String> {
     let mut buffer = vec![0u8; 1 << 20];
     loop {
         let count = file.read(&mut buffer).map_err(file_error)?;
-        match buffer.get(..count) {
-            Some(bytes) if count > 0 => hasher.update(bytes),
-            _ => break,
+        if count == 0 {
+            break;
         }
+        hasher.update(&buffer[..count]);
     }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

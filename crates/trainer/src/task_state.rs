@@ -99,7 +99,7 @@ impl<'s, 't> TaskState<'s, 't> {
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
                 let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed);
-                let per_epoch = batches.batches_per_epoch().max(1);
+                let per_epoch = batches.batches_per_epoch();
                 (Order::Indexed(batches, None), Some(per_epoch))
             }
             Examples::Streamed(stream) => {
@@ -155,14 +155,13 @@ impl<'s, 't> TaskState<'s, 't> {
         let (task_error, group) = (self.task_error(step), self.group.as_ref());
         match &mut self.order {
             Order::Indexed(batches, current) => {
-                let per_epoch = batches.batches_per_epoch().max(1);
+                let per_epoch = batches.batches_per_epoch();
                 let (epoch, index) = (number / per_epoch, number % per_epoch);
                 if current.as_ref().is_none_or(|(current_epoch, _)| *current_epoch != epoch) {
                     *current = Some((epoch, batches.epoch(epoch)));
                 }
-                let order = current.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
-                let index = usize::try_from(index).unwrap_or(usize::MAX);
-                let examples = order.get(index).cloned().unwrap_or_default();
+                let (_, order) = current.as_ref().expect("the order of this epoch");
+                let examples = order[index as usize].clone();
                 if (number + 1).is_multiple_of(per_epoch) {
                     self.ended_epochs.push(epoch);
                 }

@@ -172,6 +172,7 @@ impl<'a, 't> Training<'a, 't> {
         let state = &self.state;
         let mut final_loss = state.final_loss;
         if final_loss.is_nan() {
+            // Ranks other than 0 have no file of metrics.
             final_loss = last_loss(self.step_log.metrics_path()).unwrap_or(f64::NAN);
         }
         Ok(FitReport {
@@ -218,8 +219,7 @@ impl<'a, 't> Training<'a, 't> {
         };
         let mut batches = Vec::new();
         for (slot, number) in self.round_robin.batches(step) {
-            let Some(task) = self.tasks.get_mut(slot) else { continue };
-            let batch = task.backward(step, (slot, number), compute)?;
+            let batch = self.tasks[slot].backward(step, (slot, number), compute)?;
             self.state.tokens += batch.tokens;
             batches.push(batch);
         }
@@ -270,11 +270,11 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Writes `not-finite.json` to the stage's folder and returns the error.
     fn not_finite_error(&self, values: &StepValues, (what, value): (String, f64)) -> Result<Error> {
-        let records = values.batches.iter().enumerate().filter_map(|(index, batch)| {
+        let records = values.batches.iter().enumerate().map(|(index, batch)| {
             let slot = batch.origin.slot;
             let is_last =
                 values.batches.iter().skip(index + 1).all(|later| later.origin.slot != slot);
-            Some(self.tasks.get(slot)?.record(&batch.origin, is_last))
+            self.tasks[slot].record(&batch.origin, is_last)
         });
         let report = NotFiniteReport {
             stage: self.stage.name.clone(),
@@ -322,7 +322,7 @@ impl<'a, 't> Training<'a, 't> {
         self.state.final_loss = pending.loss();
         let metrics = StepMetrics {
             step,
-            epoch: self.tasks.first().map_or(0.0, |task| task.epochs(batches)),
+            epoch: self.tasks[0].epochs(batches),
             loss: pending.loss(),
             parts: pending.means(),
             learning_rate: self.config.learning_rate * result.factor,
@@ -413,7 +413,7 @@ fn total_steps(
     round_robin: &RoundRobin,
     tasks: &[TaskState<'_, '_>],
 ) -> Result<u64> {
-    let per_epoch = tasks.first().and_then(TaskState::per_epoch);
+    let per_epoch = tasks[0].per_epoch();
     match (config.steps, per_epoch) {
         (Some(steps), _) => Ok(steps),
         (None, Some(per_epoch)) => Ok(round_robin.steps_for(per_epoch * config.epochs)),

@@ -33,9 +33,12 @@ impl CheckpointData {
     /// Copies the tensors, so that training can change the originals. The memory of an earlier copy
     /// is reused where possible, because allocation takes most of the time of a copy.
     fn into_copy(mut self, previous: Option<Self>) -> Result<Self> {
-        let previous = previous.map(|data| [data.parameters, data.moments, data.task_state]);
+        let previous = match previous {
+            Some(data) => [data.parameters, data.moments, data.task_state],
+            None => [Vec::new(), Vec::new(), Vec::new()],
+        };
         let lists = [&mut self.parameters, &mut self.moments, &mut self.task_state];
-        for (list, previous) in lists.into_iter().zip(previous.unwrap_or_default()) {
+        for (list, previous) in lists.into_iter().zip(previous) {
             let mut previous: TensorMap = previous.into_iter().collect();
             for (name, tensor) in list {
                 *tensor = copy(tensor, previous.remove(name))?;

@@ -121,17 +121,18 @@ impl Q4File {
         self.content.get(entry.offset..entry.offset.checked_add(entry.bytes)?)
     }
 
-    /// Returns a tensor's weights as little-endian float32; empty for an unknown name.
+    /// Returns the weights of a tensor that [`check_tensor`](Self::check_tensor) accepted, as
+    /// little-endian float32.
     pub fn float32_bytes(&self, name: &str) -> Vec<u8> {
-        let Some(entry) = self.entries.get(name) else { return Vec::new() };
-        let stored = self.stored_bytes(entry).unwrap_or_default();
+        let entry = &self.entries[name];
+        let stored = self.stored_bytes(entry).expect("the tensor was checked");
         if !entry.rounded {
             return stored.to_vec();
         }
         let mut weights = Vec::with_capacity(entry.weights * 4);
         for block in stored.chunks_exact(BLOCK_BYTES) {
             let (scale, bits) = block.split_at(2);
-            let scale = scale.try_into().map_or(f16::NAN, f16::from_le_bytes).to_f32();
+            let scale = f16::from_le_bytes([scale[0], scale[1]]).to_f32();
             let low = bits.iter().map(|byte| byte & 15);
             for nibble in low.chain(bits.iter().map(|byte| byte >> 4)) {
                 weights.extend(((f32::from(nibble) - 8.0) * scale).to_le_bytes());

@@ -112,7 +112,11 @@ impl Comparison<'_> {
         ensure!(paired || control.seeds.is_empty(), "{models:?}: different numbers of seeds");
         let single = [number.value];
         let model_values = if number.seeds.is_empty() { &single[..] } else { &number.seeds };
-        let control_value = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
+        // A control without seeds was run once, and its value applies to all seeds.
+        let control_value = |at: usize| match control.seeds.is_empty() {
+            true => control.value,
+            false => control.seeds[at],
+        };
         Ok(model_values.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
     }
 
@@ -185,7 +189,7 @@ pub fn format_claims(root: &Path) -> Result<String> {
     let mut text = String::new();
     for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
         for (index, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
-            let Some(Claim { paper, encoder, .. }) = group.first() else { continue };
+            let Claim { paper, encoder, .. } = &group[0];
             if index == 0 {
                 text += &format!("### {paper}\n\n");
             }
@@ -330,7 +334,8 @@ mod tests {
                 let arms = |name: &str| -> toml::Table {
                     let text = std::fs::read_to_string(folder.join(name)).unwrap();
                     let recipe: toml::Table = text.parse().unwrap();
-                    recipe.get("arms").and_then(|arms| arms.as_table()).cloned().unwrap_or_default()
+                    let arms = recipe.get("arms").and_then(|arms| arms.as_table());
+                    arms.map_or_else(toml::Table::new, Clone::clone)
                 };
                 let arms = [arms("small.toml"), arms(&format!("{run}.toml"))];
                 // Tables use an arm's title as its name, if it has one.

@@ -83,7 +83,7 @@ fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         let seeds: Vec<f64> = seed_results.iter().map(|result| result.value).collect();
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
         let mean = |index: usize| {
-            let sum: f64 = seed_results.iter().filter_map(|result| result.items.get(index)).sum();
+            let sum: f64 = seed_results.iter().map(|result| result.items[index]).sum();
             sum / seed_results.len() as f64
         };
         Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..combined })
@@ -109,9 +109,9 @@ fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         };
         let seeds = match number.seeds.len() {
             0 => vec![mean(&|result| result.value)],
-            seed_count => (0..seed_count)
-                .map(|index| mean(&|result| result.seeds.get(index).copied().unwrap_or(f64::NAN)))
-                .collect(),
+            seed_count => {
+                (0..seed_count).map(|index| mean(&|result| result.seeds[index])).collect()
+            }
         };
         let [model, setting, language, metric] = key(number);
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
@@ -213,7 +213,8 @@ fn find_table<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 }
 
 fn first_cell(row: &str) -> &str {
-    row.trim_start_matches('|').split('|').next().unwrap_or_default().trim()
+    let cells = row.trim_start_matches('|');
+    cells.split_once('|').map_or(cells, |(first, _)| first).trim()
 }
 
 #[cfg(test)]

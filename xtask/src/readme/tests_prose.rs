@@ -1,6 +1,7 @@
 //! Checks numbers in the prose of the recipes' READMEs: each number with a decimal point must be
 //! stored in the recipe's folder or in the table of published numbers.
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -42,8 +43,9 @@ fn text_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let text_files = paths.into_iter().filter(|path| {
-        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
-        ["toml", "json", "jsonl", "md"].contains(&suffix) && !path.ends_with("README.md")
+        let suffixes = ["toml", "json", "jsonl", "md"].map(OsStr::new);
+        path.extension().is_some_and(|suffix| suffixes.contains(&suffix))
+            && !path.ends_with("README.md")
     });
     Ok(text_files.collect())
 }
@@ -75,7 +77,7 @@ fn decimal_numbers(text: &str) -> Vec<String> {
 /// decimals.
 fn rounded_forms(number: &str) -> Vec<String> {
     let decimals = number.split_once('.').map_or(0, |(_, rest)| rest.len());
-    let value: f64 = number.parse().unwrap_or_default();
+    let value: f64 = number.parse().unwrap();
     let shorter_forms = (1..decimals).map(|fewer| format!("{value:.fewer$}"));
     shorter_forms.chain([number.to_owned()]).collect()
 }

@@ -150,7 +150,7 @@ fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>,
     };
     let mut items = Vec::new();
     for facts in verbalised.facts.chunk_by(|a, b| a.head == b.head) {
-        let Some(head) = facts.first().map(|fact| fact.head) else { continue };
+        let head = facts[0].head;
         let mut rng = item_rng("inference", SEED, hash_of(&[head]));
         let has_one_tail = |fact: &&Triple<'_>| {
             tails_by_head.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
@@ -183,10 +183,10 @@ fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>,
             if premise.len() < PREMISE_FACTS {
                 continue;
             }
-            let entailed = premise.get(rng.random_range(0..premise.len())).copied();
+            let entailed = premise[rng.random_range(0..premise.len())];
             let contradicting = Triple { tail, ..original };
             premise.shuffle(&mut rng);
-            let hypotheses = [entailed.unwrap_or(original), neutral, contradicting];
+            let hypotheses = [entailed, neutral, contradicting];
             items.push(Item { premise, hypotheses });
         }
         match items.len() > items_before {
@@ -215,11 +215,13 @@ fn render_rows(
 ) -> Result<String, kg_triples::Error> {
     let mut text = String::new();
     for item in items {
-        let sentences: Vec<String> =
-            item.premise.iter().filter_map(|&fact| verbalised.sentence(fact, language)).collect();
+        let sentence = |&fact: &Triple<'_>| {
+            verbalised.sentence(fact, language).expect("facts of an item have sentences")
+        };
+        let sentences: Vec<String> = item.premise.iter().map(sentence).collect();
         let premise = sentences.join(" ");
-        for (label, &fact) in LABELS.iter().zip(&item.hypotheses) {
-            let hypothesis = verbalised.sentence(fact, language).unwrap_or_default();
+        for (label, fact) in LABELS.iter().zip(&item.hypotheses) {
+            let hypothesis = sentence(fact);
             for sentence in [&premise, &hypothesis] {
                 if sentence.contains(['\t', '\n', '\r']) {
                     let expected = "a text without tabs and line ends".to_owned();

@@ -41,8 +41,7 @@ impl<'g> FactPool<'g> {
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<Triple<'g>>> {
         let mut context = ContextFacts::new(self, target);
-        let related = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
-        context.fill(related, count.min(same_relation_facts + 1), rng);
+        context.fill(&self.by_relation[target.relation], count.min(same_relation_facts + 1), rng);
         context.fill(&self.facts, count, rng);
         (context.facts.len() == count).then_some(context.facts)
     }
@@ -83,9 +82,9 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
                 return;
             }
             for index in index::sample(rng, candidates.len(), sample_size) {
-                if let Some(fact) = candidates.get(index).filter(|fact| self.is_compatible(**fact))
-                {
-                    self.add(*fact);
+                let fact = candidates[index];
+                if self.is_compatible(fact) {
+                    self.add(fact);
                     if self.facts.len() == count {
                         return;
                     }
@@ -114,12 +113,11 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
     }
 
     fn add(&mut self, fact: Triple<'g>) {
-        if let Some((head, tail)) = self.labels(fact) {
-            self.heads.insert(head);
-            self.tails.insert(tail);
-            self.head_relations.insert((head, fact.relation));
-            self.facts.push(fact);
-        }
+        let (head, tail) = self.labels(fact).expect("facts of a context have labels");
+        self.heads.insert(head);
+        self.tails.insert(tail);
+        self.head_relations.insert((head, fact.relation));
+        self.facts.push(fact);
     }
 
     fn labels(&self, fact: Triple<'g>) -> Option<(&'g str, &'g str)> {

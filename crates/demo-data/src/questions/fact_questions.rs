@@ -1,6 +1,5 @@
 //! Question files about the facts of a graph.
-use anyhow::Result;
-use kg_triples::Language;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::build::build_questions;
@@ -42,7 +41,7 @@ impl Generator for FactQuestionConfig {
     fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
-        let first_language = languages.first().copied().unwrap_or(Language::EN);
+        let first_language = *languages.first().context("--languages is empty")?;
         let context_languages =
             if self.parallel { languages.as_slice() } else { &[first_language] };
         let mut files = Files::new();

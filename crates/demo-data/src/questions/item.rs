@@ -288,12 +288,11 @@ impl<'b> ItemBuilder<'b> {
                 index::sample(&mut rng, self.counterfactual_entities.len(), 2 * facts.len())
                     .into_vec();
             for (fact, pair) in facts.iter_mut().zip(indices.chunks_exact(2)) {
-                let entity =
-                    |index: usize| self.counterfactual_entities.get(*pair.get(index)?).copied();
-                (fact.head, fact.tail) = (entity(0)?, entity(1)?);
+                let [head, tail] = [pair[0], pair[1]].map(|k| self.counterfactual_entities[k]);
+                (fact.head, fact.tail) = (head, tail);
             }
         }
-        let fact_number = *self.fact_numbers.get(&target)?;
+        let fact_number = self.fact_numbers[&target];
         Some(Plan { number, fact_number, facts, target_index, rng })
     }
 

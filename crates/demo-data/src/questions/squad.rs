@@ -25,7 +25,7 @@ impl QuestionSet {
             let name = format!("{split}-context-{context_language}-question-{language}.json");
             let mut squad_file = self.dataset(&name, language).to_squad();
             let paragraphs = squad_file.data.iter_mut().flat_map(|article| &mut article.paragraphs);
-            let texts = self.items.iter().filter_map(|item| item.questions.get(&language));
+            let texts = self.items.iter().map(|item| &item.questions[&language]);
             for (qa, text) in paragraphs.flat_map(|paragraph| &mut paragraph.qas).zip(texts) {
                 let span = [("head_start", text.head_start), ("head_length", text.head_length)];
                 qa.extra = span.into_iter().collect();
@@ -37,15 +37,15 @@ impl QuestionSet {
 
     fn dataset(&self, name: &str, language: Language) -> Dataset {
         let title: Arc<str> = self.split.as_str().into();
-        let questions = self.items.iter().filter_map(|item| {
+        let questions = self.items.iter().map(|item| {
             let answer = Answer { text: item.answer.clone(), answer_start: item.answer_start };
-            Some(Question {
+            Question {
                 id: item.id.clone(),
-                question: item.questions.get(&language)?.text.clone(),
+                question: item.questions[&language].text.clone(),
                 context: item.context.as_str().into(),
                 answers: vec![answer],
                 title: Arc::clone(&title),
-            })
+            }
         });
         Dataset {
             path: name.into(),

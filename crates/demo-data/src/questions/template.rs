@@ -160,7 +160,7 @@ impl TemplateSet {
     /// Returns the templates of a relation, language and kind, in file order.
     pub fn get(&self, relation: &str, language: Language, kind: TemplateKind) -> &[Template] {
         let key = (relation.to_owned(), language, kind);
-        self.templates.get(&key).map(Vec::as_slice).unwrap_or_default()
+        self.templates.get(&key).map_or(&[], Vec::as_slice)
     }
 
     fn add(

@@ -8,6 +8,7 @@ use crate::IGNORE_INDEX;
 /// The random generator of one example under one policy. The policy's name may have at most 24
 /// bytes.
 pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
+    assert!(policy.len() <= 24, "the key has 24 bytes for the policy {policy}");
     let mut key = [0; 32];
     for (out, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {
         *out = byte;
@@ -32,8 +33,7 @@ fn to_count(value: f64, max: usize) -> usize {
     (value as usize).min(max)
 }
 
-/// Labels and corrupts the tokens at `positions`, with a separate draw for each token. Positions
-/// past the end are ignored.
+/// Labels and corrupts the tokens at `positions`, with a separate draw for each token.
 pub(super) fn corrupt(
     input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,
@@ -44,11 +44,7 @@ pub(super) fn corrupt(
     let labels = vec![IGNORE_INDEX; input_ids.len()];
     let mut masked = MaskedExample { input_ids: input_ids.to_vec(), labels };
     for position in positions {
-        let (Some(input), Some(label)) =
-            (masked.input_ids.get_mut(position), masked.labels.get_mut(position))
-        else {
-            continue;
-        };
+        let (input, label) = (&mut masked.input_ids[position], &mut masked.labels[position]);
         *label = i64::from(*input);
         let draw: f64 = rng.random();
         if draw < corruption.mask {

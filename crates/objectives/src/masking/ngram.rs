@@ -67,6 +67,6 @@ fn free_span(is_free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(u
             .map(|(position, _)| position)
             .collect();
         let index = (!starts.is_empty()).then(|| rng.random_range(0..starts.len()))?;
-        Some((*starts.get(index)?, length))
+        Some((starts[index], length))
     })
 }

@@ -57,6 +57,7 @@ pub fn phrase_masking(
         None => (phrases.clone(), Vec::new()),
     };
     let mut selected: Vec<usize> = selected_phrases.into_iter().flatten().collect();
+    // Phrases may use up the budget of random tokens.
     let random_count = budget(config.probability, candidates.len()).saturating_sub(selected.len());
     let in_phrases: Vec<usize> = phrases.into_iter().flatten().collect();
     let outside_phrases = candidates

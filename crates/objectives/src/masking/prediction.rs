@@ -55,8 +55,7 @@ pub fn entity_prediction_masking(
     config.validate()?;
     check_spans(spans, input_ids, vocab)?;
     let order = sorted_disjoint_indices(spans)?;
-    let mentions: Vec<Range<usize>> =
-        order.into_iter().filter_map(|index| spans.get(index).cloned()).collect();
+    let mentions: Vec<Range<usize>> = order.into_iter().map(|index| spans[index].clone()).collect();
 
     let mut masked = match &config.rest {
         Some(rest) => mask_outside_mentions(input_ids, &mentions, vocab, example, rest)?,
@@ -98,11 +97,7 @@ fn corrupt_candidate(
         Unchanged::Ignored => false,
     };
     for position in unit {
-        let (Some(input), Some(label)) =
-            (masked.input_ids.get_mut(position), masked.labels.get_mut(position))
-        else {
-            continue;
-        };
+        let (input, label) = (&mut masked.input_ids[position], &mut masked.labels[position]);
         if is_labelled {
             *label = i64::from(*input);
         }
@@ -125,17 +120,11 @@ fn mask_outside_mentions(
     // Mention tokens are replaced by the mask token, which is special and thus never selected.
     let mut without_mentions = input_ids.to_vec();
     for position in mentions.iter().cloned().flatten() {
-        if let Some(id) = without_mentions.get_mut(position) {
-            *id = vocab.mask_id();
-        }
+        without_mentions[position] = vocab.mask_id();
     }
     let mut masked = mlm_masking(&without_mentions, vocab, example, config)?;
     for position in mentions.iter().cloned().flatten() {
-        if let (Some(id), Some(original)) =
-            (masked.input_ids.get_mut(position), input_ids.get(position))
-        {
-            *id = *original;
-        }
+        masked.input_ids[position] = input_ids[position];
     }
     Ok(masked)
 }

@@ -1,5 +1,6 @@
 //! Inputs and outputs of the masking policies.
 use std::ops::Range;
+use torch_ext::to_i64;
 
 use super::MaskingError;
 use crate::IGNORE_INDEX;
@@ -44,7 +45,7 @@ impl MaskingVocab {
         special.sort_unstable();
         special.dedup();
         let special_count = special.iter().filter(|id| random_ids.contains(id)).count();
-        let special_in_range = i64::try_from(special_count).unwrap_or(i64::MAX);
+        let special_in_range = to_i64(special_count);
         let size = i64::from(random_ids.end) - i64::from(random_ids.start);
         if size <= special_in_range {
             return Err(MaskingError::NoRandomIds { ids: random_ids });
@@ -77,13 +78,13 @@ impl MaskingVocab {
 
     /// The `index`-th id for random replacement, with `index` in `0..random_count()`.
     pub(super) fn random_id(&self, index: i64) -> u32 {
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
-        let mut id = self.random_ids.start.saturating_add(index);
+        let index = u32::try_from(index).expect("an index below random_count()");
+        let mut id = self.random_ids.start + index;
         for special in self.special.iter().filter(|special| **special >= self.random_ids.start) {
             if *special > id {
                 break;
             }
-            id = id.saturating_add(1);
+            id += 1;
         }
         id
     }

@@ -411,6 +411,30 @@ fn invalid_inputs_preserve_the_existing_page() {
 }
 
 #[test]
+fn damaged_records_of_a_run_are_named_in_the_error() {
+    let folder = tempfile::tempdir().unwrap();
+    run_folder(folder.path());
+    let run = folder.path().display().to_string();
+    let page = folder.path().join("report.html").display().to_string();
+    for (file, position) in [
+        ("machine.json", "machine.json:1:"),
+        ("run.json", "run.json:1:"),
+        ("seed-9/base/trained.json", "trained.json:1:"),
+        ("seed-9/base/fine-tune/metrics.jsonl", "metrics.jsonl: line 1: "),
+    ] {
+        let path = folder.path().join(file);
+        let original = fs::read(&path).unwrap();
+        fs::write(&path, "]\n{\"step\": 20, \"loss\": 1.5}\n").unwrap();
+        expect_rejected(&[&run, "--out", &page], position);
+        fs::write(&path, original).unwrap();
+    }
+    // Files that a run has not written yet are no error.
+    fs::remove_file(folder.path().join("machine.json")).unwrap();
+    report(&[&run, "--out", &page]);
+    expect_rejected(&[&run, "--out", ".."], "cannot write ..");
+}
+
+#[test]
 fn missing_options_are_rejected() {
     let predictions = fixture("scorer/es/predictions.json");
     let data = fixture("scorer/es/dataset.json");

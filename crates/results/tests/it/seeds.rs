@@ -15,6 +15,22 @@ fn seed(number: u64, f1: [f64; 2], em: [f64; 2]) -> (u64, Metrics) {
 }
 
 #[test]
+fn numbers_that_a_seed_lacks_are_not_averaged_over_the_other_seeds() {
+    let (mut first, second) =
+        (seed(1, [80.0, 60.0], [70.0, 50.0]), seed(2, [82.0, 64.0], [0.0; 2]));
+    first.1.get_mut("f1").unwrap().insert("hi".to_owned(), 10.0);
+    let summary = SeedSummary::of([first, second], "f1").unwrap();
+    assert!(!summary.scores["f1"].contains_key("hi"));
+    let numbers = summary.measured("model", "MLQA");
+    let average: Vec<&str> = numbers
+        .iter()
+        .filter(|number| number.model == "model (avg)" && number.metric == "f1")
+        .map(|number| number.language.as_str())
+        .collect();
+    assert_eq!(average, ["de", "en", "avg"]);
+}
+
+#[test]
 fn summaries_equal_values_computed_by_hand() {
     let seeds = [
         seed(1, [80.0, 60.0], [70.0, 50.0]),

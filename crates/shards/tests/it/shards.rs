@@ -303,3 +303,13 @@ fn changed_contents_are_an_error_but_a_changed_modification_time_is_not() {
     let error = numbers.next_example().unwrap_err().to_string();
     assert!(error.contains("000.jsonl: the file changed"), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn json_is_recognised_in_files_whose_names_are_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = Path::new(std::ffi::OsStr::from_bytes(b"train-\xff.jsonl.gz"));
+    let line = |path| shards::ShardLine { path, number: 1, text: b"{}" };
+    assert!(line(path).is_json());
+    assert!(!line(Path::new("train.txt.gz")).is_json());
+}

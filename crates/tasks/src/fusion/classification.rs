@@ -98,7 +98,7 @@ impl ClassPair {
             same_class.push(pair);
         }
         let replace_source = |(number, (pair, position)): (usize, (&Self, usize))| {
-            let same_class = by_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
+            let same_class = &by_class[&pair.class];
             let mut candidates = same_class
                 .iter()
                 .cycle()
@@ -183,7 +183,7 @@ impl FusedHead for ClassPairs {
         examples: &[usize],
         train: bool,
     ) -> Result<FusedForward> {
-        let rows = || examples.iter().filter_map(|&example| self.rows.get(example));
+        let rows = || examples.iter().map(|&example| &self.rows[example]);
         let target: Vec<&[u32]> = rows().map(|row| &*row.target).collect();
         let source: Vec<&[u32]> = rows().map(|row| &*row.source).collect();
         let target = batch::pair_inputs(model, &target)?;
@@ -217,8 +217,7 @@ impl FusedHead for ClassPairs {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.rows.get(index).map(|row| row.target.clone());
-        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.rows[index].target.clone() }
     }
 }
 
@@ -265,7 +264,7 @@ pub fn best_fused_classes(
     let lengths: Vec<usize> =
         rows.iter().map(|(target, source)| target.len() + source.len()).collect();
     batch::compute_by_length(&lengths, batch_size, |indices| {
-        let pairs = indices.iter().filter_map(|&k| rows.get(k).copied());
+        let pairs = indices.iter().map(|&k| rows[k]);
         let (targets, sources): (Vec<&[u32]>, Vec<&[u32]>) = pairs.unzip();
         let inputs = |ids: &[&[u32]]| batch::pair_inputs(model, ids);
         let target = inputs(&targets)?;

@@ -96,7 +96,8 @@ impl FusedEvaluation {
         for (variant, answers) in answers {
             let folder = out.join(variant);
             std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
-            answers.write(folder.join(path.file_name().unwrap_or_default()))?;
+            answers
+                .write(folder.join(path.file_name().expect("a file that was read has a name")))?;
             let score = score(&dataset, &answers, Normalization::Mlqa(*language))?;
             scores.insert(variant.to_owned(), score);
         }

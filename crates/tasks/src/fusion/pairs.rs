@@ -78,12 +78,17 @@ impl WindowPairs {
         {
             match pairing {
                 WindowPairing::ByNumber => {
+                    // A question without windows has no pairs.
+                    if targets.is_empty() || sources.is_empty() {
+                        continue;
+                    }
                     let window_or_last =
-                        |range: &Range<usize>, k| range.clone().nth(k).or(range.clone().last());
+                        |range: &Range<usize>, k: usize| (range.start + k).min(range.end - 1);
                     let pair_count = targets.len().max(sources.len());
-                    pairs.extend((0..pair_count).filter_map(|k| {
-                        window_or_last(&targets, k).zip(window_or_last(&sources, k))
-                    }));
+                    pairs.extend(
+                        (0..pair_count)
+                            .map(|k| (window_or_last(&targets, k), window_or_last(&sources, k))),
+                    );
                 }
                 WindowPairing::AllPairs => pairs.extend(
                     targets.flat_map(|target| sources.clone().map(move |source| (target, source))),
@@ -94,14 +99,14 @@ impl WindowPairs {
     }
 
     /// Returns the target and source windows of a pair.
-    pub(super) fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
-        let &(target, source) = self.pairs.get(pair)?;
-        self.target.get(target).zip(self.source.get(source))
+    pub(super) fn get(&self, pair: usize) -> (&Window, &Window) {
+        let (target, source) = self.pairs[pair];
+        (&self.target[target], &self.source[source])
     }
 
     /// Iterates over the target and source windows of all pairs, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Window, &Window)> {
-        (0..self.pairs.len()).filter_map(|pair| self.get(pair))
+        (0..self.pairs.len()).map(|pair| self.get(pair))
     }
 
     /// Returns the number of tokens of each pair: the sum over its two halves.
@@ -136,7 +141,7 @@ pub(super) fn contains_answer(window: &Window) -> bool {
 fn windows_by_question(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     (0..count).map(move |question| {
-        let remaining = windows.get(next..).unwrap_or_default();
+        let remaining = &windows[next..];
         let window_count =
             remaining.iter().take_while(|window| window.question == question).count();
         next += window_count;

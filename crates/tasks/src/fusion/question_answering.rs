@@ -89,14 +89,12 @@ impl<'a> FusedTask<'a, SpanPairs> {
         let mut pairs =
             WindowPairs::new(target, source, tokenizer, windows, pairing, Purpose::Train)?;
         let counts = pairs.counts();
-        let labelled: Vec<bool> = pairs
-            .iter()
-            .map(|(target, source)| {
-                is_labelled(target, label_unanswerable) || is_labelled(source, label_unanswerable)
-            })
-            .collect();
-        let mut labelled = labelled.into_iter();
-        pairs.pairs.retain(|_| labelled.next().unwrap_or(false));
+        let WindowPairs { target: target_windows, source: source_windows, pairs: indices } =
+            &mut pairs;
+        indices.retain(|&(target, source)| {
+            is_labelled(&target_windows[target], label_unanswerable)
+                || is_labelled(&source_windows[source], label_unanswerable)
+        });
         if pairs.pairs.is_empty() {
             return Err(Error::empty(format!(
                 "answer in any of {} pairs of windows",
@@ -127,7 +125,7 @@ impl FusedHead for SpanPairs {
         train: bool,
     ) -> Result<FusedForward> {
         let FusedQaConfig { context_only, span_loss, soft, .. } = &self.config;
-        let pairs = examples.iter().filter_map(|&example| self.pairs.get(example));
+        let pairs = examples.iter().map(|&example| self.pairs.get(example));
         let (target, source): (Vec<&Window>, Vec<&Window>) = pairs.unzip();
         let target = Half::new(target, *context_only, model)?;
         let source = Half::new(source, *context_only, model)?;
@@ -144,15 +142,14 @@ impl FusedHead for SpanPairs {
     }
 
     fn score_count(&self, example: usize) -> Option<usize> {
-        Some(self.pairs.get(example).map_or(0, |(target, _)| target.input_ids.len()))
+        Some(self.pairs.get(example).0.input_ids.len())
     }
 
     fn label_counts(&self, examples: &[usize]) -> [usize; 2] {
         let labelled = |window: &Window| usize::from(is_labelled(window, self.label_unanswerable));
         let (mut source, mut target) = (0, 0);
-        for (target_window, source_window) in
-            examples.iter().filter_map(|&example| self.pairs.get(example))
-        {
+        for &example in examples {
+            let (target_window, source_window) = self.pairs.get(example);
             source += labelled(source_window);
             target += labelled(target_window);
         }
@@ -182,10 +179,10 @@ impl FusedHead for SpanPairs {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |(target, _): (&Window, &Window)| ExampleRecord {
-            id: self.ids.get(target.question).cloned(),
+        let (target, _) = self.pairs.get(index);
+        ExampleRecord {
+            id: Some(self.ids[target.question].clone()),
             input_ids: target.input_ids.clone(),
-        };
-        self.pairs.get(index).map(record).unwrap_or_default()
+        }
     }
 }

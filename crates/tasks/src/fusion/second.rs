@@ -71,7 +71,7 @@ impl SecondTextConfig<'_> {
         let pairs =
             WindowPairs::new(questions, &second_questions, tokenizer, windows, pairing, purpose)?;
         let window_logits = batch::compute_by_length(&pairs.lengths(), batch_size, |rows| {
-            let halves: Vec<_> = rows.iter().filter_map(|&row| pairs.get(row)).collect();
+            let halves: Vec<_> = rows.iter().map(|&row| pairs.get(row)).collect();
             let (target, source): (Vec<&Window>, Vec<&Window>) = halves.into_iter().unzip();
             let lengths: Vec<usize> = target.iter().map(|window| window.input_ids.len()).collect();
             let (target, source) =

@@ -111,13 +111,13 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         TeacherLogits::read_or_compute(path, H::OUTPUTS, &fingerprint.finish()?, || {
             let rows = batch::compute_by_length(&self.lengths, batch_size, |examples| {
                 let output = no_grad(|| self.head.forward(teacher, &self.fusion, examples, false))?;
+                // A head with one score per class has no padding to remove.
                 let score_count = |&example| self.head.score_count(example).unwrap_or(usize::MAX);
                 let counts: Vec<usize> = examples.iter().map(score_count).collect();
                 let mut rows = vec![Vec::new(); examples.len()];
                 for scores in &output.scores {
-                    for (row, list) in rows.iter_mut().zip(to_lists(scores, &counts)?) {
-                        row.push(list);
-                    }
+                    let lists = to_lists(scores, &counts)?;
+                    rows.iter_mut().zip(lists).for_each(|(row, list)| row.push(list));
                 }
                 Ok(rows)
             })?;
@@ -131,6 +131,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// # Errors
     /// [`Error::Data`] if the scores do not match this task's pairs.
     pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
+        teacher.check_count(self.lengths.len())?;
         let classes = teacher.row(0, 0).len();
         let count = |example| self.head.score_count(example).unwrap_or(classes);
         teacher.check_lengths(&(0..self.lengths.len()).map(count).collect::<Vec<_>>())?;

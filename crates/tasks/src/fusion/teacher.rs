@@ -2,10 +2,9 @@
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{TensorFile, write_tensors};
+use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 use trainer::Fingerprint;
 
-use crate::number::to_i64;
 use crate::{Error, Result};
 
 /// A teacher's scores for N training examples.
@@ -33,6 +32,7 @@ impl TeacherLogits {
     /// different lengths.
     pub(super) fn from_rows(rows: &[Vec<Vec<f32>>], output_count: usize) -> Result<Self> {
         let mut logits = Self { outputs: vec![Vec::new(); output_count], offsets: vec![0] };
+        let mut end = 0;
         for (number, row) in rows.iter().enumerate() {
             let length = row.first().map_or(0, Vec::len);
             if row.len() != output_count || row.iter().any(|list| list.len() != length) {
@@ -43,7 +43,8 @@ impl TeacherLogits {
             for (output, list) in logits.outputs.iter_mut().zip(row) {
                 output.extend(list);
             }
-            logits.offsets.push(logits.offsets.last().copied().unwrap_or(0) + length);
+            end += length;
+            logits.offsets.push(end);
         }
         Ok(logits)
     }
@@ -66,10 +67,7 @@ impl TeacherLogits {
         let mut mean = first.clone();
         for (k, output) in mean.outputs.iter_mut().enumerate() {
             for (index, value) in output.iter_mut().enumerate() {
-                let score_of = |teacher: &Self| {
-                    let score = teacher.outputs.get(k).and_then(|output| output.get(index));
-                    f64::from(score.copied().unwrap_or(f32::NAN))
-                };
+                let score_of = |teacher: &Self| f64::from(teacher.outputs[k][index]);
                 let sum: f64 = teachers.iter().map(score_of).sum();
                 // Sums are float64 and rounded once.
                 #[allow(clippy::cast_possible_truncation)]
@@ -102,8 +100,8 @@ impl TeacherLogits {
             .iter()
             .map(|output| Ok(Tensor::f_from_slice(output)?))
             .collect::<Result<_>>()?;
-        let offsets = computed.offsets.iter().map(|&offset| to_i64("offset", offset));
-        let offsets = Tensor::f_from_slice(&offsets.collect::<Result<Vec<i64>>>()?)?;
+        let offsets: Vec<i64> = computed.offsets.iter().copied().map(to_i64).collect();
+        let offsets = Tensor::f_from_slice(&offsets)?;
         let named_tensors = names.iter().copied().zip(&tensors).chain([(OFFSETS, &offsets)]);
         write_tensors(path, named_tensors, &[(FINGERPRINT, fingerprint)])?;
         Ok((computed, false))
@@ -125,10 +123,10 @@ impl TeacherLogits {
             }
         }
         let offsets = Vec::<i64>::try_from(file.read(OFFSETS)?)?;
+        let offsets = offsets.into_iter().map(usize::try_from);
         let offsets: Vec<usize> = offsets
-            .into_iter()
-            .map(|offset| usize::try_from(offset).unwrap_or(usize::MAX))
-            .collect();
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|_| Error::file(path, format!("{OFFSETS}: a negative offset")))?;
         let mut outputs = Vec::with_capacity(names.len());
         for name in names {
             let values = Vec::<f32>::try_from(file.read(name)?)?;
@@ -144,7 +142,7 @@ impl TeacherLogits {
 
     /// Returns N, the number of examples.
     pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
+        self.offsets.len() - 1
     }
 
     /// Returns whether there are no examples.
@@ -152,11 +150,12 @@ impl TeacherLogits {
         self.len() == 0
     }
 
-    /// Returns the scores of an example and output; empty if they do not exist.
+    /// Returns the scores of an example and output.
+    ///
+    /// # Panics
+    /// If there is no such output or example.
     pub fn row(&self, output: usize, example: usize) -> &[f32] {
-        let range = self.offsets.get(example).zip(self.offsets.get(example + 1));
-        let output = self.outputs.get(output).zip(range);
-        output.and_then(|(output, (&start, &end))| output.get(start..end)).unwrap_or_default()
+        &self.outputs[output][self.offsets[example]..self.offsets[example + 1]]
     }
 
     /// Adds all scores to the fingerprint.
@@ -167,12 +166,18 @@ impl TeacherLogits {
         }
     }
 
+    /// Returns an error if there are not stored scores of `count` examples.
+    pub(super) fn check_count(&self, count: usize) -> Result<()> {
+        if self.len() != count {
+            return Err(Error::data("teacher's examples", count.to_string(), self.len()));
+        }
+        Ok(())
+    }
+
     /// Returns an error if the stored scores do not have the lengths of the examples; `lengths` has
     /// one entry for each example.
     pub(super) fn check_lengths(&self, lengths: &[usize]) -> Result<()> {
-        if self.len() != lengths.len() {
-            return Err(Error::data("teacher's examples", lengths.len().to_string(), self.len()));
-        }
+        self.check_count(lengths.len())?;
         for (example, &length) in lengths.iter().enumerate() {
             let actual = self.row(0, example).len();
             if actual != length {
@@ -185,14 +190,15 @@ impl TeacherLogits {
 
     /// `[B, length]` f32 on the CPU: one output's scores for some examples, padded with 0.
     pub(super) fn padded(&self, output: usize, examples: &[usize], length: i64) -> Result<Tensor> {
-        let width = usize::try_from(length).unwrap_or(0);
+        let width = to_usize(length);
         let mut flat = Vec::with_capacity(examples.len() * width);
         for &example in examples {
             let row = self.row(output, example);
-            flat.extend(row.iter().take(width));
-            flat.resize(flat.len() + width.saturating_sub(row.len()), 0.0);
+            assert!(row.len() <= width, "scores are padded to the longest example");
+            flat.extend(row);
+            flat.resize(flat.len() + (width - row.len()), 0.0);
         }
-        Ok(Tensor::f_from_slice(&flat)?.f_view([to_i64("examples", examples.len())?, length])?)
+        Ok(Tensor::f_from_slice(&flat)?.f_view([to_i64(examples.len()), length])?)
     }
 }
 
@@ -200,6 +206,7 @@ impl TeacherLogits {
 pub(crate) fn to_lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
     let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
     let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
+    assert_eq!(rows.len(), lengths.len(), "logits have one row per length");
     rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));
     Ok(rows)
 }

@@ -28,7 +28,7 @@ pub struct ProbeConfig {
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { candidates: NonZeroUsize::new(32_768).unwrap_or(NonZeroUsize::MIN) }
+        Self { candidates: const { NonZeroUsize::new(32_768).expect("not zero") } }
     }
 }
 
@@ -78,6 +78,12 @@ pub(super) fn object_candidates(
     };
     let queries: Vec<Query> = queries.iter().enumerate().map(query).collect();
     draw_candidates(candidates.iter(), &queries, config)
+}
+
+/// Returns the query with an `id` of a list from [`mention_candidates`] or [`object_candidates`].
+pub(super) fn query_by_id<'q, T>(queries: &'q [T], id: &str) -> &'q T {
+    let number: usize = id.parse().expect("the id of a listed query is its index");
+    &queries[number]
 }
 
 fn draw_candidates<'c>(

@@ -5,6 +5,7 @@ use kg_triples::Language;
 use objectives::masking::{MlmMaskingConfig, SpanMask};
 use objectives::{ContrastConfig, QueueConfig};
 use serde::{Deserialize, Serialize};
+use torch_ext::to_i64;
 use transfer_eval::retrieval::Similarity;
 use xlmr_model::KnowledgeConfig;
 
@@ -207,7 +208,7 @@ impl KnowledgeTaskConfig {
         heads: &KnowledgeConfig,
         languages: &BTreeSet<Language>,
     ) -> KnowledgeConfig {
-        let count = || i64::try_from(languages.len()).unwrap_or(i64::MAX);
+        let count = || to_i64(languages.len());
         let batch_norm_domains = self.losses.norm_by_language.then(count);
         KnowledgeConfig { batch_norm_domains, ..heads.clone() }
     }

@@ -36,9 +36,9 @@ pub struct EntityPredictionTask<'a> {
     stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
     /// Batch-norm domains of the languages; `None`: one domain for all languages.
     domains: Option<LanguageDomains>,
-    /// Index in `queues` for the mentions of each language. Empty if the mentions of all languages
+    /// Index in `queues` for the mentions of each language; `None` if the mentions of all languages
     /// share one queue.
-    groups: BTreeMap<Language, usize>,
+    groups: Option<BTreeMap<Language, usize>>,
     /// The queue of each group of mentions.
     queues: Vec<NegativeQueue>,
 }
@@ -67,7 +67,10 @@ impl<'a> EntityPredictionTask<'a> {
             let options = (Kind::Float, model.device());
             Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
         };
-        let queues = (0i64..).take(groups.len().max(1)).map(queue).collect::<Result<_>>()?;
+        let queues = (0i64..)
+            .take(groups.as_ref().map_or(1, BTreeMap::len))
+            .map(queue)
+            .collect::<Result<_>>()?;
         let count_tokens =
             |example: &MentionExample| example.input_ids.len() + example.description_ids.len();
         Ok(Self {
@@ -95,8 +98,10 @@ impl<'a> EntityPredictionTask<'a> {
         let entities: Vec<i64> =
             examples.iter().map(|example| entity_id(&example.entity)).collect();
         let entities = id_tensor(&entities, query.device())?;
-        let group_of =
-            |example: &MentionExample| self.groups.get(&example.language).copied().unwrap_or(0);
+        let group_of = |example: &MentionExample| match &self.groups {
+            Some(groups) => groups[&example.language],
+            None => 0,
+        };
         let groups: Vec<usize> = examples.iter().map(group_of).collect();
         let mut losses = Vec::new();
         for (group, queue) in self.queues.iter_mut().enumerate() {
@@ -123,12 +128,15 @@ impl<'a> EntityPredictionTask<'a> {
     }
 }
 
-/// Returns the group of each language if mentions are contrasted within their language; empty if
+/// Returns the group of each language if mentions are contrasted within their language; `None` if
 /// all mentions are contrasted together.
-fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
+fn groups(
+    languages: &BTreeSet<Language>,
+    within: ContrastWithin,
+) -> Option<BTreeMap<Language, usize>> {
     match within {
-        ContrastWithin::All => BTreeMap::new(),
-        ContrastWithin::MentionLanguage => languages.iter().copied().zip(0..).collect(),
+        ContrastWithin::All => None,
+        ContrastWithin::MentionLanguage => Some(languages.iter().copied().zip(0..).collect()),
     }
 }
 
@@ -192,11 +200,8 @@ impl Task for EntityPredictionTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |example: &MentionExample| ExampleRecord {
-            id: Some(example.id.clone()),
-            input_ids: example.input_ids.clone(),
-        };
-        self.stream.batch().get(index).map(record).unwrap_or_default()
+        let example = &self.stream.batch()[index];
+        ExampleRecord { id: Some(example.id.clone()), input_ids: example.input_ids.clone() }
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kg_triples::knowledge::EntailmentExample;
 use transfer_eval::retrieval::CandidateList;
 
+use super::candidates::query_by_id;
 use super::prepared::TrainedFacts;
 
 /// A baseline that predicts objects from training triples, independent of the subject's text.
@@ -49,7 +50,7 @@ impl ObjectBaseline {
                     *frequency += 1;
                 }
             }
-            let object_votes = |object: &str| votes.get(object).copied().unwrap_or_default();
+            let object_votes = |object: &str| votes.get(object).copied().unwrap_or((0, 0));
             let gold = object_votes(&query.object);
             list.candidates
                 .iter()
@@ -65,7 +66,7 @@ fn listed_queries<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
 ) -> impl Iterator<Item = &'q EntailmentExample> {
-    list.queries.iter().filter_map(|query| queries.get(query.id.parse::<usize>().ok()?))
+    list.queries.iter().map(|query| query_by_id(queries, &query.id))
 }
 
 /// Computes the accuracy of each relation, the percentage of its queries with rank 1, and returns
@@ -76,6 +77,7 @@ pub(super) fn accuracy_by_relation(
     ranks: &[usize],
 ) -> Option<f64> {
     let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    assert_eq!(list.queries.len(), ranks.len(), "each listed query has one rank");
     for (query, rank) in listed_queries(queries, list).zip(ranks) {
         let (correct, count) = relations.entry(&query.relation_id).or_default();
         *correct += f64::from(u8::from(*rank == 1));

@@ -110,11 +110,11 @@ impl Task for ObjectEntailmentTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |example: &EntailmentExample| ExampleRecord {
+        let example = &self.stream.batch()[index];
+        ExampleRecord {
             id: Some(format!("{} {} {}", example.subject, example.relation_id, example.object)),
             input_ids: example.subject_ids.clone(),
-        };
-        self.stream.batch().get(index).map(record).unwrap_or_default()
+        }
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {

@@ -6,6 +6,7 @@ use kg_triples::Language;
 use kg_triples::jsonl::{JsonlReader, Record};
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::Manifest;
+use torch_ext::to_i64;
 use trainer::{ShardLine, Shards};
 
 use crate::{Encoder, Error, Result};
@@ -37,7 +38,7 @@ impl Maxima {
     fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
         let (max_length, vocabulary) = (model.max_length(), model.vocab_size());
         let ((tokens, longest_row), (id, largest_id)) = (&self.tokens, &self.id);
-        if i64::try_from(*tokens).unwrap_or(i64::MAX) > max_length {
+        if to_i64(*tokens) > max_length {
             return Err(Error::data(longest_row, format!("at most {max_length} tokens"), tokens));
         }
         if i64::from(*id) >= vocabulary {
@@ -285,9 +286,14 @@ impl Relations {
         }
     }
 
-    fn names(mut self) -> Vec<String> {
-        let count = self.0.keys().next_back().map_or(0, |last| last + 1);
-        (0..count).map(|number| self.0.remove(&number).unwrap_or_default()).collect()
+    /// Returns the id of each relation; empty for a relation of the graph without an example.
+    fn names(self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (number, name) in self.0 {
+            names.resize(number as usize, String::new());
+            names.push(name);
+        }
+        names
     }
 }
 

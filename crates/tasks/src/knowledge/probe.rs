@@ -13,7 +13,7 @@ use transfer_eval::retrieval::{
 };
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
-use super::candidates::{mention_candidates, object_candidates};
+use super::candidates::{mention_candidates, object_candidates, query_by_id};
 use super::domains::{domain_ids, shared_domain};
 use super::entity_prediction::mask_mention;
 use super::object_baseline::accuracy_by_relation;
@@ -108,7 +108,7 @@ impl<'a> KnowledgeProbe<'a> {
         let domains = losses.norm_by_language.then(|| LanguageDomains::of(&mentions.languages));
 
         let rows = list.queries.iter().map(|query| {
-            let example = item_by_id(queries, &query.id)?;
+            let example = query_by_id(queries, &query.id);
             let masked = mask_mention(example, &self.vocab, &losses.mention)?;
             Ok(Row { input_ids: masked.input_ids, position: Some(masked.position) })
         });
@@ -155,9 +155,8 @@ impl<'a> KnowledgeProbe<'a> {
         let representation = self.training_config.object_representation();
         let norm_by_language = self.training_config.losses.norm_by_language;
 
-        let query = |query: &ListedQuery| item_by_id(unseen_triples, &query.id);
-        let queries: Vec<&EntailmentExample> =
-            list.queries.iter().map(query).collect::<Result<_>>()?;
+        let query = |query: &ListedQuery| query_by_id(unseen_triples, &query.id);
+        let queries: Vec<&EntailmentExample> = list.queries.iter().map(query).collect();
         let relations: Vec<i64> =
             queries.iter().map(|example| i64::from(example.relation)).collect();
         let rows = queries
@@ -166,8 +165,8 @@ impl<'a> KnowledgeProbe<'a> {
         let row_domains = shared_domain(norm_by_language, queries.len());
         let query_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                let relations = relations.get(rows.clone()).unwrap_or_default();
-                let relations = Tensor::f_from_slice(relations)?.f_to_device(hidden.device())?;
+                let relations =
+                    Tensor::f_from_slice(&relations[rows.clone()])?.f_to_device(hidden.device())?;
                 Ok(self.heads.oe_query(
                     hidden,
                     &relations,
@@ -242,12 +241,6 @@ fn description_rows<'c>(
     })
 }
 
-/// Returns the item of `items` whose index is `id`.
-fn item_by_id<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
-    let item = id.parse().ok().and_then(|number: usize| items.get(number));
-    item.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
-}
-
 fn parse_languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {
     let language = |code: &String| Ok(Language::new(code).map_err(kg_triples::Error::from)?);
     codes.map(language).collect()
@@ -255,7 +248,7 @@ fn parse_languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<La
 
 /// Returns the domain ids of a range of rows; empty if the rows have no domains.
 fn block_domains(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
-    domain_ids.get(rows).unwrap_or_default()
+    if domain_ids.is_empty() { &[] } else { &domain_ids[rows] }
 }
 
 /// Computes the rank of each query's correct candidate, in the list's order, from vectors `[N, H]`

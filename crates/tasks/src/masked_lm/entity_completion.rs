@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use kg_triples::Sequence;
 use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion};
 use tch::{Device, Tensor};
+use torch_ext::to_i64;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
@@ -104,7 +105,7 @@ impl<'a> EntityCompletionTask<'a> {
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
         let (max_tokens, max_length) = (sequences.max_tokens(), model.max_length());
-        if i64::try_from(max_tokens).unwrap_or(i64::MAX) > max_length {
+        if to_i64(max_tokens) > max_length {
             let expected = format!("at most {max_length} tokens");
             return Err(Error::data("longest sequence", expected, max_tokens));
         }
@@ -130,7 +131,7 @@ impl Task for EntityCompletionTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let rows: Vec<&Row> = step.batch.iter().map(|&k| self.rows.get(k)).collect();
         let targets = |row: &&Row| row.target_count(self.config.normalization);
         losses("entity_completion", &rows, step.micro_batch, Reduction::Mean, targets, |rows| {
             self.loss(rows)
@@ -142,8 +143,7 @@ impl Task for EntityCompletionTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = self.rows.get(index).map(|row| row.input_ids.clone());
-        ExampleRecord { id: None, input_ids: input_ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.rows.get(index).input_ids.clone() }
     }
 }
 

@@ -9,7 +9,7 @@ use shards::Manifest;
 use trainer::{Fingerprint, Shards, ShuffleConfig};
 use xlmr_model::{Pretrained, SpecialTokens};
 
-use super::{LanguageTask, PhraseMaskingTask, PhraseTaskConfig};
+use super::{LanguageTask, PhraseMaskingTask, PhraseTaskConfig, tokenizer_json};
 use crate::knowledge::parse_record;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
@@ -166,7 +166,7 @@ impl LinkedTextFiles {
         selection
             .add_json("language", &language)
             .add_number("max_length", max_length as u64)
-            .add("tokenizer", encoder.tokenizer().to_string(false).unwrap_or_default());
+            .add("tokenizer", tokenizer_json(encoder.tokenizer()));
         let reader = LineReader {
             parse: Box::new(move |line| {
                 let text: LinkedText = parse_record(line)?;

@@ -18,6 +18,7 @@ mod text_passages;
 
 use objectives::MaskedLmReduction;
 use objectives::masking::MaskingVocab;
+use tokenizers::Tokenizer;
 use xlmr_model::SpecialTokens;
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
@@ -46,6 +47,11 @@ pub(crate) fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Res
     let size = u32::try_from(size)
         .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;
     Ok(MaskingVocab::new(specials.ids(), specials.mask, 0..size)?)
+}
+
+/// Returns the tokenizer as JSON, for fingerprints.
+fn tokenizer_json(tokenizer: &Tokenizer) -> String {
+    tokenizer.to_string(false).expect("a tokenizer that was read from JSON can be written")
 }
 
 impl From<MaskedLmReduction> for Reduction {

@@ -141,13 +141,12 @@ impl<'a> PhraseMaskingTask<'a> {
             return Err(Error::empty("passage in memory to score"));
         };
         let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.sort_by_key(|&number| lengths.get(number));
+        order.sort_by_key(|&number| lengths[number]);
         let (mut sum, mut count) = (0.0, 0);
         for batch in order.chunks(batch_size.max(1)) {
-            let selected = batch.iter().filter_map(|&number| Some((number, examples.get(number)?)));
-            let masked = selected.map(|(number, example)| {
+            let masked = batch.iter().map(|&number| {
                 let draw = rng_for(seed, "validation", number as u64).random();
-                self.mask(example, draw)
+                self.mask(&examples[number], draw)
             });
             let rows = masked.collect::<Result<Vec<MaskedExample>>>()?;
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
@@ -182,7 +181,8 @@ impl<'a> PhraseMaskingTask<'a> {
             }
         }?;
         if self.config.positions == LossPositions::All {
-            for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
+            assert_eq!(masked.labels.len(), tokens.len(), "each token has one label");
+            for (label, &id) in masked.labels.iter_mut().zip(tokens) {
                 if !self.vocab.is_special(id) {
                     *label = i64::from(id);
                 }
@@ -194,7 +194,7 @@ impl<'a> PhraseMaskingTask<'a> {
     /// Masks the examples of a batch; the result depends only on the batch and the generator's
     /// state.
     fn mask_all(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<MaskedExample>> {
-        let examples = batch.iter().filter_map(|&number| self.passages.get(number));
+        let examples = batch.iter().map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
 
@@ -260,8 +260,7 @@ impl Task for PhraseMaskingTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.passages.get(index).map(|example| example.input_ids.clone());
-        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.passages.get(index).input_ids.clone() }
     }
 }
 

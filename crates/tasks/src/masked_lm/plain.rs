@@ -49,14 +49,14 @@ pub struct MlmTask<'a> {
 /// A stream of rows of token ids.
 trait RowStream: BatchStream {
     /// Returns a row of the current batch.
-    fn row(&self, index: usize) -> Option<&[u32]>;
+    fn row(&self, index: usize) -> &[u32];
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
 impl<S: ExampleSource<Example: AsRef<[u32]>>> RowStream for ExampleStream<S> {
-    fn row(&self, index: usize) -> Option<&[u32]> {
-        self.batch().get(index).map(AsRef::as_ref)
+    fn row(&self, index: usize) -> &[u32] {
+        self.batch()[index].as_ref()
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
@@ -106,7 +106,7 @@ impl Task for MlmTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows = step.batch.iter().filter_map(|&index| self.rows.row(index));
+        let rows = step.batch.iter().map(|&index| self.rows.row(index));
         let mask =
             |row: &[u32]| Ok(mlm_masking(row, &self.vocab, step.rng.random(), &self.masking)?);
         let rows = rows.map(mask).collect::<Result<Vec<MaskedExample>>>()?;
@@ -123,7 +123,6 @@ impl Task for MlmTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = self.rows.row(index).unwrap_or_default().to_vec();
-        ExampleRecord { id: None, input_ids }
+        ExampleRecord { id: None, input_ids: self.rows.row(index).to_vec() }
     }
 }

@@ -1,6 +1,5 @@
 //! Masked triples from files.
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use kg_triples::{BuildReport, Language, Sequence, SequenceKind};
@@ -73,10 +72,7 @@ impl SequenceFiles {
         let shards = Shards::open_with(paths, |line| {
             let sequence: Sequence = parse_record(line)?;
             let (i, j) = sequence.languages;
-            if !counts.contains_key(line.path) {
-                counts.insert(line.path.to_owned(), Counts::new());
-            }
-            let Some(file_counts) = counts.get_mut(line.path) else { return Ok(()) };
+            let file_counts = counts.entry(line.path.to_owned()).or_default();
             let count = file_counts.entry((sequence.kind, i, j)).or_default();
             count.sequences += 1;
             count.tokens += sequence.input_ids.len();
@@ -106,6 +102,7 @@ impl SequenceFiles {
             _ => self.shards.clone(),
         };
         let (mut report, mut max_tokens) = (BuildReport::default(), 0);
+        // A file without lines has no counts.
         let counts = shards.files().iter().filter_map(|file| self.counts.get(file.path()));
         for ((kind, i, j), count) in counts.flatten() {
             if kinds.contains(kind) && languages.contains(i) && languages.contains(j) {
@@ -116,8 +113,7 @@ impl SequenceFiles {
             }
         }
         if report.sequence_count() == 0 {
-            let first = self.shards.files().first().map_or(Path::new(""), ShardFile::path);
-            let files = format!("the files from {} on", first.display());
+            let files = format!("the files from {} on", self.shards.files()[0].path().display());
             return Err(Error::empty(format!(
                 "sequences of {kinds:?} in {languages:?} in {files}"
             )));
@@ -136,8 +132,8 @@ impl SequenceFiles {
     /// Returns the files whose names start with `prefix`, or all files if no name does.
     fn files_of_pair(&self, prefix: &str) -> Shards {
         let has_prefix = |file: &ShardFile| {
-            let name = file.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
-            name.starts_with(prefix)
+            let name = file.path().file_name().expect("a file that was read has a name");
+            name.as_encoded_bytes().starts_with(prefix.as_bytes())
         };
         match self.shards.files().iter().any(has_prefix) {
             true => self.shards.filter(has_prefix),

@@ -11,6 +11,7 @@ use trainer::{
 };
 use xlmr_model::SpecialTokens;
 
+use super::tokenizer_json;
 use crate::{Error, Result};
 
 /// Options for reading text for masked language modelling. `P` is the type of the list of files.
@@ -218,6 +219,7 @@ impl TextPassages {
         if let Some(group) = group {
             rows = group.all_gather_rows(&rows)?;
         }
+        assert_eq!(positions.len(), rows.len(), "the processes read the same documents");
         self.encoded_documents.extend(positions.into_iter().zip(rows));
         Ok(())
     }
@@ -230,9 +232,9 @@ impl TextPassages {
 
     /// Adds the next tokens of the current document to `row`, up to the budget.
     fn append_tokens(&mut self, row: &mut Vec<u32>) {
-        let remaining = self.ids.get(self.offset..).unwrap_or_default();
-        let free_tokens = (self.budget + 1).saturating_sub(row.len());
-        let tokens = remaining.get(..free_tokens).unwrap_or(remaining);
+        let remaining = &self.ids[self.offset..];
+        let free_tokens = self.budget + 1 - row.len();
+        let tokens = &remaining[..free_tokens.min(remaining.len())];
         row.extend_from_slice(tokens);
         self.offset += tokens.len();
     }
@@ -292,7 +294,7 @@ impl ExampleSource for TextPassages {
         fingerprint
             .add_number("budget", self.budget as u64)
             .add_number("packed", u64::from(self.packed))
-            .add("tokenizer", self.tokenizer.to_string(false).unwrap_or_default());
+            .add("tokenizer", tokenizer_json(&self.tokenizer));
         self.lines.fingerprint(fingerprint);
     }
 }

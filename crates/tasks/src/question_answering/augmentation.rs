@@ -5,6 +5,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use torch_ext::{to_i64, to_usize};
 
 use super::WindowBatch;
 use crate::{Encoder, Error, Result};
@@ -67,21 +68,17 @@ pub(super) fn replace_question_tokens(
     max_rate: f64,
     rng: &mut ChaCha8Rng,
 ) -> Vec<u32> {
-    let (Some(entity_tokens), Ok(count)) =
-        (question.get(entity.clone()), i64::try_from(replacements.len()))
-    else {
-        return question.to_vec();
-    };
-    if count == 0 {
+    let count = to_i64(replacements.len());
+    if count == 0 || entity.end > question.len() {
         return question.to_vec();
     }
     let rate = rng.random::<f64>() * max_rate;
-    let mut before: Vec<u32> = question.get(..entity.start).unwrap_or_default().to_vec();
-    let mut after: Vec<u32> = question.get(entity.end..).unwrap_or_default().to_vec();
+    let entity_tokens = &question[entity.clone()];
+    let mut before: Vec<u32> = question[..entity.start].to_vec();
+    let mut after: Vec<u32> = question[entity.end..].to_vec();
     for token in before.iter_mut().chain(&mut after) {
         if rng.random::<f64>() < rate {
-            let sampled_index = usize::try_from(rng.random_range(0..count)).ok();
-            *token = sampled_index.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
+            *token = replacements[to_usize(rng.random_range(0..count))];
         }
     }
     if rng.random::<f64>() < rate {
@@ -131,7 +128,7 @@ pub(super) fn noisy_embeddings(
     let embeddings = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?;
     let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
     let (rows, length) = question.size2()?;
-    if i64::try_from(noise.len()).ok() != Some(rows) {
+    if to_i64(noise.len()) != rows {
         return Err(Error::data("noise", format!("{rows} entries, one per row"), noise.len()));
     }
     let counts = question.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;

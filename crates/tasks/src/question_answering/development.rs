@@ -228,7 +228,8 @@ impl DevSet {
     fn read(path: &Path) -> Result<Self> {
         let dataset = Dataset::read(path)?;
         dataset.check_scorable()?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path.file_name().expect("a file that was read has a name");
+        let name = name.to_string_lossy().into_owned();
         let rules = match name.parse::<DatasetName>() {
             Ok(name) => Normalization::Mlqa(name.context),
             Err(_) => Normalization::SquadEn,

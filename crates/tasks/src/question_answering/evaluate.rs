@@ -255,7 +255,9 @@ pub fn evaluate(
     for file in files {
         let &QuestionFile { context, question, ref path, squad_rules } = file;
         let source = QuestionSource { path: path.clone(), context, question, squad_rules };
-        let name = out_path(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = out_path(file);
+        let name = path.file_name().expect("the path of predictions ends in a name");
+        let name = name.to_string_lossy().into_owned();
         sources.insert(name, source);
     }
     sources.write(out)?;

@@ -97,9 +97,8 @@ impl Negatives {
             }
             let queries: Vec<Question> = pending.iter().map(|(_, query)| query.clone()).collect();
             for window in windows(&queries, tokenizer, &config, Purpose::Eval)? {
-                if let Some((selection, query)) = pending.get_mut(window.question) {
-                    selection.add(window, query);
-                }
+                let (selection, query) = &mut pending[window.question];
+                selection.add(window, query);
             }
         }
         Ok(selections.into_iter().map(|selection| selection.finish(self)).collect())
@@ -134,9 +133,11 @@ impl<'q> NegativeSelection<'q> {
 
     /// Adds a window of `query` if it does not contain the text of an answer.
     fn add(&mut self, window: Window, query: &Question) {
-        let from = window.offsets.iter().map(|&(from, _)| from).min().unwrap_or(0);
-        let to = window.offsets.iter().map(|&(_, to)| to).max().unwrap_or(0);
-        let text = query.context.chars().skip(from).take(to.saturating_sub(from));
+        let from = window.offsets.iter().map(|&(from, _)| from).min();
+        let to = window.offsets.iter().map(|&(_, to)| to).max();
+        // A window without tokens of the context has no text.
+        let Some((from, to)) = from.zip(to) else { return };
+        let text = query.context.chars().skip(from).take(to - from);
         let text = text.collect::<String>().to_lowercase();
         if !text.is_empty() && !self.answers.iter().any(|answer| text.contains(answer.as_str())) {
             self.windows.push(window);
@@ -163,14 +164,14 @@ fn articles(questions: &[Question]) -> Vec<&[Question]> {
     for (number, question) in questions.iter().enumerate() {
         let same_title = previous.is_some_and(|previous| previous.title == question.title);
         if !same_title || question.title.is_empty() || ids.contains(question.id.as_str()) {
-            articles.extend(questions.get(first..number));
+            articles.push(&questions[first..number]);
             first = number;
             ids.clear();
         }
         ids.insert(question.id.as_str());
         previous = Some(question);
     }
-    articles.extend(questions.get(first..));
+    articles.push(&questions[first..]);
     articles.retain(|questions: &&[Question]| !questions.is_empty());
     articles
 }

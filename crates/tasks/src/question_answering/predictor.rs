@@ -4,11 +4,11 @@ use mlqa_eval::{decode, windows};
 use ndarray::Array1;
 use tch::{Tensor, no_grad};
 use tokenizers::Tokenizer;
+use torch_ext::to_i64;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
 use crate::fusion::{SecondTextConfig, WindowLogits, to_lists};
-use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
 /// A model with a span head, its tokenizer and decoding options.
@@ -139,8 +139,7 @@ impl<'a> QaPredictor<'a> {
             &window_lengths(&eval_windows),
             self.batch_size,
             |rows| {
-                let windows: Vec<&Window> =
-                    rows.iter().filter_map(|&row| eval_windows.get(row)).collect();
+                let windows: Vec<&Window> = rows.iter().map(|&row| &eval_windows[row]).collect();
                 self.window_logits(&windows)
             },
         )?;
@@ -165,7 +164,7 @@ impl<'a> QaPredictor<'a> {
 
 /// Checks that windows fit the model.
 pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
-    let (length, limit) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
+    let (length, limit) = (to_i64(windows.max_length), model.max_length());
     match length <= limit {
         true => Ok(()),
         false => {

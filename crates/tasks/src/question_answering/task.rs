@@ -148,9 +148,9 @@ impl<'a> QaTask<'a> {
         let mut rows = windows
             .into_iter()
             .map(|window| {
-                let entity = question_entity(tokenizer, data, window.question)?;
-                let question = data.questions.get(window.question);
-                let id = question.map(|question| question.id.clone()).unwrap_or_default();
+                let question = &data.questions[window.question];
+                let entity = question_entity(tokenizer, data, question)?;
+                let id = question.id.clone();
                 Ok(Row { windows: vec![window], id, entity: entity.unwrap_or(0..0) })
             })
             .collect::<Result<Vec<Row>>>()?;
@@ -160,7 +160,10 @@ impl<'a> QaTask<'a> {
                 |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
             rows.iter().filter(lacks_negatives).count()
         });
-        let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
+        let length = |row: &Row| {
+            let longest = window_lengths(&row.windows).into_iter().max();
+            longest.expect("a row has its training window")
+        };
         let lengths = rows.iter().map(length).collect();
         let (replacements, config) = (ordinary_token_ids(tokenizer)?, config.clone());
         Ok(Self { model, config, rows, lengths, replacements, counts, count_without_negatives })
@@ -172,17 +175,14 @@ impl<'a> QaTask<'a> {
         let max_rate = self.config.augmentation.question_replacement;
         let mut window_ids: Vec<Cow<'r, [u32]>> =
             row.windows.iter().map(|window| Cow::Borrowed(window.input_ids.as_slice())).collect();
-        if max_rate > 0.0
-            && let Some(window) = row.windows.first()
-            && let Some(question) = window.input_ids.get(1..window.question_end)
-        {
+        if max_rate > 0.0 {
+            let window = &row.windows[0];
+            let question = &window.input_ids[1..window.question_end];
             let entity = row.entity.clone();
             let replaced_question =
                 replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
             for ids in &mut window_ids {
-                if let Some(question) = ids.to_mut().get_mut(1..window.question_end) {
-                    question.copy_from_slice(&replaced_question);
-                }
+                ids.to_mut()[1..window.question_end].copy_from_slice(&replaced_question);
             }
         }
         window_ids
@@ -191,7 +191,7 @@ impl<'a> QaTask<'a> {
     /// Draws the augmentation of a batch's rows. This happens before the batch is split into
     /// micro-batches, so the draws do not depend on the split.
     fn augment<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
-        let rows = batch.iter().filter_map(|&k| self.rows.get(k));
+        let rows = batch.iter().map(|&k| &self.rows[k]);
         let mut rows: Vec<AugmentedRow<'r>> = rows
             .map(|row| AugmentedRow {
                 row,
@@ -243,22 +243,21 @@ fn has_answer(window: &Window) -> bool {
 /// Adds the negative windows of a row's question if the row's training window has the answer.
 /// Returns whether the row is an example.
 fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>]) -> bool {
-    let Some(window) = row.windows.first() else { return false };
+    let window = &row.windows[0];
     let question = window.question;
     if has_answer(window) {
-        row.windows.extend(negatives.get(question).into_iter().flatten().cloned());
+        row.windows.extend_from_slice(&negatives[question]);
         return true;
     }
-    questions.get(question).is_some_and(|question| question.answers.is_empty())
+    questions[question].answers.is_empty()
 }
 
-/// Returns the token range of the entity in question `index`; `None` without an entity.
+/// Returns the token range of the entity in a question; `None` without an entity.
 fn question_entity(
     tokenizer: &Tokenizer,
     data: &QaData<'_>,
-    index: usize,
+    question: &Question,
 ) -> Result<Option<Range<usize>>> {
-    let Some(question) = data.questions.get(index) else { return Ok(None) };
     let span = data.question_entity_spans.and_then(|spans| spans.get(&question.id));
     match span {
         Some(span) => entity_tokens(tokenizer, &question.question, span),
@@ -326,11 +325,11 @@ impl Task for QaTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |row: &Row| ExampleRecord {
-            id: Some(row.id.clone()),
-            input_ids: row.windows.iter().flat_map(|window| &window.input_ids).copied().collect(),
-        };
-        self.rows.get(index).map(record).unwrap_or_default()
+        let Row { windows, id, .. } = &self.rows[index];
+        ExampleRecord {
+            id: Some(id.clone()),
+            input_ids: windows.iter().flat_map(|window| &window.input_ids).copied().collect(),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Batches of windows as model inputs.
 use mlqa_eval::Window;
 use tch::{Kind, Tensor};
+use torch_ext::to_i64;
 use trainer::Fingerprint;
 use xlmr_model::Inputs;
 
-use crate::number::to_i64;
 use crate::{Encoder, Error, Result};
 
 /// B windows padded to L tokens, on the CPU.
@@ -101,7 +101,7 @@ fn position_mask(windows: &[&Window], is_set: impl Fn(&Window, usize) -> bool) -
             (0..length).map(move |k| k < window.input_ids.len() && is_set(window, k))
         })
         .collect();
-    let shape = [to_i64("windows", windows.len())?, to_i64("tokens", length)?];
+    let shape = [to_i64(windows.len()), to_i64(length)];
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
@@ -121,8 +121,8 @@ pub(crate) fn position_labels(
     windows: &[&Window],
     position: impl Fn(&Window) -> Option<usize>,
 ) -> Result<Tensor> {
-    let label = |window: &&Window| position(window).and_then(|k| i64::try_from(k).ok());
-    let labels: Vec<i64> = windows.iter().map(|window| label(window).unwrap_or(-1)).collect();
+    let label = |window: &&Window| position(window).map_or(-1, to_i64);
+    let labels: Vec<i64> = windows.iter().map(label).collect();
     Ok(Tensor::f_from_slice(&labels)?)
 }
 

@@ -1,6 +1,7 @@
 //! Mapping of a model's classes to tags.
 use std::path::Path;
 
+use torch_ext::to_i64;
 use transfer_eval::ner::Labels;
 use xlmr_model::{Config, Head};
 
@@ -18,7 +19,7 @@ use crate::Result;
 /// assert!(matches!(head, Head::TokenClassification { labels: 5 }));
 /// ```
 pub fn head(labels: &Labels) -> Head {
-    Head::TokenClassification { labels: i64::try_from(labels.len()).unwrap_or(i64::MAX) }
+    Head::TokenClassification { labels: to_i64(labels.len()) }
 }
 
 /// Writes label names to the `config.json` of a saved model (`id2label`).

@@ -1,10 +1,11 @@
 //! Prediction and scoring of tags by a trained model.
 use tokenizers::Tokenizer;
+use torch_ext::to_usize;
 use transfer_eval::ner::{
     Labels, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner, sentence_tags,
 };
 
-use crate::{Encoder, Error, Result, inference};
+use crate::{Encoder, Result, inference};
 
 /// Predicts a label in `0..C` for every token of each row, including special tokens, in the order
 /// of the rows.
@@ -32,16 +33,9 @@ pub fn best_labels(
 ) -> Result<Vec<Vec<usize>>> {
     inference::map_rows(model, rows, batch_size, |indices, _, hidden| {
         let labels = inference::argmax_rows(model.token_logits(hidden, false)?)?;
-        let length = labels.len().checked_div(indices.len()).unwrap_or(0);
-        let batch = labels.chunks(length.max(1)).zip(indices);
-        let row_labels = |(labels, &index): (&[usize], &usize)| {
-            let tokens = rows.get(index).map_or(0, |row| row.len());
-            labels.get(..tokens).map(<[usize]>::to_vec)
-        };
-        batch
-            .map(row_labels)
-            .collect::<Option<_>>()
-            .ok_or_else(|| Error::data("token logits", "[B, L, C]", format!("{:?}", hidden.size())))
+        let (_, length, _) = hidden.size3()?;
+        let padded_rows = labels.chunks_exact(to_usize(length)).zip(indices);
+        Ok(padded_rows.map(|(labels, &row)| labels[..rows[row].len()].to_vec()).collect())
     })
 }
 

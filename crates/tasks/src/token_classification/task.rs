@@ -92,7 +92,7 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let rows: Vec<&Row> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
         micro_batches::losses("tagging", &rows, step.micro_batch, mean, count_labelled, |rows| {
             self.loss(rows)
@@ -109,8 +109,7 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.rows.get(index).map(|row| row.input_ids.clone());
-        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.rows[index].input_ids.clone() }
     }
 }
 

@@ -6,11 +6,10 @@ use mlqa_eval::Window;
 use objectives::{CandidateSpans, TopKConfig, answer_candidates, top_k_spans};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::{TensorFile, write_tensors};
+use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 use trainer::Fingerprint;
 
 use super::config::CandidateConfig;
-use crate::number::to_i64;
 use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
 use crate::{Encoder, Error, Result, batch};
 
@@ -132,6 +131,7 @@ impl Candidates {
         if path.exists() {
             let file = TensorFile::open(path)?;
             let record = file.metadata(RECORD);
+            // A file without a record of this form is from other code, and is computed again.
             let record = record.and_then(|text| serde_json::from_str::<Record>(&text).ok());
             if let Some(record) = record.filter(|record| record.fingerprint == fingerprint) {
                 return Ok((Self::read(&file, record.report)?, true));
@@ -158,12 +158,12 @@ impl Candidates {
 
     /// Returns K, the number of slots per window.
     pub fn slot_count(&self) -> usize {
-        self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
+        to_usize(self.starts.size()[1])
     }
 
     /// Creates empty slots for N windows.
     fn empty(windows: usize, slots: usize) -> Result<Self> {
-        let (rows, slots) = (to_i64("windows", windows)?, to_i64("candidates.count", slots)?);
+        let (rows, slots) = (to_i64(windows), to_i64(slots));
         let zeros = |kind| Tensor::f_zeros([rows, slots], (kind, Device::Cpu));
         Ok(Self {
             starts: zeros(Kind::Int64)?,
@@ -202,7 +202,7 @@ impl CandidateMiner<'_> {
         config: &CandidateConfig,
         candidates: &mut Candidates,
     ) -> Result<()> {
-        let windows: Vec<&Window> = rows.iter().filter_map(|&k| self.windows.get(k)).collect();
+        let windows: Vec<&Window> = rows.iter().map(|&k| &self.windows[k]).collect();
         let batch = WindowBatch::new(&windows, true, self.model)?;
         let hidden = self.model.encode(&batch.inputs, false)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, false)?;
@@ -236,7 +236,7 @@ impl CandidateMiner<'_> {
         candidates.report.one_boundary += count_true(&one_boundary)?;
         candidates.report.no_boundary +=
             count_true(&no_boundary.f_logical_and(&batch_candidates.valid)?)?;
-        let rows: Vec<i64> = rows.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
+        let rows: Vec<i64> = rows.iter().copied().map(to_i64).collect();
         let rows = Tensor::f_from_slice(&rows)?;
         for (tensor, values) in [
             (&mut candidates.starts, &batch_candidates.starts),
@@ -264,7 +264,7 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
                 let actual = format!("none in a window of question number {}", window.question + 1);
                 Error::data("gold span", "tokens of the context", actual)
             };
-            to_i64("gold span", position(window).filter(|&k| k > 0).ok_or_else(missing)?)
+            Ok(to_i64(position(window).filter(|&k| k > 0).ok_or_else(missing)?))
         });
         Ok(Tensor::f_from_slice(&gold.collect::<Result<Vec<i64>>>()?)?)
     };
@@ -290,14 +290,11 @@ pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) ->
         windows.iter().zip(starts.iter().zip(&ends).zip(&valid))
     {
         let gold = window.start_position.zip(window.end_position);
-        let tokens = |(first, last): (usize, usize)| window.input_ids.get(first..=last);
+        let tokens = |(first, last): (usize, usize)| &window.input_ids[first..=last];
         for ((&start, &end), &valid) in starts.iter().zip(ends).zip(valid) {
-            let span = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-            let span = span.ok_or_else(|| {
-                Error::data("span", "positions in a window", format!("{start} to {end}"))
-            })?;
-            let duplicate = gold.is_some_and(|gold| gold != span && tokens(gold) == tokens(span));
-            flat.push(duplicate && valid == 1);
+            let span = (to_usize(start), to_usize(end));
+            let duplicate = |gold| gold != span && tokens(gold) == tokens(span);
+            flat.push(valid == 1 && gold.is_some_and(duplicate));
         }
     }
     Ok(Tensor::f_from_slice(&flat)?.f_view(spans.starts.size().as_slice())?)

@@ -7,7 +7,7 @@ use objectives::{
 };
 use rand::Rng;
 use tch::{Kind, Tensor};
-use torch_ext::upload;
+use torch_ext::{to_i64, upload};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, FingerprintExt, GroupConfig, Step, StepLosses, Task,
     TaskError, TrainConfig,
@@ -15,7 +15,6 @@ use trainer::{
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
-use crate::number::to_i64;
 use crate::question_answering::{
     WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
@@ -124,13 +123,15 @@ impl<'a> BoundaryTask<'a> {
         config.validate()?;
         let mut weights = None;
         if terms.hard_learning {
-            let rows = candidates.map_or(0, |candidates| candidates.report.windows);
-            if rows != windows.len() {
-                let expected = format!("one row for each of {} windows", windows.len());
+            let expected = format!("one row for each of {} windows", windows.len());
+            let Some(candidates) = candidates else {
+                return Err(Error::data("candidates", expected, "none"));
+            };
+            let (rows, slots) = candidates.starts.size2()?;
+            if rows != to_i64(windows.len()) {
                 return Err(Error::data("candidates", expected, format!("{rows} rows")));
             }
             if config.hard.weighting == HardLearningWeighting::Learned {
-                let slots = to_i64("candidates", candidates.map_or(0, Candidates::slot_count))?;
                 let theta = Tensor::f_zeros([slots], (Kind::Float, model.device()))?;
                 weights = Some(theta.f_set_requires_grad(true)?);
             }
@@ -199,10 +200,8 @@ impl<'a> BoundaryTask<'a> {
 
     /// Computes L_hard (Eq. 5) over the candidates of the batch.
     fn hard_loss(&self, batch: &Outputs<'_>, step: &mut Step<'_>) -> Result<Tensor> {
-        let candidates =
-            self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
-        let rows: Vec<i64> =
-            step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
+        let candidates = self.candidates.expect("hard learning has candidates");
+        let rows: Vec<i64> = step.batch.iter().copied().map(to_i64).collect();
         let rows = Tensor::f_from_slice(&rows)?;
         // The rows are selected on the CPU, so that the losses can validate the candidates without
         // a GPU synchronisation.
@@ -312,13 +311,11 @@ impl Task for BoundaryTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.windows.get(index).map(|window| window.input_ids.clone());
-        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+        ExampleRecord { id: None, input_ids: self.windows[index].input_ids.clone() }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let windows: Vec<&Window> =
-            step.batch.iter().filter_map(|&k| self.windows.get(k)).collect();
+        let windows: Vec<&Window> = step.batch.iter().map(|&k| &self.windows[k]).collect();
         let encoded = self.encode(&windows)?;
         Ok(self.joint_losses(&encoded, step)?)
     }

@@ -58,7 +58,7 @@ impl TensorFile {
             );
             return Err(Error::damaged(path, reason));
         }
-        let mut header = vec![0u8; usize::try_from(header_size).unwrap_or(0)];
+        let mut header = vec![0u8; header_size as usize];
         file.read_exact(&mut header).map_err(io_error)?;
         let header_error = |error| Error::damaged(path, format!("header: {error}"));
         let EntryCount(entries) = serde_json::from_slice(&header).map_err(header_error)?;
@@ -68,7 +68,7 @@ impl TensorFile {
         }
         let metadata: Metadata = serde_json::from_slice(&header).map_err(header_error)?;
         let start = header_size + 8;
-        let data_size = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
+        let data_size = metadata.data_len() as u64;
         if start.checked_add(data_size) != Some(length) {
             let reason = format!(
                 "the header describes {data_size} bytes of tensors, but the file has {} bytes; \
@@ -175,7 +175,7 @@ impl TensorFile {
             ));
         };
         let (from, to) = info.data_offsets;
-        let offset = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
+        let offset = self.start.checked_add(from as u64);
         let (Some(offset), Some(length)) = (offset, to.checked_sub(from)) else {
             return Err(stored_error("an offset within the file", from.to_string()));
         };

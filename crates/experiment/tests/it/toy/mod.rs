@@ -88,7 +88,7 @@ impl Recipe for Toy {
     }
 
     fn variants(&self, arm: &str) -> Vec<String> {
-        self.arms.get(arm).map(|arm| arm.languages.clone()).unwrap_or_default()
+        self.arms[arm].languages.clone()
     }
 }
 
