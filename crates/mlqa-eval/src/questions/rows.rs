@@ -118,9 +118,13 @@ fn with_key(error: Error, text: &str) -> Error {
     let (line, column) = (cause.line(), cause.column());
     let full_message = cause.to_string();
     let position = format!(" at line {line} column {column}");
-    let message = full_message.strip_suffix(&position).unwrap_or(&full_message);
+    let mut message = full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned();
+    if message.starts_with("missing field `id`") && text.contains("\"generative_answer\"") {
+        message += " (the questions of PoQuAD's files have no ids; predictions are stored by id, so add \
+                    an `id` to every question)";
+    }
     let message = match (question_at(&key_path, text), key_path.as_str()) {
-        (_, ".") => message.to_owned(),
+        (_, ".") => message,
         (Some((id, "")), _) => format!("question {id}: {message}"),
         (Some((id, key)), _) => format!("question {id}: `{key}`: {message}"),
         (None, key) => format!("`{key}`: {message}"),

@@ -84,9 +84,11 @@ impl NerFormat {
             (0, _) => Ok(Self::Conll),
             // The tag is the third and the last column.
             (_, 0) => Ok(Self::UniversalNer),
-            _ => Err("the format is ambiguous: the first column has numbers as in Universal NER, and \
+            _ => Err(
+                "the format is ambiguous: the first column has numbers as in Universal NER, and \
                       the last column has tags as in CoNLL; give the format (--format)"
-                .into()),
+                    .into(),
+            ),
         }
     }
 }

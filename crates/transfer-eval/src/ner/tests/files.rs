@@ -45,7 +45,11 @@ fn wikiann_is_parsed() {
     assert_eq!(sentences[0].words, ["Berlin", ":"]);
     assert_eq!(sentences[0].id.as_deref(), Some("de"));
     assert_eq!(sentences[1].id.as_deref(), Some("zh-min-nan"));
-    assert_error("de:Berlin\tB-LOC\nBerlin\tB-LOC\nde:Bonn\tB-LOC\n", 2, &["`Berlin`", "lang:word"]);
+    assert_error(
+        "de:Berlin\tB-LOC\nBerlin\tB-LOC\nde:Bonn\tB-LOC\n",
+        2,
+        &["`Berlin`", "lang:word"],
+    );
 }
 
 #[test]
