@@ -1,5 +1,5 @@
 //! `transfer-eval ner`: scores named entities like `seqeval`.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use transfer_eval::ner::{NerFormat, Scheme, Sentence, read_ner_with_format, score_ner};
 
@@ -58,15 +58,10 @@ impl From<FormatArg> for NerFormat {
 }
 
 pub fn run(args: &Args) -> CommandResult {
-    let read = |path: &Path, format: Option<FormatArg>| {
-        let (sentences, used_format) = read_ner_with_format(path, format.map(NerFormat::from))?;
-        if format.is_none() {
-            print_stderr(&format!("{}: format {}", path.display(), used_format.name()));
-        }
-        Ok::<_, transfer_eval::Error>(sentences)
-    };
-    let gold = read(&args.gold, args.format)?;
-    let predicted = read(&args.predicted, args.predicted_format.or(args.format))?;
+    let predicted_format = args.predicted_format.or(args.format);
+    let (gold, gold_format) = read_ner_with_format(&args.gold, args.format.map(NerFormat::from))?;
+    let (predicted, used_format) =
+        read_ner_with_format(&args.predicted, predicted_format.map(NerFormat::from))?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
         if let Some(problem) = first_difference(gold, predicted) {
             let path = args.predicted.display();
@@ -84,7 +79,15 @@ pub fn run(args: &Args) -> CommandResult {
         .map(|sentence| sentence.tags.into_iter().map(Some).collect())
         .collect();
     let scheme = if args.strict { Scheme::StrictIob2 } else { Scheme::Lenient };
-    print_json(&score_ner(&gold, &tags, scheme)?)
+    let score = score_ner(&gold, &tags, scheme)?;
+    for (path, option, format) in
+        [(&args.gold, args.format, gold_format), (&args.predicted, predicted_format, used_format)]
+    {
+        if option.is_none() {
+            print_stderr(&format!("note: {}: format {}", path.display(), format.name()));
+        }
+    }
+    print_json(&score)
 }
 
 /// Describes the first difference between the words of two sentences.
