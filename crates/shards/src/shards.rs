@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use atomic_file::check_text_start;
 use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -445,6 +446,9 @@ impl LineReader {
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };
         let length = result.map_err(|error| self.read_error(&error))? as u64;
+        if self.n_lines == 0 {
+            check_text_start(line).map_err(|error| Error::file(&self.path, error))?;
+        }
         if length > MAX_LINE_BYTES {
             let unit = record_term(&self.path);
             let reason = format!(

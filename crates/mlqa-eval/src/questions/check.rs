@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::answer_position::Context;
 use super::language_check::{LanguageCounts, expected_languages};
 use super::record::{Record, parse_value};
-use super::rows::{Form, is_parquet, read_parquet_records};
+use super::rows::{Form, has_records_of_several_lines, is_parquet, read_parquet_records};
 use crate::files::read_text;
 use crate::metric::unicode::is_space;
 use crate::{Error, squad};
@@ -175,8 +175,11 @@ impl Checker {
             _ if matches!(error, Error::Json { .. }) => self.check_records(text),
             _ => {}
         }
-        // The error may concern another part of the file, such as `version`.
-        if self.findings.len() == first_finding || self.questions == 0 {
+        // The error may concern another part of the file, such as `version`. If no record is valid
+        // and all have the same error, the file has another form, which one finding describes.
+        let new_findings = self.findings.get(first_finding..).unwrap_or_default();
+        let is_same = new_findings.windows(2).all(|pair| pair[0].message == pair[1].message);
+        if new_findings.is_empty() || (self.questions == 0 && is_same) {
             self.findings.truncate(first_finding);
             self.add_format_error(error);
         }
@@ -240,6 +243,10 @@ impl Checker {
                 }
             }
             Ok(record) => check(Ok(record), "row 1".to_owned()),
+            Err(_) if has_records_of_several_lines(text) => {
+                let values = serde_json::Deserializer::from_str(text).into_iter();
+                values.enumerate().for_each(|(k, value)| check(value, format!("row {}", k + 1)));
+            }
             Err(_) => {
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 for (k, line) in lines {

@@ -199,6 +199,12 @@ pub(crate) fn parse_rows_with<T: DeserializeOwned>(
     }
 }
 
+/// Returns whether the first line of a text is only a part of a JSON value.
+pub(super) fn has_records_of_several_lines(text: &str) -> bool {
+    let first_line = text.lines().find(|line| !line.trim().is_empty());
+    first_line.is_some_and(|line| !fields::is_json(line))
+}
+
 /// Parses one JSON value per line, or values over several lines if the first line is not a value.
 fn parse_records<T: DeserializeOwned>(
     text: &str,
@@ -206,8 +212,7 @@ fn parse_records<T: DeserializeOwned>(
     expected: &'static str,
     mut visit: impl FnMut(T),
 ) -> Result<(), Error> {
-    let first_line = text.lines().find(|line| !line.trim().is_empty());
-    if first_line.is_none_or(fields::is_json) {
+    if !has_records_of_several_lines(text) {
         return parse_lines(text, path, expected, visit);
     }
     let values = serde_json::Deserializer::from_str(text).into_iter();

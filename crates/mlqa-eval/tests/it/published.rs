@@ -131,6 +131,17 @@ fn check_lists_every_invalid_question() {
     let expected = [("line 1", format), ("line 2", FindingKind::NoAnswers), ("line 3", format)];
     assert_eq!(places, expected, "{findings:?}");
 
+    // An error outside of the questions, and records of several lines.
+    let file = folder.path().join("version.json");
+    std::fs::write(&file, text.replace("\"version\": 1.0", "\"version\": []")).unwrap();
+    let checked = check_file(&file).unwrap();
+    assert_eq!((checked.questions, checked.findings.len()), (2, 1), "{:?}", checked.findings);
+    let file = folder.path().join("objects.jsonl");
+    let object = std::fs::read_to_string(path("one_object.json")).unwrap();
+    std::fs::write(&file, format!("{object}\n{}", object.replace("\"a\"", "\"b\""))).unwrap();
+    let checked = check_file(&file).unwrap();
+    assert_eq!((checked.questions, checked.findings.len()), (2, 0), "{:?}", checked.findings);
+
     let kinds: Vec<_> = check_file(path("without_offsets.json")).unwrap().findings;
     let kinds: Vec<_> = kinds.iter().map(|one| one.kind).collect();
     assert_eq!(kinds, [FindingKind::EmptyAnswer, FindingKind::NoOffset]);
