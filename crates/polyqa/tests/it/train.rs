@@ -265,7 +265,7 @@ fn languages_are_taken_from_known_codes_in_file_names() {
     let printed = program.expect_success(line);
     let note = "dev-v1.1.json: scored by MLQA's rules for en (the default, because the file's name has \
                 no language";
-    assert!(printed.err.contains(note), "{}", printed.err);
+    assert!(printed.out.contains(note), "{}", printed.out);
     assert!(printed.out.contains("dev-v1.1.json is scored by the rules for en, the default"));
     let scores = read_json(&program, "run/summary.json")["scores"].clone();
     let languages: Vec<_> = scores
@@ -310,7 +310,7 @@ fn invalid_questions_are_skipped_or_repaired_and_listed() {
         let printed =
             program.expect_success(&format!("{line} --out {mode} --invalid-questions {mode}"));
         let note = format!("invalid questions: {skipped} skipped");
-        assert!(printed.err.contains(&note), "{}", printed.err);
+        assert!(printed.out.contains(&note), "{}", printed.out);
         let training = read_json(&program, &format!("{mode}/summary.json"))["training"].clone();
         assert_eq!(training["questions"], questions, "{training}");
         assert_eq!(training["invalid_skipped"], skipped, "{training}");
