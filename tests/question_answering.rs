@@ -144,7 +144,8 @@ fn recipe_question_answering_reads_rows_like_squad() {
         questions = Dataset::read(path("squad", "json")).unwrap().questions;
         let row = |one: &mlqa_eval::Question| {
             let texts: Vec<&str> = one.answers.iter().map(|answer| &*answer.text).collect();
-            let starts: Vec<usize> = one.answers.iter().map(|one| one.answer_start).collect();
+            let starts: Vec<Option<usize>> =
+                one.answers.iter().map(|one| one.answer_start).collect();
             json!({ "id": one.id, "title": &*one.title, "context": &*one.context,
                 "question": one.question, "answers": { "text": texts, "answer_start": starts } })
         };

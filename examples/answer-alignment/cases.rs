@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, score};
+use mlqa_eval::{Answer, Dataset, Language, Normalization, Predictions, Question, score};
 use qa_translate::SpanTask;
 
 /// An answer span to project into a translated text, and the gold span in that text.
@@ -34,8 +34,8 @@ pub fn select_cases(english: &Dataset, target: &Dataset, language: Language) -> 
     let sources: BTreeMap<&str, &Question> =
         english.questions.iter().map(|q| (q.id.as_str(), q)).collect();
     let first_answer = |q: &Question| -> Result<Range<usize>> {
-        let answer = q.answers.first().with_context(|| format!("no answer: {}", q.id))?;
-        Ok(answer.answer_start..answer.answer_start + answer.text.chars().count())
+        let span = q.located_answer().and_then(Answer::span);
+        span.with_context(|| format!("no answer with an offset: {}", q.id))
     };
     let case = |question: &Question| -> Result<Case> {
         let source_question = sources.get(question.id.as_str()).context("no English question")?;

@@ -142,7 +142,7 @@ pub fn no_language_error() -> PyErr {
 }
 
 pub fn to_language(code: &str) -> PyResult<Language> {
-    code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
+    Language::registered(code).map_err(|error| py_error(mlqa_eval::Error::UnknownLanguage(error)))
 }
 
 /// Converts a value to Python through JSON, so that numbers have the digits that the command line

@@ -96,7 +96,12 @@ impl QuestionReader {
         let py = row.py();
         let title = self.shared_text(row, intern!(py, "title"), false)?;
         let context = self.shared_text(row, intern!(py, "context"), self.need_texts)?;
-        let answers = parse_answers(&required_field(row, intern!(py, "answers"))?)?;
+        let answers = match field(row, intern!(py, "answers"))? {
+            Some(answers) => parse_answers(&answers)?,
+            // Answers are needed for scoring, which needs no texts.
+            None if self.need_texts => Vec::new(),
+            None => return Err(missing_field("answers")),
+        };
         self.add_question(row, context, answers, title)
     }
 
@@ -164,9 +169,21 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     answers.and_then(|answers| answers.map(answer).collect()).map_err(at_answers)
 }
 
-fn to_offset(value: &Bound<'_, PyAny>) -> Parsed<usize> {
-    value.extract().map_err(|_| {
-        let got = value.repr().map_or_else(|_| type_name(value), |repr| repr.to_string());
-        InputError::Format(format!("expected a number of code points, got {got}"))
-    })
+/// Converts an offset: a whole number, also as a float or a text. -1 and `None` mean that the answer
+/// has no offset.
+fn to_offset(value: &Bound<'_, PyAny>) -> Parsed<Option<usize>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let text = match value.extract::<String>() {
+        Ok(text) => text,
+        Err(_) => value.str()?.to_string(),
+    };
+    match text.strip_suffix(".0").unwrap_or(&text) {
+        "-1" => Ok(None),
+        digits => digits.parse().map(Some).map_err(|_| {
+            let got = value.repr().map_or_else(|_| type_name(value), |repr| repr.to_string());
+            InputError::Format(format!("expected a number of code points, or -1, got {got}"))
+        }),
+    }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod content;
 mod file_set;
 mod inputs;
 mod lock;
@@ -19,6 +20,7 @@ use tempfile::TempPath;
 
 use crate::target::Target;
 
+pub use content::check_text_start;
 pub use file_set::{FileSet, PublishError, publish_all};
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::content::{check_text_start, describe_invalid_utf8};
 use crate::{note_missing_newline, remember_input};
 
 const GZIP_SIGNATURE: &[u8] = &[0x1f, 0x8b];
@@ -158,8 +159,8 @@ fn too_large_error(limit: u64) -> io::Error {
 /// Reads a file like [`read`], as UTF-8.
 ///
 /// # Errors
-/// The errors of [`read`]; [`ErrorKind::InvalidData`] with the number of the first line that is not
-/// UTF-8.
+/// The errors of [`read`]; [`ErrorKind::InvalidData`] with the name of the format of a file that is
+/// not text, such as PDF or UTF-16, or with the number of the first line that is not UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     read_to_string_limited(path, MAX_FILE_BYTES)
 }
@@ -181,12 +182,11 @@ pub fn read_to_string_with_bom(path: impl AsRef<Path>, limit: u64) -> io::Result
     into_utf8(read_with(path.as_ref(), limit, true)?)
 }
 
+/// Converts the contents of a text file.
 fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
+    check_text_start(&bytes)?;
     String::from_utf8(bytes).map_err(|error| {
-        let valid_length = error.utf8_error().valid_up_to();
-        let valid_bytes = &error.as_bytes()[..valid_length];
-        let line = 1 + valid_bytes.iter().filter(|&&byte| byte == b'\n').count();
-        let reason = format!("line {line} is not UTF-8; convert the file to UTF-8");
+        let reason = describe_invalid_utf8(error.as_bytes(), error.utf8_error().valid_up_to());
         io::Error::new(ErrorKind::InvalidData, reason)
     })
 }
@@ -221,9 +221,13 @@ impl Lines {
     /// Moves to the next line; returns `false` at the end.
     ///
     /// # Errors
-    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data is truncated.
+    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data is truncated;
+    /// [`ErrorKind::InvalidData`] with the name of the format of a file that is not text.
     pub fn advance(&mut self) -> io::Result<bool> {
         self.line.clear();
+        if self.number == 0 {
+            check_text_start(self.reader.fill_buf()?)?;
+        }
         if self.reader.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(false);
         }

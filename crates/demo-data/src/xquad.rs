@@ -153,7 +153,9 @@ fn with_article_contexts(dataset: &Dataset) -> Dataset {
         for (questions, paragraph) in paragraphs.iter().zip(texts) {
             for question in *questions {
                 let mut question = Question { context: Arc::clone(&text), ..question.clone() };
-                question.answers.iter_mut().for_each(|answer| answer.answer_start += start);
+                for answer in &mut question.answers {
+                    answer.answer_start = answer.answer_start.map(|offset| offset + start);
+                }
                 documents.questions.push(question);
             }
             start += paragraph.chars().count() + SEPARATOR.len();

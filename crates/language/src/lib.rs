@@ -3,6 +3,7 @@
 mod code;
 mod error;
 mod names;
+mod registered;
 
 pub use code::Language;
-pub use error::LanguageError;
+pub use error::{LanguageError, UnknownLanguage};

@@ -70,3 +70,31 @@ proptest! {
         prop_assert_eq!(language(&a).cmp(&language(&b)), lower_case[0].cmp(&lower_case[1]));
     }
 }
+
+#[test]
+fn only_registered_codes_are_accepted_for_rules() {
+    for code in ["en", "EN", "zh-Hans", "pt_BR", "yue", "ceb"] {
+        assert_eq!(Language::registered(code).unwrap(), language(code));
+    }
+    for (code, suggestion) in [
+        ("1", None),
+        ("parquet", None),
+        ("", None),
+        ("xx", None),
+        ("eng", Some("en")),
+        ("deu", Some("de")),
+        ("english", Some("en")),
+        ("German", Some("de")),
+        ("jp", Some("ja")),
+        ("cn", Some("zh")),
+    ] {
+        let error = Language::registered(code).unwrap_err();
+        assert_eq!(error.suggestion, suggestion.map(language), "{code}");
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("unknown language {code:?}: expected")), "{message}");
+        let hint = suggestion.map(|code| format!("did you mean `{code}`"));
+        assert!(hint.is_none_or(|hint| message.contains(&hint)), "{message}");
+    }
+    assert_eq!(Language::two_letter("dev"), None);
+    assert_eq!(Language::two_letter("pt-br"), Some(language("pt-br")));
+}

@@ -1,7 +1,7 @@
 //! Errors of this crate. Each message states how to fix the problem.
 use std::path::PathBuf;
 
-use language::LanguageError;
+use language::{LanguageError, UnknownLanguage};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +63,35 @@ pub enum Error {
         /// the end of the context.
         found: String,
     },
+    /// A question has gold answers, but none of them has an offset.
+    #[error(
+        "{}: question `{id}`: no answer has an offset (`answer_start` is -1 or absent), which training \
+         needs",
+        path.display()
+    )]
+    NoOffset {
+        /// The file.
+        path: PathBuf,
+        /// The question's id.
+        id: String,
+    },
+    /// The keys `answers` and `is_impossible` of a training question contradict each other, or both
+    /// are absent.
+    #[error("{}: question `{id}` {problem}", path.display())]
+    InvalidLabels {
+        /// The file.
+        path: PathBuf,
+        /// The question's id.
+        id: String,
+        /// Description of the error.
+        problem: &'static str,
+    },
     /// A text is not a language code.
     #[error(transparent)]
     Language(#[from] LanguageError),
+    /// A text is not a language code of ISO 639.
+    #[error(transparent)]
+    UnknownLanguage(#[from] UnknownLanguage),
     /// A file name does not have MLQA's form.
     #[error("`{name}` is not named `{{split}}-context-{{c}}-question-{{q}}.json` ({reason})")]
     DatasetName {

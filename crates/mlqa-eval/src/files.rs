@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use atomic_file::{FileSet, PublishError};
-use serde::de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 
@@ -29,16 +29,24 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
 ) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| {
-        let full_message = error.to_string();
-        let (line, column) = (error.line(), error.column());
-        let position = format!(" at line {line} column {column}");
-        let message = match non_json_literal(text, line, column) {
-            Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
-            _ => full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned(),
-        };
-        Error::Json { path: path.to_path_buf(), line, column, message, expected }
-    })
+    serde_json::from_str(text).map_err(|error| json_error(&error, text, path, expected))
+}
+
+/// Converts an error of `serde_json` about a text.
+pub(crate) fn json_error(
+    error: &serde_json::Error,
+    text: &str,
+    path: &Path,
+    expected: &'static str,
+) -> Error {
+    let full_message = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let position = format!(" at line {line} column {column}");
+    let message = match non_json_literal(text, line, column) {
+        Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
+        _ => full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned(),
+    };
+    Error::Json { path: path.to_path_buf(), line, column, message, expected }
 }
 
 /// Returns the literal at a position if it is `NaN` or `Infinity`. Python's `json` writes these
@@ -47,40 +55,6 @@ fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static s
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
     let text_at_column = line.get(column.checked_sub(1)?..)?;
     ["NaN", "Infinity"].into_iter().find(|literal| text_at_column.starts_with(literal.as_bytes()))
-}
-
-/// Deserialises an offset. Files from pandas or CSV may have floats without a fraction, or text,
-/// instead of integers.
-pub(crate) fn read_offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    struct Offset;
-    impl Visitor<'_> for Offset {
-        type Value = usize;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number from 0")
-        }
-
-        fn visit_u64<E: de::Error>(self, value: u64) -> Result<usize, E> {
-            value.try_into().map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-        }
-
-        fn visit_i64<E: de::Error>(self, value: i64) -> Result<usize, E> {
-            value.try_into().map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
-        }
-
-        fn visit_f64<E: de::Error>(self, value: f64) -> Result<usize, E> {
-            // Rust displays 8.0 as `8`, so only floats without a fraction can be parsed as
-            // integers.
-            let parsed = value.to_string().parse();
-            parsed.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
-        }
-
-        fn visit_str<E: de::Error>(self, value: &str) -> Result<usize, E> {
-            let parsed = value.strip_suffix(".0").unwrap_or(value).parse();
-            parsed.map_err(|_| E::invalid_value(Unexpected::Str(value), &self))
-        }
-    }
-    from.deserialize_any(Offset)
 }
 
 /// Deserialises the entries of an object in file order.

@@ -23,7 +23,7 @@ pub use compare::{
 };
 pub use error::Error;
 pub use files::{read_json, to_json_bytes, write_files};
-pub use language::{Language, LanguageError};
+pub use language::{Language, LanguageError, UnknownLanguage};
 pub use matrix::{
     Average, Cell, FileScore, MLQA_LANGUAGES, Matrix, Metric, SetScores, SetSummary,
     TABLE_ONE_LANGUAGES, TableLanguage, set_tables, table_one,
@@ -35,9 +35,9 @@ pub use metric::{
     score, score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
 };
 pub use questions::{
-    Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, LanguageCounts, Question,
-    QuestionSource, QuestionSources, check_file, find_language_file, list_dataset_names,
-    pair_languages, squad,
+    Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, InvalidAction, InvalidQuestion,
+    InvalidQuestions, LanguageCounts, Question, QuestionSource, QuestionSources, check_file,
+    find_language_file, languages_in_name, list_dataset_names, pair_languages, squad,
 };
 pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]

@@ -180,8 +180,10 @@ fn utf16_span(context: &str, start: usize, text: &str) -> Option<(usize, usize)>
 fn distinct_golds(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     let mut golds: Vec<(Option<(usize, usize)>, String)> = Vec::new();
     for answer in &question.answers {
-        let gold =
-            (utf16_span(&question.context, answer.answer_start, &answer.text), answer.text.clone());
+        let span = answer
+            .answer_start
+            .and_then(|start| utf16_span(&question.context, start, &answer.text));
+        let gold = (span, answer.text.clone());
         if !golds.contains(&gold) {
             golds.push(gold);
         }
@@ -197,7 +199,7 @@ fn shown_answer(question: &Question, at: usize, first_seed: &FirstSeedAnswers) -
     let class = answers.class(at);
     let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
     // If the text occurs several times, the occurrence nearest to the first gold answer is marked.
-    let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
+    let gold_start = question.located_answer().and_then(|answer| answer.answer_start).unwrap_or(0);
     let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let positions = question.context.char_indices().enumerate();
         let answer_starts_at = |byte: usize| question.context[byte..].starts_with(text);

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|DIR")]
     data: Option<PathBuf>,
     /// Language code of contexts and answers, if --data is a file
-    #[arg(long, value_name = "LANG")]
+    #[arg(long, value_name = "LANG", value_parser = Language::registered)]
     language: Option<Language>,
     /// Split: the first part of the file names, if --data is a folder
     #[arg(long, default_value = "test")]

@@ -30,7 +30,7 @@ pub(crate) fn valid_answers(question: &Question) -> Result<(Vec<&Answer>, usize)
 
 /// Returns whether an answer is not blank and is at its offset in the passage.
 fn is_at_offset(question: &Question, answer: &Answer) -> bool {
-    let length = answer.text.chars().count();
-    let text = question.context.chars().skip(answer.answer_start).take(length);
+    let Some(span) = answer.span() else { return false };
+    let text = question.context.chars().skip(span.start).take(span.len());
     !answer.text.trim().is_empty() && text.eq(answer.text.chars())
 }

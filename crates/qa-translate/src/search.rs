@@ -75,5 +75,5 @@ pub fn search(
             .ok_or(SearchError::NotFound)?,
     };
     let characters = text.get(start..start + pattern.len()).unwrap_or_default();
-    Ok(Answer { text: characters.iter().collect(), answer_start: start })
+    Ok(Answer::at(start, characters.iter().collect::<String>()))
 }

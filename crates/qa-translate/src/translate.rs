@@ -155,7 +155,7 @@ impl TranslateReport {
                 }
             };
             let text = slice(&passage, &placed.span).unwrap_or_default();
-            let answer = Answer { text, answer_start: placed.span.start };
+            let answer = Answer::at(placed.span.start, text);
             if answers.contains(&answer) {
                 losses.push(SpanLoss::Overlap);
             } else {
@@ -233,11 +233,8 @@ pub fn translate(
     for question in &translated_questions {
         match valid_answers(question) {
             Ok((answers, misplaced)) => {
-                let span = |answer: &&Answer| {
-                    answer.answer_start..answer.answer_start + answer.text.chars().count()
-                };
                 selected_questions.push((question, misplaced));
-                let spans = answers.iter().map(span).collect();
+                let spans = answers.iter().filter_map(|answer| answer.span()).collect();
                 passages.push(SpanText { text: &question.context, spans });
             }
             Err(NoAnswer::None) => report.discarded.no_answer += 1,

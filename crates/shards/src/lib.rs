@@ -6,6 +6,8 @@ mod fingerprint;
 mod line;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+#[cfg(feature = "parquet")]
+mod parquet_value;
 mod prepared;
 mod seed;
 mod sharded_jsonl;

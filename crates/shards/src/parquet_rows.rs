@@ -11,6 +11,7 @@ use parquet::record::reader::{ReaderIter, TreeBuilder};
 use serde_json::{Map, Value};
 
 use crate::line::MAX_LINE_BYTES;
+use crate::parquet_value::{child, to_json};
 
 /// Maximum number of characters of an error message.
 const MAX_ERROR_CHARS: usize = 200;
@@ -35,13 +36,18 @@ impl ParquetRows {
     /// Appends the next row to `line` as a JSON object and a line end; returns `false` at the end
     /// of the file.
     ///
-    /// Members are sorted by name. Binary columns are skipped, because JSON cannot represent them.
+    /// Members are sorted by name. Binary columns are skipped. For other types that JSON lacks, see
+    /// [`parquet_value`](crate::parquet_value).
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
         let Some(row) = catch_panics(|| self.next_row())? else { return Ok(false) };
         let columns =
             || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
-        let to_member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
-        let row: Map<String, Value> = catch_panics(|| Ok(columns().map(to_member).collect()))?;
+        let schema = self.file.metadata().file_metadata().schema();
+        let to_member = |(name, value): (&String, &Field)| {
+            let value = to_json(value, child(Some(schema), name));
+            Ok((name.clone(), value.map_err(ParquetError::General)?))
+        };
+        let row: Map<String, Value> = catch_panics(|| columns().map(to_member).collect())?;
         serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
         line.push(b'\n');
         Ok(true)
@@ -112,12 +118,21 @@ fn check_column_size(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
 /// on column types that JSON cannot represent.
 fn catch_panics<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        // Messages are truncated, because some of them contain a complete value.
-        Ok(result) => {
-            result.map_err(|error| error.to_string().chars().take(MAX_ERROR_CHARS).collect())
-        }
+        Ok(result) => result.map_err(|error| describe(&error)),
         Err(_) => {
             Err("the file is damaged, or a column has a type that JSON cannot represent".into())
         }
     }
+}
+
+/// Describes an error. Messages are truncated, because some of them contain a complete value.
+fn describe(error: &ParquetError) -> String {
+    let message = error.to_string();
+    if let Some((_, codec)) = message.split_once("Disabled feature at compile time: ") {
+        return format!(
+            "the file is compressed with {codec}, which is not supported; write it with zstd, snappy, \
+             gzip or lz4"
+        );
+    }
+    message.chars().take(MAX_ERROR_CHARS).collect()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use atomic_file::check_text_start;
 use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -81,9 +82,27 @@ impl ShardLine<'_> {
         serde_json::from_slice(without_bom(self.text)).map_err(|error| format_json_error(&error))
     }
 
-    /// Returns an error with the file and the number of the line.
+    /// Returns an error with the file and the number of the line. For a row of a Parquet file, the
+    /// error lists the columns that are neither text nor numbers.
     pub fn error(&self, reason: impl std::fmt::Display) -> Error {
-        Error::file(self.path, format!("{} {}, {reason}", record_term(self.path), self.number))
+        let (term, number, types) = (record_term(self.path), self.number, self.other_types());
+        Error::file(self.path, format!("{term} {number}, {reason}{types}"))
+    }
+
+    /// Describes the columns of a row of a Parquet file that are neither text nor numbers, for error
+    /// messages; empty for other files and without such columns.
+    #[cfg(feature = "parquet")]
+    pub fn other_types(&self) -> String {
+        let is_row = has_extension(self.path, "parquet");
+        let types = || crate::parquet_value::describe_other_types(self.text);
+        is_row.then(types).flatten().unwrap_or_default()
+    }
+
+    /// Describes the columns of a row of a Parquet file that are neither text nor numbers; without
+    /// the feature `parquet`, the result is empty.
+    #[cfg(not(feature = "parquet"))]
+    pub fn other_types(&self) -> String {
+        String::new()
     }
 }
 
@@ -429,6 +448,9 @@ impl LineReader {
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };
         let length = result.map_err(|error| self.read_error(&error))? as u64;
+        if self.n_lines == 0 {
+            check_text_start(line).map_err(|error| Error::file(&self.path, error))?;
+        }
         if length > MAX_LINE_BYTES {
             let unit = record_term(&self.path);
             let reason = format!(

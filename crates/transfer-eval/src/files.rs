@@ -10,6 +10,7 @@ use crate::{Error, Result};
 /// bytes, is decompressed.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = atomic_file::read(path).map_err(Error::read(path))?;
+    atomic_file::check_text_start(&bytes).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid_len = error.utf8_error().valid_up_to();
         let valid_prefix = error.as_bytes().get(..valid_len).unwrap_or_default();

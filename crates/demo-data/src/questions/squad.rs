@@ -38,7 +38,7 @@ impl QuestionSet {
     fn dataset(&self, name: &str, language: Language) -> Dataset {
         let title: Arc<str> = self.split.as_str().into();
         let questions = self.items.iter().map(|item| {
-            let answer = Answer { text: item.answer.clone(), answer_start: item.answer_start };
+            let answer = Answer::at(item.answer_start, item.answer.clone());
             Question {
                 id: item.id.clone(),
                 question: item.questions[&language].text.clone(),

@@ -6,7 +6,9 @@ use rayon::prelude::*;
 use results::Table;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableLanguage};
+use crate::{
+    Answer, Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableLanguage,
+};
 
 /// The relation of a predicted span to a gold span of the same context, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -234,8 +236,16 @@ fn classify<'a>(
             let span = |start: usize, text: &str| {
                 strip_deleted(&context, start..start.saturating_add(text.chars().count()), rules)
             };
-            let gold: Vec<Range<usize>> =
-                question.answers.iter().map(|one| span(one.answer_start, &one.text)).collect();
+            // An answer without an offset may be at each occurrence of its text.
+            let gold_starts = |answer: &Answer| match answer.answer_start {
+                Some(start) => vec![start],
+                None if answer.text.is_empty() => Vec::new(),
+                None => find_occurrences(&question.context, &answer.text),
+            };
+            let gold_spans = question.answers.iter().flat_map(|answer| {
+                gold_starts(answer).into_iter().map(|start| span(start, &answer.text))
+            });
+            let gold: Vec<Range<usize>> = gold_spans.collect();
             let class = starts
                 .iter()
                 .flat_map(|start| {

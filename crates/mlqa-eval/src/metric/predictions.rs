@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::files::{parse_json, read_entries, read_json, read_text, write_json};
-use crate::questions::rows::{Id, parse_rows_with};
+use crate::questions::fields::Id;
+use crate::questions::rows::parse_rows_with;
 use crate::{Error, NBest};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
@@ -52,7 +53,7 @@ impl Predictions {
         };
         let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
         for Row { id, prediction_text, no_answer_probability } in rows {
-            let id = String::from(id);
+            let Id(id) = id;
             odds.extend(no_answer_probability.map(|probability| (id.clone(), probability)));
             answers.insert(id, prediction_text);
         }

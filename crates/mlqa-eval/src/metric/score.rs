@@ -135,6 +135,13 @@ pub(crate) fn score_with(
     rules: Option<Normalization>,
 ) -> Result<Score, Error> {
     dataset.require_questions()?;
+    // Without predictions, questions without gold answers count as 0. A file without any gold
+    // answer cannot be scored.
+    if let Some(question) = dataset.questions.first()
+        && dataset.questions.iter().all(|question| question.answers.is_empty())
+    {
+        return Err(dataset.no_gold_error(question));
+    }
     let fixed_steps = rules.map(Normalization::steps);
     let steps_of =
         |id: &str| fixed_steps.or_else(|| Some(Normalization::Mlqa(language_of(id)?).steps()));

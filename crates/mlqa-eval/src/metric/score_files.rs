@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::files::read_text;
+use crate::questions::fields;
 use crate::questions::rows::is_parquet;
 use crate::{
     Answer, Dataset, Error, LanguageScores, Normalization, Predictions, Question, Score,
@@ -75,7 +76,7 @@ fn read_golds(path: &Path) -> Result<Dataset, Error> {
         id: qa.id,
         question: String::new(),
         context: Arc::clone(&no_text),
-        answers: qa.answers,
+        answers: qa.answers.unwrap_or_default(),
         title: Arc::clone(&no_text),
     });
     Dataset::new(path, version, questions.collect())
@@ -84,6 +85,7 @@ fn read_golds(path: &Path) -> Result<Dataset, Error> {
 /// The fields of a [`squad::File`](crate::squad::File) that scoring uses.
 #[derive(Deserialize)]
 struct File {
+    #[serde(default, deserialize_with = "fields::version")]
     version: Option<String>,
     data: Vec<Article>,
 }
@@ -91,7 +93,7 @@ struct File {
 #[derive(Deserialize)]
 struct Article {
     #[serde(default, rename = "title")]
-    _title: SkippedText,
+    _title: Option<SkippedText>,
     paragraphs: Vec<Paragraph>,
 }
 
@@ -104,15 +106,15 @@ struct Paragraph {
 
 #[derive(Deserialize)]
 struct Qa {
+    #[serde(deserialize_with = "fields::id")]
     id: String,
     #[serde(rename = "question")]
     _question: SkippedText,
-    #[serde(default)]
-    answers: Vec<Answer>,
+    #[serde(default, deserialize_with = "fields::answers")]
+    answers: Option<Vec<Answer>>,
 }
 
 /// A text that is not decoded.
-#[derive(Default)]
 struct SkippedText;
 
 impl<'de> Deserialize<'de> for SkippedText {

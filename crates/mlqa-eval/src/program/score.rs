@@ -127,7 +127,7 @@ impl NormArg {
             let message = "LANGUAGE is missing: --norm mlqa needs the language code of contexts and answers, such as en";
             return Err(Failure::Usage(message.into()));
         };
-        let language: Language = code.parse().map_err(Error::from)?;
+        let language = Language::registered(code).map_err(Error::from)?;
         if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
             let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
             print_stderr(&format!(

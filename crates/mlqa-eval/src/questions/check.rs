@@ -2,11 +2,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::answer_position::Context;
 use super::language_check::{LanguageCounts, expected_languages};
-use super::rows::{Form, Row};
+use super::record::{Record, parse_value};
+use super::rows::{Form, has_records_of_several_lines, is_parquet, read_parquet_records};
+use crate::files::read_text;
 use crate::metric::unicode::is_space;
 use crate::{Error, squad};
 
@@ -28,6 +31,8 @@ pub enum FindingKind {
     NoAnswers,
     /// `is_impossible` is true, but the question has an answer.
     ImpossibleAnswered,
+    /// An answer has no offset: `answer_start` is -1 or null. It is used for scoring only.
+    NoOffset,
     /// An answer begins or ends after the end of its context.
     AnswerBeyond,
     /// `answer_start` counts UTF-8 bytes instead of code points.
@@ -90,13 +95,9 @@ pub struct FileCheck {
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();
-    match Form::read(path) {
-        Ok(Form::Squad(file)) => check.check_squad(&file),
-        Ok(Form::Rows { rows, .. }) => {
-            rows.iter().enumerate().for_each(|(k, row)| check.check_row(k, row));
-        }
-        Err(error @ Error::Read { .. }) => return Err(error),
-        Err(error) => check.add_format_error(&error),
+    match is_parquet(path) {
+        true => check.check_parquet(path)?,
+        false => check.check_text(&read_text(path)?, path),
     }
     check.add_file_findings(path);
     let Checker { questions, answers, findings, .. } = check;
@@ -137,6 +138,140 @@ impl Checker {
         self.add(FindingKind::Format, None, &place, message);
     }
 
+    fn check_text(&mut self, text: &str, path: &Path) {
+        match Form::parse(text, path) {
+            Ok(Form::Squad(file)) => self.check_squad(&file),
+            Ok(Form::Rows { .. }) => self.check_records(text),
+            Err(error) => self.check_invalid(text, &error),
+        }
+    }
+
+    /// Checks the rows of a Parquet file. An error of a row does not end the check.
+    fn check_parquet(&mut self, path: &Path) -> Result<(), Error> {
+        let mut row_number = 0;
+        let result = read_parquet_records(path, |record| {
+            row_number += 1;
+            self.check_record(record, &format!("row {row_number}"));
+        });
+        match result {
+            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(error) => self.add_format_error(&error),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Checks the valid parts of a file that cannot be read, and adds a finding for each invalid
+    /// part.
+    fn check_invalid(&mut self, text: &str, error: &Error) {
+        let first_finding = self.findings.len();
+        let value: Option<Value> = serde_json::from_str(text).ok();
+        let articles = value.as_ref().and_then(|file| file.get("data")?.as_array());
+        match articles {
+            Some(articles) if articles.iter().any(|one| one.get("paragraphs").is_some()) => {
+                self.check_articles(articles);
+            }
+            // A file in an unsupported form has one finding, not one for each record.
+            _ if matches!(error, Error::Json { .. }) => self.check_records(text),
+            _ => {}
+        }
+        // The error may concern another part of the file, such as `version`. If no record is valid
+        // and all have the same error, the file has another form, which one finding describes.
+        let new_findings = self.findings.get(first_finding..).unwrap_or_default();
+        let is_same = new_findings.windows(2).all(|pair| pair[0].message == pair[1].message);
+        if new_findings.is_empty() || (self.questions == 0 && is_same) {
+            self.findings.truncate(first_finding);
+            self.add_format_error(error);
+        }
+    }
+
+    fn check_articles(&mut self, articles: &[Value]) {
+        let list = |value: &'_ Value, key: &str| value.get(key).and_then(Value::as_array).cloned();
+        for (a, article) in articles.iter().enumerate() {
+            let Some(paragraphs) = list(article, "paragraphs") else {
+                let message = "expected a list `paragraphs`";
+                self.add(FindingKind::Format, None, &format!("data[{a}]"), message);
+                continue;
+            };
+            for (p, paragraph) in paragraphs.iter().enumerate() {
+                let place = format!("data[{a}].paragraphs[{p}]");
+                let text = paragraph.get("context").and_then(Value::as_str);
+                let (Some(text), Some(qas)) = (text, list(paragraph, "qas")) else {
+                    let message = "expected a text `context` and a list `qas`";
+                    self.add(FindingKind::Format, None, &place, message);
+                    continue;
+                };
+                let context = self.check_context(text, &place);
+                for (q, qa) in qas.into_iter().enumerate() {
+                    let place = format!("{place}.qas[{q}]");
+                    let id = qa.get("id").map(|id| match id.as_str() {
+                        Some(id) => id.to_owned(),
+                        None => id.to_string(),
+                    });
+                    match parse_value::<squad::Qa>(qa) {
+                        Ok(qa) => {
+                            self.check_question(&context, &qa, &place, |k| {
+                                format!("{place}.answers[{k}]")
+                            });
+                        }
+                        Err(message) => {
+                            self.questions += 1;
+                            self.add(FindingKind::Format, id.as_deref(), &place, message);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks the records of a list, of an object's list `data`, or of lines.
+    fn check_records(&mut self, text: &str) {
+        let mut check = |value: serde_json::Result<Value>, place: String| {
+            let record = value.and_then(Record::deserialize).map_err(|error| error.to_string());
+            self.check_record(record, &place);
+        };
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Array(rows)) => {
+                let numbered_rows = rows.into_iter().enumerate();
+                numbered_rows.for_each(|(k, row)| check(Ok(row), format!("row {}", k + 1)));
+            }
+            Ok(Value::Object(mut file)) if file.get("data").is_some_and(Value::is_array) => {
+                let rows = file.remove("data");
+                let rows = rows.as_ref().and_then(Value::as_array).into_iter().flatten();
+                for (k, row) in rows.enumerate() {
+                    check(Ok(row.clone()), format!("row {}", k + 1));
+                }
+            }
+            Ok(record) => check(Ok(record), "row 1".to_owned()),
+            Err(_) if has_records_of_several_lines(text) => {
+                let values = serde_json::Deserializer::from_str(text).into_iter();
+                values.enumerate().for_each(|(k, value)| check(value, format!("row {}", k + 1)));
+            }
+            Err(_) => {
+                let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+                for (k, line) in lines {
+                    check(serde_json::from_str(line), format!("line {}", k + 1));
+                }
+            }
+        }
+    }
+
+    fn check_record(&mut self, record: Result<Record, String>, place: &str) {
+        let Record { context, qas, .. } = match record {
+            Ok(record) => record,
+            Err(message) => return self.add(FindingKind::Format, None, place, message),
+        };
+        if qas.is_empty() {
+            return;
+        }
+        let context = self.check_context(&context, place);
+        let is_row = qas.len() == 1;
+        for (q, qa) in qas.iter().enumerate() {
+            let qa_place = if is_row { place.to_owned() } else { format!("{place}, qas[{q}]") };
+            self.check_question(&context, qa, &qa_place, |k| format!("{qa_place}, answers[{k}]"));
+        }
+    }
+
     fn check_squad(&mut self, file: &squad::File) {
         for (a, article) in file.data.iter().enumerate() {
             for (p, paragraph) in article.paragraphs.iter().enumerate() {
@@ -166,27 +301,26 @@ impl Checker {
         answer_place: impl Fn(usize) -> String,
     ) {
         self.check_question_text(&qa.id, &qa.question, place);
-        let is_impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
-        match (is_impossible, qa.answers.is_empty()) {
-            (true, false) => {
+        let answers = qa.answers.as_deref().unwrap_or_default();
+        match (qa.is_impossible(""), answers.is_empty()) {
+            (Err(_), _) => {
+                let value = qa.extra.get("is_impossible").cloned().unwrap_or_default();
+                let message = format!("`is_impossible` is {value}; expected true or false");
+                self.add(FindingKind::Format, Some(&qa.id), place, message);
+            }
+            (Ok(Some(true)), false) => {
                 let message = "`is_impossible` is true, but the question has answers";
                 self.add(FindingKind::ImpossibleAnswered, Some(&qa.id), place, message);
             }
-            (false, true) => {
+            (Ok(None | Some(false)), true) => {
                 let message = "the question has no answer, and `is_impossible` is not true";
                 self.add(FindingKind::NoAnswers, Some(&qa.id), place, message);
             }
             _ => {}
         }
-        for (k, answer) in qa.answers.iter().enumerate() {
-            self.check_answer(&qa.id, context, &answer.text, answer.answer_start, &answer_place(k));
+        for (k, answer) in answers.iter().enumerate() {
+            self.check_answer(&qa.id, context, answer, &answer_place(k));
         }
-    }
-
-    fn check_row(&mut self, index: usize, row: &Row) {
-        let place = format!("row {}", index + 1);
-        let context = self.check_context(&row.context, &place);
-        self.check_question(&context, &row.qa, &place, |k| format!("{place}, answers[{k}]"));
     }
 
     fn check_question_text(&mut self, id: &str, question: &str, place: &str) {
@@ -209,12 +343,29 @@ impl Checker {
         }
     }
 
-    fn check_answer(&mut self, id: &str, context: &Context, text: &str, start: usize, place: &str) {
+    fn check_answer(
+        &mut self,
+        id: &str,
+        context: &Context<'_>,
+        answer: &squad::Answer,
+        place: &str,
+    ) {
         self.answers += 1;
+        let squad::Answer { text, answer_start, .. } = answer;
         if is_blank(text) {
             let message = "the answer has no text";
             self.add(FindingKind::EmptyAnswer, Some(id), place, message);
-        } else if let Some((kind, message)) = context.check_answer(text, start) {
+            return;
+        }
+        let Some(start) = *answer_start else {
+            let message = format!(
+                "the answer `{text}` has no offset (`answer_start` is -1 or null); it is used for \
+                 scoring only"
+            );
+            self.add(FindingKind::NoOffset, Some(id), place, message);
+            return;
+        };
+        if let Some((kind, message)) = context.check_answer(text, start) {
             self.add(kind, Some(id), place, message);
         }
     }
@@ -245,76 +396,4 @@ impl Checker {
 
 fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
-}
-
-/// A context, with the byte positions of its code points and of its end.
-struct Context<'a> {
-    text: &'a str,
-    byte_positions: Vec<usize>,
-}
-
-impl<'a> Context<'a> {
-    fn new(text: &'a str) -> Self {
-        let positions = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
-        Self { text, byte_positions: positions.collect() }
-    }
-
-    /// Returns whether the context has `text` at a byte position.
-    fn has_text_at(&self, text: &str, byte: usize) -> bool {
-        self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
-    }
-
-    /// Checks whether the context has the answer `text` at code point `start`. If not, returns the
-    /// kind and the message of the error.
-    fn check_answer(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
-        let start_byte = self.byte_positions.get(start).copied();
-        if start_byte.is_some_and(|byte| self.has_text_at(text, byte)) {
-            return None;
-        }
-        let length = self.byte_positions.len() - 1;
-        let end = start.saturating_add(text.chars().count());
-        let actual = match (start_byte, self.byte_positions.get(end)) {
-            (Some(from), Some(&to)) => {
-                let actual = self.text.get(from..to).unwrap_or_default();
-                format!("the context has `{actual}` there; offsets count Unicode code points")
-            }
-            _ => format!("the answer would end at {end}, and the context has {length} code points"),
-        };
-        let mismatch = format!("answer_start {start} should hold `{text}`, but {actual}");
-        if self.has_text_at(text, start) {
-            let hint = "the offset is correct in UTF-8 bytes";
-            return Some((FindingKind::ByteOffset, format!("{mismatch}; {hint}")));
-        }
-        if self.byte_at_utf16(start).is_some_and(|byte| self.has_text_at(text, byte)) {
-            let hint = "the offset is correct in UTF-16 units";
-            return Some((FindingKind::Utf16Offset, format!("{mismatch}; {hint}")));
-        }
-        let nearest = self
-            .text
-            .match_indices(text)
-            .map(|(byte, _)| self.byte_positions.partition_point(|&position| position < byte))
-            .min_by_key(|at| at.abs_diff(start));
-        let kind = match (nearest, end > length) {
-            (_, true) => FindingKind::AnswerBeyond,
-            (Some(_), false) => FindingKind::AnswerElsewhere,
-            (None, false) => FindingKind::AnswerMissing,
-        };
-        let hint = match nearest {
-            Some(at) => format!("the answer occurs at {at}"),
-            None => "the answer does not occur in the context".to_owned(),
-        };
-        Some((kind, format!("{mismatch}; {hint}")))
-    }
-
-    /// Converts a UTF-16 offset into a byte position.
-    fn byte_at_utf16(&self, start: usize) -> Option<usize> {
-        let mut units = 0;
-        for (byte, c) in self.text.char_indices() {
-            if units == start {
-                return Some(byte);
-            }
-            units += c.len_utf16();
-        }
-        None
-    }
 }

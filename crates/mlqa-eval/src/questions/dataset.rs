@@ -1,10 +1,12 @@
 //! SQuAD-style question files: MLQA, XQuAD, SQuAD v1.1.
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fields;
 use super::rows::{Form, Row};
 use crate::{Error, squad};
 
@@ -13,8 +15,25 @@ use crate::{Error, squad};
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Start of the answer in the context, in Unicode code points from 0.
-    pub answer_start: usize,
+    /// Start of the answer in the context, in Unicode code points from 0; `None` if the answer was
+    /// not located in the context (`answer_start` is -1 in the file). Such an answer is used for
+    /// scoring only.
+    #[serde(deserialize_with = "fields::offset", serialize_with = "fields::write_offset")]
+    pub answer_start: Option<usize>,
+}
+
+impl Answer {
+    /// Creates an answer at an offset in code points.
+    pub fn at(answer_start: usize, text: impl Into<String>) -> Self {
+        Self { text: text.into(), answer_start: Some(answer_start) }
+    }
+
+    /// Returns the range of the answer in the context in code points; `None` if the answer has no
+    /// offset.
+    pub fn span(&self) -> Option<Range<usize>> {
+        let start = self.answer_start?;
+        Some(start..start.saturating_add(self.text.chars().count()))
+    }
 }
 
 /// A question about a context.
@@ -52,32 +71,41 @@ impl From<&Question> for squad::Qa {
         Self {
             id: id.clone(),
             question: question.clone(),
-            answers: answers.iter().map(squad::Answer::from).collect(),
+            answers: Some(answers.iter().map(squad::Answer::from).collect()),
             extra: squad::Extra::default(),
         }
     }
 }
 
 impl Question {
-    /// Checks every answer against the context; `path` is used in errors only.
+    /// Checks every answer with an offset against the context; `path` is used in errors only.
     ///
     /// # Errors
-    /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
+    /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`;
+    /// [`Error::NoOffset`] if the question has answers, but none of them has an offset.
     pub fn check_answers(&self, path: &Path) -> Result<(), Error> {
-        for Answer { text, answer_start } in &self.answers {
-            let characters = self.context.chars().skip(*answer_start);
-            let found: String = characters.take(text.chars().count()).collect();
-            if found != *text {
+        for answer in &self.answers {
+            let Some(span) = answer.span() else { continue };
+            let found: String = self.context.chars().skip(span.start).take(span.len()).collect();
+            if found != answer.text {
                 return Err(Error::AnswerMismatch {
                     path: path.to_path_buf(),
                     id: self.id.clone(),
-                    offset: *answer_start,
-                    expected: text.clone(),
+                    offset: span.start,
+                    expected: answer.text.clone(),
                     found,
                 });
             }
         }
-        Ok(())
+        match self.answers.is_empty() || self.located_answer().is_some() {
+            true => Ok(()),
+            false => Err(Error::NoOffset { path: path.to_path_buf(), id: self.id.clone() }),
+        }
+    }
+
+    /// Returns the first answer with an offset, which is the training target.
+    pub fn located_answer(&self) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.answer_start.is_some())
     }
 }
 
@@ -96,13 +124,16 @@ pub struct Dataset {
 impl Dataset {
     /// Reads a question file: SQuAD-style JSON, or rows.
     ///
-    /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), JSON lines, or
-    /// with the feature `parquet` a file `*.parquet`. A row has `id` (text or an integer), `title`
-    /// (optional), `context`, `question` and `answers`. `answers` is an object of two lists of
-    /// equal length, `text` and `answer_start` (empty without an answer), or a list of objects with
-    /// both keys.
+    /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), JSON lines, a
+    /// single JSON object, or with the feature `parquet` a file `*.parquet`. A row has `id` (text or
+    /// an integer; also `question_id` or `qid`), `title` (optional), `context`, `question` and
+    /// `answers` (optional). `answers` is an object of two lists of equal length, `text` and
+    /// `answer_start` (empty without an answer), or a list of objects with both keys. An
+    /// `answer_start` of -1 means that the answer has no offset.
     ///
-    /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them.
+    /// Lists of paragraphs (`context`, `qas`), MRQA's lines, CMRC 2018's own form and AfriQA's gold
+    /// passages are also read. Equal contexts are stored once. Other keys are ignored;
+    /// [`squad::File`] stores them.
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -161,7 +192,7 @@ impl Dataset {
                     id: qa.id,
                     question: qa.question,
                     context: Arc::clone(&paragraph.context),
-                    answers: qa.answers.into_iter().map(Answer::from).collect(),
+                    answers: qa.answers.into_iter().flatten().map(Answer::from).collect(),
                     title: Arc::clone(&article.title),
                 }));
             }
@@ -215,7 +246,7 @@ impl Dataset {
     /// Validates the offsets of all gold answers.
     ///
     /// # Errors
-    /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
+    /// The errors of [`Question::check_answers`] for the first question with an error.
     pub fn check_answers(&self) -> Result<(), Error> {
         self.questions.iter().try_for_each(|question| question.check_answers(&self.path))
     }

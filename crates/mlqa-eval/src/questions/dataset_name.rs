@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{Error, Language, LanguageError, TableLanguage};
+use crate::{Error, Language, TableLanguage, UnknownLanguage};
 
 /// A file name of the form `{split}-context-{context}-question-{question}.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,19 +36,70 @@ pub fn find_language_file(folder: &Path, name: &str) -> PathBuf {
     matching.map_or(path, |file| folder.join(file))
 }
 
+/// Returns the languages of contexts and of questions according to a file's name; `None` if the
+/// name has none.
+///
+/// A language is the part of the name before the ending or before the split, if it is a two-letter
+/// code of ISO 639-1: `xquad.de.json`, `queries.en.dev.jsonl.gz`. Names in MLQA's form
+/// (`test-context-de-question-en.json`, also with other endings) have two languages.
+///
+/// ```
+/// use mlqa_eval::{Language, languages_in_name};
+///
+/// assert_eq!(languages_in_name("xquad.de.json")?, Some((Language::DE, Language::DE)));
+/// for name in ["dev-v1.1.json", "quiz.dev.json", "validation-00000-of-00001.parquet", "de.json"] {
+///     assert_eq!(languages_in_name(name)?, None, "{name}");
+/// }
+/// # Ok::<(), mlqa_eval::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::DatasetName`] if the name has MLQA's form and a code is not in ISO 639.
+pub fn languages_in_name(name: &str) -> Result<Option<(Language, Language)>, Error> {
+    let stem = without_endings(name);
+    if has_mlqa_form(stem) {
+        let name: DatasetName = format!("{stem}.json").parse()?;
+        return Ok(Some((name.context, name.question)));
+    }
+    let Some((_, parts)) = stem.split_once('.') else { return Ok(None) };
+    let is_split = |part: &&str| SPLITS.iter().any(|split| part.eq_ignore_ascii_case(split));
+    let part = parts.rsplit('.').find(|part| !is_split(part));
+    Ok(part.and_then(Language::two_letter).map(|language| (language, language)))
+}
+
+/// Names of splits that may follow a language in a file name.
+const SPLITS: [&str; 6] = ["train", "dev", "valid", "validation", "eval", "test"];
+
+/// Returns a file name without `.json`, `.jsonl` or `.parquet`, optionally followed by the ending of
+/// a compressed file.
+pub(crate) fn without_endings(name: &str) -> &str {
+    let plain = [".gz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let endings = [".json", ".jsonl", ".parquet"];
+    endings.iter().find_map(|ending| plain.strip_suffix(ending)).unwrap_or(plain)
+}
+
+fn has_mlqa_form(name: &str) -> bool {
+    name.contains("-context-") && name.contains("-question-")
+}
+
 /// Lists the question files of a folder that have MLQA's names and the given split. They are sorted
 /// by context and question in the order of [`TableLanguage`].
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::Content`] if
-/// two names differ only in case.
+/// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::DatasetName`]
+/// if a name of the split has a language that is not in ISO 639; [`Error::Content`] if two names
+/// differ only in case.
 pub fn list_dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
     let read_error = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
         let file = entry.map_err(read_error)?.file_name();
-        let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
-        names.extend(name.filter(|name| name.split == split));
+        let Some(file) = file.to_str().filter(|file| file.ends_with(".json")) else { continue };
+        let is_in_split =
+            file.strip_prefix(split).is_some_and(|rest| rest.starts_with("-context-"));
+        if is_in_split && has_mlqa_form(file) {
+            names.push(file.parse::<DatasetName>()?);
+        }
     }
     names.sort_by_key(|name| (TableLanguage(name.context), TableLanguage(name.question)));
     if let Some((duplicate, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
@@ -92,8 +143,12 @@ impl FromStr for DatasetName {
         if split.is_empty() || split.contains(['/', '\\']) {
             return Err(name_error("no split before `-context-`".into()));
         }
+        if split.starts_with('.') {
+            return Err(name_error("a hidden file".into()));
+        }
         let language = |code: &str| {
-            code.parse::<Language>().map_err(|error: LanguageError| name_error(error.to_string()))
+            Language::registered(code)
+                .map_err(|error: UnknownLanguage| name_error(error.to_string()))
         };
         Ok(Self { split: split.into(), context: language(context)?, question: language(question)? })
     }

@@ -55,7 +55,7 @@ pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Languag
         return Ok(Some((dataset_name.context, dataset_name.question)));
     }
     let code = name.strip_prefix("xquad.").and_then(|rest| rest.split('.').next());
-    match code.map(str::parse::<Language>) {
+    match code.map(Language::registered) {
         None => Ok(None),
         Some(Ok(language)) => Ok(Some((language, language))),
         Some(Err(error)) => Err(format!("`{name}`: {error}")),

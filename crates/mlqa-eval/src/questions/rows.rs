@@ -8,10 +8,12 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::files::{parse_json, read_offset, read_text};
+use super::fields;
+use super::record::{Record, is_record};
+use crate::files::{json_error, parse_json, read_text};
 use crate::{Error, squad};
 
-const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
+pub(super) const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
     also as `data` of an object, one per line, or Parquet) as {\"id\": \"…\", \"title\": \"…\", \
     \"context\": \"…\", \"question\": \"…\", \"answers\": {\"text\": [\"…\"], \
     \"answer_start\": [0]}}";
@@ -51,25 +53,22 @@ impl Form {
             Err(error) => error,
         };
         let first_row = FirstRow::of(text);
-        let has = |key| first_row.keys.contains_key(key);
-        if has("question_text") {
-            let message =
-                format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
-            return Err(Error::Content { path: path.to_path_buf(), message });
-        }
-        let has_question = ["context", "question"].into_iter().any(has);
+        let is_record = is_record(&first_row.keys).map_err(|name| Error::Content {
+            path: path.to_path_buf(),
+            message: format!("records of {name} are not supported; expected {EXPECTED}"),
+        })?;
         let (version, rows) = match first_row.kind {
             RowContainer::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
-            RowContainer::Data if has_question => {
+            RowContainer::Data if is_record => {
                 let file: RowsFile = parse_json(text, path, EXPECTED)?;
-                (file.version.and_then(|version| Some(version.as_str()?.to_owned())), file.data)
+                (file.version, file.data)
             }
-            RowContainer::Lines if has_question => {
+            RowContainer::Lines if is_record => {
                 let mut rows = Rows::default();
-                parse_lines(text, path, EXPECTED, |row| rows.add(row))?;
+                parse_records(text, path, EXPECTED, |record| rows.add(record))?;
                 (None, rows)
             }
-            RowContainer::Data | RowContainer::Lines => return Err(with_question_id(error, text)),
+            RowContainer::Data | RowContainer::Lines => return Err(with_key(error, text)),
         };
         match rows.all.is_empty() {
             true => Err(error),
@@ -102,25 +101,46 @@ impl Form {
     }
 }
 
-/// Adds the id of the invalid question to an error about a text in SQuAD's form, if the error
-/// concerns a question.
-fn with_question_id(error: Error, text: &str) -> Error {
-    fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-        value.get(key).and_then(Value::as_array).into_iter().flatten()
+/// Adds the key with the invalid value, and the id of its question, to an error about a text in
+/// SQuAD's form.
+fn with_key(error: Error, text: &str) -> Error {
+    let Error::Json { path, expected, .. } = &error else { return error };
+    let (path, expected) = (path.clone(), *expected);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Err(cause) = serde_path_to_error::deserialize::<_, squad::File>(&mut json) else {
+        return error;
+    };
+    let key_path = cause.path().to_string();
+    let cause = cause.into_inner();
+    if !cause.is_data() {
+        return error;
     }
-    let Ok(file) = serde_json::from_str::<Value>(text) else { return error };
-    let articles = list(&file, "data");
-    let paragraphs = articles.flat_map(|article| list(article, "paragraphs"));
-    let questions = paragraphs.flat_map(|paragraph| list(paragraph, "qas"));
-    let causes =
-        questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
-    match (error, causes.into_iter().next()) {
-        (Error::Json { path, line, column, expected, .. }, Some((id, cause))) => {
-            let message = format!("question {id}: {cause}");
-            Error::Json { path, line, column, message, expected }
-        }
-        (error, _) => error,
+    let (line, column) = (cause.line(), cause.column());
+    let full_message = cause.to_string();
+    let position = format!(" at line {line} column {column}");
+    let mut message = full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned();
+    if message.starts_with("missing field `id`") && text.contains("\"generative_answer\"") {
+        message += " (the questions of PoQuAD's files have no ids; predictions are stored by id, so add \
+                    an `id` to every question)";
     }
+    let message = match (question_at(&key_path, text), key_path.as_str()) {
+        (_, ".") => message,
+        (Some((id, "")), _) => format!("question {id}: {message}"),
+        (Some((id, key)), _) => format!("question {id}: `{key}`: {message}"),
+        (None, key) => format!("`{key}`: {message}"),
+    };
+    Error::Json { path, line, column, message, expected }
+}
+
+/// Returns the id of the question that contains a key, and the key's path in the question. A path
+/// is `data[0].paragraphs[0].qas[0].answers[0].text`.
+fn question_at<'p>(key_path: &'p str, text: &str) -> Option<(Value, &'p str)> {
+    let (parents, rest) = key_path.split_once(".qas[")?;
+    let (index, key) = rest.split_once(']')?;
+    let pointer = format!("{parents}.qas.{index}.id").replace(['[', '.'], "/").replace(']', "");
+    let file: Value = serde_json::from_str(text).ok()?;
+    let id = file.pointer(&format!("/{pointer}"))?.clone();
+    Some((id, key.strip_prefix('.').unwrap_or(key)))
 }
 
 /// The container of the rows in a file.
@@ -151,8 +171,9 @@ impl FirstRow {
             Some(rows) => (RowContainer::Array, rows),
             None => data().map_or((RowContainer::Lines, text), |rows| (RowContainer::Data, rows)),
         };
-        let first = serde_json::Deserializer::from_str(rows).into_iter().next();
-        Self { kind, keys: first.and_then(Result::ok).unwrap_or_default() }
+        let mut values = serde_json::Deserializer::from_str(rows).into_iter();
+        let first: Option<HashMap<String, IgnoredAny>> = values.next().and_then(Result::ok);
+        Self { kind, keys: first.unwrap_or_default() }
     }
 }
 
@@ -178,6 +199,29 @@ pub(crate) fn parse_rows_with<T: DeserializeOwned>(
     }
 }
 
+/// Returns whether the first line of a text is only a part of a JSON value.
+pub(super) fn has_records_of_several_lines(text: &str) -> bool {
+    let first_line = text.lines().find(|line| !line.trim().is_empty());
+    first_line.is_some_and(|line| !fields::is_json(line))
+}
+
+/// Parses one JSON value per line, or values over several lines if the first line is not a value.
+fn parse_records<T: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    expected: &'static str,
+    mut visit: impl FnMut(T),
+) -> Result<(), Error> {
+    if !has_records_of_several_lines(text) {
+        return parse_lines(text, path, expected, visit);
+    }
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    for value in values {
+        visit(value.map_err(|error| json_error(&error, text, path, expected))?);
+    }
+    Ok(())
+}
+
 /// Parses each line that is not blank as a JSON value.
 fn parse_lines<T: DeserializeOwned>(
     text: &str,
@@ -200,7 +244,8 @@ fn parse_lines<T: DeserializeOwned>(
 /// The custom file of `run_qa`.
 #[derive(Deserialize)]
 struct RowsFile {
-    version: Option<Value>,
+    #[serde(default, deserialize_with = "fields::version")]
+    version: Option<String>,
     data: Rows,
 }
 
@@ -212,10 +257,11 @@ struct Rows {
 }
 
 impl Rows {
-    fn add(&mut self, fields: Fields) {
-        let Fields { id, title, context, question, answers, extra } = fields;
+    fn add(&mut self, record: Record) {
+        let Record { title, context, qas } = record;
         let (title, context) = (self.share_text(title), self.share_text(context));
-        self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra } });
+        let row = |qa| Row { title: Arc::clone(&title), context: Arc::clone(&context), qa };
+        self.all.extend(qas.into_iter().map(row));
     }
 
     fn share_text(&mut self, text: String) -> Arc<str> {
@@ -239,11 +285,13 @@ impl<'de> Deserialize<'de> for Rows {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rows, A::Error> {
                 let mut rows = Rows::default();
-                let row_number = |rows: &Rows| rows.all.len() + 1;
-                while let Some(row) = list.next_element().map_err(|error| {
-                    A::Error::custom(format_args!("row {}: {error}", row_number(&rows)))
-                })? {
-                    rows.add(row);
+                let mut row_number = 1;
+                while let Some(record) = list
+                    .next_element()
+                    .map_err(|error| A::Error::custom(format_args!("row {row_number}: {error}")))?
+                {
+                    rows.add(record);
+                    row_number += 1;
                 }
                 Ok(rows)
             }
@@ -252,100 +300,41 @@ impl<'de> Deserialize<'de> for Rows {
     }
 }
 
-/// The keys of a row.
-#[derive(Deserialize)]
-#[serde(try_from = "squad::Extra")]
-struct Fields {
-    id: String,
-    title: String,
-    context: String,
-    question: String,
-    answers: Vec<squad::Answer>,
-    extra: squad::Extra,
-}
-
-impl TryFrom<squad::Extra> for Fields {
-    type Error = String;
-
-    fn try_from(mut all: squad::Extra) -> Result<Self, String> {
-        let missing = |key| move || format!("missing field `{key}`");
-        all.drop_nulls();
-        let title = all.take("title")?.unwrap_or_default();
-        let question = all.take("question")?.ok_or_else(missing("question"))?;
-        let id = all.take::<Id>("id")?.ok_or_else(missing("id"))?.into();
-        let context = all.take("context")?.ok_or_else(missing("context"))?;
-        let answers = match all.get("answers") {
-            Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
-            _ => all
-                .take::<AnswerLists>("answers")?
-                .ok_or_else(missing("answers"))?
-                .into_answers()?,
-        };
-        // Empty lists mean that the question has no answer. In SQuAD 2.0, such a question has the
-        // key `is_impossible`.
-        if answers.is_empty() && all.get("is_impossible").is_none() {
-            all.push("is_impossible", true.into());
-        }
-        Ok(Self { id, title, context, question, answers, extra: all })
-    }
-}
-
-/// An id; integers are converted to text.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text or a whole number")]
-pub(crate) enum Id {
-    Text(String),
-    Positive(u64),
-    Negative(i64),
-}
-
-impl From<Id> for String {
-    fn from(id: Id) -> Self {
-        match id {
-            Id::Text(text) => text,
-            Id::Positive(number) => number.to_string(),
-            Id::Negative(number) => number.to_string(),
-        }
-    }
-}
-
-/// The answers of a row in the format of SQuAD on the Hugging Face Hub.
-#[derive(Deserialize)]
-#[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
-struct AnswerLists {
-    text: Vec<String>,
-    answer_start: Vec<Offset>,
-}
-
-#[derive(Deserialize)]
-struct Offset(#[serde(deserialize_with = "read_offset")] usize);
-
-impl AnswerLists {
-    fn into_answers(self) -> Result<Vec<squad::Answer>, String> {
-        let (text_count, start_count) = (self.text.len(), self.answer_start.len());
-        if text_count != start_count {
-            return Err(format!(
-                "`answers`: `text` has {text_count} values, `answer_start` has {start_count}"
-            ));
-        }
-        let answer = |(text, Offset(answer_start))| squad::Answer {
-            text,
-            answer_start,
-            extra: squad::Extra::default(),
-        };
-        Ok(self.text.into_iter().zip(self.answer_start).map(answer).collect())
-    }
-}
-
 /// Returns whether `path` is a file with the extension `.parquet`.
 pub(crate) fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) && path.is_file()
 }
 
-#[cfg(feature = "parquet")]
 fn read_parquet(path: &Path) -> Result<Rows, Error> {
+    let (mut rows, mut invalid) = (Rows::default(), None);
+    let mut row_number = 0;
+    let mut add = |record: Result<Record, String>| {
+        row_number += 1;
+        match record {
+            Ok(record) => rows.add(record),
+            Err(reason) => {
+                let describe = || format!("row {row_number}, {reason}; expected {EXPECTED}");
+                invalid.get_or_insert_with(describe);
+            }
+        }
+    };
+    read_parquet_records(path, &mut add)?;
+    match invalid {
+        None => Ok(rows),
+        Some(message) => Err(Error::Content { path: path.to_path_buf(), message }),
+    }
+}
+
+/// Reads the rows of a Parquet file. `visit` also receives the errors of rows.
+///
+/// # Errors
+/// [`Error::Content`] if the file cannot be read.
+#[cfg(feature = "parquet")]
+pub(crate) fn read_parquet_records(
+    path: &Path,
+    mut visit: impl FnMut(Result<Record, String>),
+) -> Result<(), Error> {
     atomic_file::remember_input(path);
-    let mut rows = Rows::default();
     // The text of all rows is limited to the maximum size of a text file.
     let mut remaining_bytes = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
@@ -353,21 +342,21 @@ fn read_parquet(path: &Path) -> Result<Rows, Error> {
             .ok()
             .and_then(|length| remaining_bytes.checked_sub(length))
             .ok_or("more than 4 GiB of rows, the maximum file size; split the file")?;
-        let text = str::from_utf8(line.text).map_err(|error| error.to_string())?;
-        rows.add(parse_json(text, path, EXPECTED).map_err(|error| match error {
-            Error::Json { message, expected, .. } => {
-                let hint = match message.starts_with("missing field") {
-                    true => " (no column, or bytes that are not marked as text)",
-                    false => "",
-                };
-                format!("{message}{hint}; expected {expected}")
-            }
-            other => other.to_string(),
-        })?);
+        let record = serde_json::from_slice(line.text).map_err(|error: serde_json::Error| {
+            let position = format!(" at line {} column {}", error.line(), error.column());
+            let message = error.to_string();
+            let message = message.strip_suffix(&position).unwrap_or(&message);
+            let hint = match message.starts_with("missing field") {
+                true => " (no column, or bytes that are not marked as text)",
+                false => "",
+            };
+            format!("{message}{hint}{}", line.other_types())
+        });
+        visit(record);
         Ok(())
     });
     let message = match read {
-        Ok(_) => return Ok(rows),
+        Ok(_) => return Ok(()),
         Err(shards::Error::File { reason, .. }) => reason,
         Err(other) => other.to_string(),
     };
@@ -375,7 +364,10 @@ fn read_parquet(path: &Path) -> Result<Rows, Error> {
 }
 
 #[cfg(not(feature = "parquet"))]
-fn read_parquet(path: &Path) -> Result<Rows, Error> {
+pub(crate) fn read_parquet_records(
+    path: &Path,
+    _visit: impl FnMut(Result<Record, String>),
+) -> Result<(), Error> {
     let message = "Parquet is not supported by this build; build with the feature `parquet`, or \
                    convert the rows to JSON lines";
     Err(Error::Content { path: path.to_path_buf(), message: message.into() })

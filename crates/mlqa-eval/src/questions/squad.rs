@@ -23,15 +23,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use super::fields::{self, IsImpossible};
 use super::rows::Form;
 use crate::Error;
-use crate::files::{read_entries, read_offset, write_atomic};
+use crate::files::{read_entries, write_atomic};
 
 /// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct File {
-    /// "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD; absent in some data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD; absent in some data. Numbers are read as text.
+    #[serde(
+        default,
+        deserialize_with = "fields::version",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub version: Option<String>,
     /// The articles.
     pub data: Vec<Article>,
@@ -44,7 +49,7 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Article {
     /// The title; empty if the file has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::title")]
     pub title: Arc<str>,
     /// The paragraphs.
     pub paragraphs: Vec<Paragraph>,
@@ -68,13 +73,19 @@ pub struct Paragraph {
 /// A question with its gold answers.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Qa {
-    /// The id.
+    /// The id. Integers are read as text.
+    #[serde(deserialize_with = "fields::id")]
     pub id: String,
     /// The question's text.
     pub question: String,
-    /// Gold answers; empty if the file has none.
-    #[serde(default)]
-    pub answers: Vec<Answer>,
+    /// Gold answers; an empty list if the question has no answer, `None` if the file does not have
+    /// the key, or has null.
+    #[serde(
+        default,
+        deserialize_with = "fields::answers",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub answers: Option<Vec<Answer>>,
     /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
@@ -85,10 +96,11 @@ pub struct Qa {
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Start of the answer in the context, in Unicode code points from 0. Files may also store the
-    /// offset as a float or as text (`8.0`, `"8"`).
-    #[serde(deserialize_with = "read_offset")]
-    pub answer_start: usize,
+    /// Start of the answer in the context, in Unicode code points from 0; `None` (-1 in the file) if
+    /// the answer was not located. Files may also store the offset as a float or as text (`8.0`,
+    /// `"8"`).
+    #[serde(deserialize_with = "fields::offset", serialize_with = "fields::write_offset")]
+    pub answer_start: Option<usize>,
     /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
@@ -169,6 +181,15 @@ impl Qa {
             path: path.as_ref().to_path_buf(),
             message: format!("question `{}`: `{key}` is {value}: {error}", self.id),
         })
+    }
+
+    /// Returns the value of the key `is_impossible`, which may also be 0 or 1; `None` if it is
+    /// absent or null.
+    ///
+    /// # Errors
+    /// The errors of [`Qa::parse_field`].
+    pub fn is_impossible(&self, path: impl AsRef<Path>) -> Result<Option<bool>, Error> {
+        Ok(self.parse_field("is_impossible", path)?.map(|IsImpossible(value)| value))
     }
 }
 

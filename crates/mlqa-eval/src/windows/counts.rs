@@ -14,9 +14,9 @@ use crate::{Error, Question, Window, WindowConfig};
 pub struct WindowCounts {
     /// Number of questions.
     pub questions: usize,
-    /// Questions without an answer.
+    /// Questions without an answer that has an offset.
     pub without_answer: usize,
-    /// Questions whose first answer, the training target, is blank.
+    /// Questions whose first answer with an offset, the training target, is blank.
     pub blank_answer: usize,
     /// Questions whose context is blank.
     pub blank_context: usize,
@@ -78,7 +78,7 @@ impl WindowCounts {
         }
         for (question, has_answer) in questions.iter().zip(has_answer) {
             counts.blank_context += usize::from(question.context.trim().is_empty());
-            match question.answers.first() {
+            match question.located_answer() {
                 None => counts.without_answer += 1,
                 Some(answer) if answer.text.trim().is_empty() => counts.blank_answer += 1,
                 Some(_) => counts.answer_outside += usize::from(!has_answer),

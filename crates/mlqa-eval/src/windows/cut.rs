@@ -1,6 +1,7 @@
 //! Windows of token ids from questions and contexts.
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -193,7 +194,7 @@ impl WindowConfig {
 /// Whether windows contain target positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Windows have `start_position` and `end_position` of the first gold answer.
+    /// Windows have `start_position` and `end_position` of the first gold answer with an offset.
     Train,
     /// Windows have no targets, and no window is skipped.
     Eval,
@@ -243,7 +244,7 @@ pub struct Window {
 ///     id: "q1".into(),
 ///     question: "What?".into(),
 ///     context: "It is a red house.".into(),
-///     answers: vec![Answer { text: "house".into(), answer_start: 12 }],
+///     answers: vec![Answer::at(12, "house")],
 ///     title: "".into(),
 /// };
 /// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
@@ -438,13 +439,14 @@ impl QuestionCutter<'_> {
                 doc_stride: config.doc_stride,
             });
         }
-        let answer = match (purpose, question.answers.first()) {
-            (Purpose::Train, Some(answer)) => {
+        let answer = match purpose {
+            Purpose::Train => {
                 question.check_answers(Path::new("training data"))?;
                 let text: Vec<char> = question.context.chars().collect();
-                find_answer_tokens(&self.context.offsets, &text, answer)
+                let span = question.located_answer().and_then(Answer::span);
+                span.and_then(|span| find_answer_tokens(&self.context.offsets, &text, span))
             }
-            _ => None,
+            Purpose::Eval => None,
         };
         let spans = split_into_spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
@@ -534,17 +536,16 @@ fn best_window(spans: &[(usize, usize)], token: usize) -> usize {
 fn find_answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],
-    answer: &Answer,
+    answer: Range<usize>,
 ) -> Option<(usize, usize)> {
     let token_at = |at: usize| {
         let k = offsets.partition_point(|&(_, end)| end <= at);
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
-    let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
     let is_tokenized =
         |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
-    let from = gold.clone().find(is_tokenized)?;
-    let to = gold.rev().find(is_tokenized)?;
+    let from = answer.clone().find(is_tokenized)?;
+    let to = answer.rev().find(is_tokenized)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
     let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
     Some((start.min(end), end))
@@ -578,10 +579,9 @@ mod tests {
         // "6½ x": the tokenizer splits ½ into 1, ⁄, 2.
         let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
         let text: Vec<char> = "6½ x".chars().collect();
-        let answer = |start, text: &str| Answer { text: text.into(), answer_start: start };
-        assert_eq!(find_answer_tokens(&offsets, &text, &answer(1, "½")), Some((1, 1)));
-        assert_eq!(find_answer_tokens(&offsets, &text, &answer(0, "6½")), Some((0, 1)));
-        assert_eq!(find_answer_tokens(&offsets, &text, &answer(1, "½ x")), Some((3, 4)));
-        assert_eq!(find_answer_tokens(&offsets, &text, &answer(2, " ")), None);
+        assert_eq!(find_answer_tokens(&offsets, &text, 1..2), Some((1, 1)));
+        assert_eq!(find_answer_tokens(&offsets, &text, 0..2), Some((0, 1)));
+        assert_eq!(find_answer_tokens(&offsets, &text, 1..4), Some((3, 4)));
+        assert_eq!(find_answer_tokens(&offsets, &text, 2..3), None);
     }
 }

@@ -70,7 +70,7 @@ fn errors_name_the_bad_input() {
         ("score empty.json p.json en", &["empty.json", "no questions"]),
         ("matrix --data no-dir --predictions . --out .", &["no-dir"]),
     ]);
-    let words = ["\"f r\"", "expected a language code", "such as `en`"];
+    let words = ["\"f r\"", "expected a code of ISO 639", "such as `en`"];
     program.expect_only_error(&["score", "d.json", "p.json", "f r"], &words);
     for (name, text, word) in [
         ("list.json", "[]", "expected a map"),

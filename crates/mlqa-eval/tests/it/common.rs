@@ -6,7 +6,7 @@ use mlqa_eval::{Answer, Candidate, Cell, Dataset, NBest, Predictions, Question};
 
 /// A question with answers at the given offsets.
 pub fn question(id: &str, text: &str, context: &str, answers: &[(&str, usize)]) -> Question {
-    let answer = |&(text, answer_start): &(&str, usize)| Answer { text: text.into(), answer_start };
+    let answer = |&(text, answer_start): &(&str, usize)| Answer::at(answer_start, text);
     Question {
         id: id.into(),
         question: text.into(),

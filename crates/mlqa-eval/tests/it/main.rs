@@ -23,6 +23,7 @@ mod metric;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod peers;
+mod published;
 #[cfg(unix)]
 mod report;
 mod rows;

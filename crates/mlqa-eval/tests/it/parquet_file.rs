@@ -55,7 +55,8 @@ pub fn write(path: &Path, questions: &[Question], number: &str, group_size: usiz
         let answer_texts: Vec<_> =
             answers().map(|answer| ByteArray::from(answer.text.as_str())).collect();
         add_column::<ByteArrayType>(&mut group, &answer_texts, &levels);
-        let starts = || answers().map(|answer| i32::try_from(answer.answer_start).unwrap());
+        let starts =
+            || answers().map(|answer| i32::try_from(answer.answer_start.unwrap()).unwrap());
         match number {
             "int32" => add_column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
             _ => {

@@ -43,7 +43,7 @@ proptest! {
     ) {
         let mut file = Dataset { path: "x".into(), version: None, questions: Vec::new() };
         for (k, (question, context, start, answered)) in texts.into_iter().enumerate() {
-            let answer = mlqa_eval::Answer { text: question.clone(), answer_start: start };
+            let answer = mlqa_eval::Answer::at(start, question.clone());
             file.questions.push(mlqa_eval::Question {
                 id: k.to_string(),
                 question,

@@ -196,7 +196,7 @@ fn answer_positions_cover_the_answers() {
                 assert!(covered.contains(answer.text.trim()), "{family}: {covered:?}, {answer:?}");
                 // The span has no superfluous tokens.
                 let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
-                let start = answer.answer_start + leading_spaces;
+                let start = answer.answer_start.unwrap() + leading_spaces;
                 let end = start + answer.text.trim().chars().count();
                 assert!(first.0 <= start && start < first.1, "{family}: {answer:?} {first:?}");
                 assert!(last.0 < end && end <= last.1, "{family}: {answer:?} {last:?}");

@@ -40,7 +40,7 @@ fn answer_text(window: &Window, context: &str) -> String {
 fn check_smallest_span(window: &Window, question: &Question) {
     let answer = &question.answers[0];
     let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
-    let from = answer.answer_start + leading_spaces;
+    let from = answer.answer_start.unwrap() + leading_spaces;
     let to = from + answer.text.trim().chars().count();
     let n = window.offsets.len();
     let covers = |s: usize, e: usize| window.offsets[s].0 <= from && window.offsets[e].1 >= to;
@@ -187,7 +187,7 @@ fn long_questions_are_truncated_and_impossible_settings_rejected() {
 #[test]
 fn training_answer_at_a_wrong_offset_is_an_error() {
     let mut q = question("A red house.", "red");
-    q.answers[0].answer_start = 0;
+    q.answers[0].answer_start = Some(0);
     let error = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Train).unwrap_err();
     assert!(matches!(&error, Error::AnswerMismatch { id, .. } if id == "q"), "{error}");
 }
@@ -228,7 +228,7 @@ proptest! {
         let has_no_token = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
         prop_assume!(!has_no_token(text.trim().chars().next()) && !has_no_token(text.trim().chars().last()));
         let q = Question {
-            answers: vec![Answer { text, answer_start: start }],
+            answers: vec![Answer::at(start, text)],
             ..question(&context, words[0])
         };
         let tokenizer = TOKENIZER.with(Clone::clone);

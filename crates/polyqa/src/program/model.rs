@@ -147,6 +147,12 @@ impl ReaderArgs {
     pub fn check(&self) -> Result<()> {
         ensure!(self.answers > 0, "--answers must be at least 1");
         ensure!(self.batch_size != Some(0), "--batch-size must be at least 1");
+        if let Some(threshold) = self.null_threshold {
+            ensure!(
+                threshold.is_finite(),
+                "--null-threshold must be a finite number, not {threshold}"
+            );
+        }
         Ok(())
     }
 

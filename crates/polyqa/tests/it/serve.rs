@@ -207,6 +207,19 @@ fn request_errors_are_reported_as_json() {
         assert_eq!(reply.status, status, "{body:.60}: {}", reply.body);
         assert_eq!(reply.body["error"]["code"].as_str().unwrap_or_default(), code);
     }
+    // Compressed bodies are refused, with and without the header that declares them.
+    let reply = client.send(JSON, &testkit::gzip(&valid));
+    assert_eq!(
+        (reply.status, &reply.body["error"]["code"]),
+        (415, &"unsupported_media_type".into())
+    );
+    let start = format!(
+        "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\ncontent-encoding: br\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{valid}",
+        valid.len()
+    );
+    let reply = read_all(service.send(start));
+    assert!(reply.starts_with("HTTP/1.1 415") && reply.contains("compressed"), "{reply}");
     // This request is chunked, so the length of its body is not declared in advance.
     let start = format!("POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n");
     let mut stream =
@@ -250,7 +263,13 @@ fn requests_over_the_limit_get_status_429() {
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
     // Slow headers and bodies time out.
     let slow_head = service.send("POST /answer HTT");
-    let line = read_line(&service.send(request_start(body.len(), "{")));
+    // A client that sends slowly, and reads only after the time limit, receives the response.
+    let mut slow_body = service.send(request_start(100, "{"));
+    for _ in 0..24 {
+        thread::sleep(Duration::from_millis(500));
+        slow_body.write_all(b" ").unwrap();
+    }
+    let line = read_line(&slow_body);
     assert!(line.starts_with("HTTP/1.1 408"), "{line}");
     read_all(slow_head);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);

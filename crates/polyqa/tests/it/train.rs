@@ -244,3 +244,79 @@ fn check_adapter_training(
     assert!((start_logits(&model) - base_logits).abs().max().double_value(&[]) > 1e-3);
     program
 }
+
+/// Returns the question of a file with the answer "The" at the beginning of the context.
+fn article_question() -> String {
+    json!({"version": "1.1", "data": [{"paragraphs": [{"context": "The ferry is red.", "qas": [
+        {"id": "g", "question": "Which word?", "answers": [{"text": "The", "answer_start": 0}]}]}]}]})
+    .to_string()
+}
+
+#[test]
+fn languages_are_taken_from_known_codes_in_file_names() {
+    let program = polyqa();
+    program.write("train.jsonl", question_rows(3));
+    for name in ["dev-v1.1.json", "quiz.dev.json", "dev/xquad.fr.json", "dev/._xquad.fr.json"] {
+        program.write(name, article_question());
+    }
+    program.write("dev/._xquad.fr.json", "\0\u{5}\u{16}\u{7}");
+    let line = "train --model model --train train.jsonl --device cpu --set training.steps=1 --out run \
+                --dev dev-v1.1.json quiz.dev.json dev";
+    let printed = program.expect_success(line);
+    let note = "dev-v1.1.json: scored by MLQA's rules for en (the default, because the file's name has \
+                no language";
+    assert!(printed.out.contains(note), "{}", printed.out);
+    assert!(printed.out.contains("dev-v1.1.json is scored by the rules for en, the default"));
+    let scores = read_json(&program, "run/summary.json")["scores"].clone();
+    let languages: Vec<_> = scores
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            [&one["file"], &one["language"], &one["language_source"]]
+                .map(|text| text.as_str().unwrap())
+        })
+        .collect();
+    let expected = [
+        ["dev-v1.1.json", "en", "default"],
+        ["quiz.dev.json", "en", "default"],
+        ["xquad.fr.json", "fr", "file_name"],
+    ];
+    assert_eq!(languages, expected);
+    let line = "train --model model --train train.jsonl --dev dev-v1.1.json --out no";
+    program.expect_only_errors(&[
+        (&format!("{line} --language eng"), &["--language", "did you mean `en` (English)?"]),
+        (&format!("{line} --set data.language='\"1\"'"), &["data.language"]),
+    ]);
+}
+
+#[test]
+fn invalid_questions_are_skipped_or_repaired_and_listed() {
+    let program = polyqa();
+    let answers = |text: &str, start: usize| json!([{"text": text, "answer_start": start}]);
+    let qa = |id: &str, text: &str, start| json!({"id": id, "question": "?", "answers": answers(text, start)});
+    // "Grünau" starts at code point 15 and at byte 16.
+    let context = "Die Mühle ist Grünau.";
+    let start = context.chars().take_while(|&c| c != 'G').count();
+    let qas = [qa("a", "Grünau", start + 1), qa("b", "Die", 0), qa("c", "Nirgends", 3)];
+    let data = json!({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]});
+    program.write("train.json", data.to_string());
+    let line = "train --model model --train train.json --device cpu --set training.steps=1";
+    program.expect_only_errors(&[(
+        &format!("{line} --out no"),
+        &["train.json: question `a`: answer_start", "--invalid-questions skip or repair"],
+    )]);
+    for (mode, questions, skipped, repaired) in [("skip", 1, 2, 0), ("repair", 2, 1, 1)] {
+        let printed =
+            program.expect_success(&format!("{line} --out {mode} --invalid-questions {mode}"));
+        let note = format!("invalid questions: {skipped} skipped");
+        assert!(printed.out.contains(&note), "{}", printed.out);
+        let training = read_json(&program, &format!("{mode}/summary.json"))["training"].clone();
+        assert_eq!(training["questions"], questions, "{training}");
+        assert_eq!(training["invalid_skipped"], skipped, "{training}");
+        assert_eq!(training["offsets_repaired"].as_u64().unwrap_or(0), repaired, "{training}");
+        let list = read_json(&program, &format!("{mode}/invalid-questions.json"));
+        let ids: Vec<_> = list.as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+        assert_eq!(ids, ["a", "c"]);
+    }
+}

@@ -21,11 +21,12 @@ impl PlaceSpans for BySearch {
             let length = task.source.chars().count().max(1);
             let position = task.span.start as f64 / length as f64;
             Ok(match search(&task.target, answer, position, &self.config) {
-                Ok(answer) => {
-                    let length = answer.text.chars().count();
-                    let span = answer.answer_start..answer.answer_start + length;
-                    Ok(Placed { span, score: 1.0, method: self.name(), runners_up: Vec::new() })
-                }
+                Ok(answer) => match answer.span() {
+                    Some(span) => {
+                        Ok(Placed { span, score: 1.0, method: self.name(), runners_up: Vec::new() })
+                    }
+                    None => Err(PlaceError::NotFound),
+                },
                 Err(SearchError::NotFound) => Err(PlaceError::NotFound),
                 Err(SearchError::Ambiguous) => Err(PlaceError::Ambiguous),
             })

@@ -173,7 +173,7 @@ fn invalid_input_is_reported_in_one_line() {
     program.write("t.jsonl", "nonsense\n");
     let language =
         ["translate", "--in", "en.json", "--to", "f r", "--file", "t.jsonl", "--out", "o"];
-    program.expect_error(&language, &["expected a language code", "\"f r\""]);
+    program.expect_error(&language, &["expected a code of ISO 639", "\"f r\""]);
     for (arguments, expected) in [
         ("translate --to de --file t.jsonl", &["t.jsonl:1: expected"][..]),
         ("translate --to en --server http://x", &["language en"]),

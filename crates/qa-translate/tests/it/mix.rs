@@ -69,7 +69,7 @@ fn duplicate_languages_and_misplaced_answers_are_rejected() {
         assert!(matches!(mix(&source, &others, &config), Err(Error::Language { .. })));
     }
     let mut misplaced = german();
-    misplaced.dataset.questions[0].answers[0].answer_start += 1;
+    misplaced.dataset.questions[0].answers[0].answer_start = Some(5);
     let error = mix(&source, &[misplaced], &config).unwrap_err();
     assert!(matches!(error, Error::Eval(mlqa_eval::Error::AnswerMismatch { .. })), "{error}");
 }
@@ -79,7 +79,7 @@ fn misplaced_answers_are_reported_with_their_file() {
     let folder = tempfile::tempdir().unwrap();
     // The source lacks question 7, so only `MixedQuestions::read` checks it, not `mix`.
     let mut misplaced = translated(DE, &[1, 7], &[]).dataset;
-    misplaced.questions[1].answers[0].answer_start += 1;
+    misplaced.questions[1].answers[0].answer_start = Some(5);
     let path = folder.path().join("train-context-de-question-de.json");
     std::fs::write(&path, misplaced.to_json(&path).unwrap()).unwrap();
     let config = MixConfig::default();

@@ -50,7 +50,7 @@ fn counts_of_markers_search_and_losses_are_exact() {
         .dataset
         .questions
         .iter()
-        .map(|q| (q.id.as_str(), &*q.question, &*q.context, q.answers[0].answer_start))
+        .map(|q| (q.id.as_str(), &*q.question, &*q.context, q.answers[0].answer_start.unwrap()))
         .collect();
     assert_eq!(rows, [("1", "Q ONE", "ALT IST ROM", 8), ("2", "Q TWO", "NAH IST DAS ENDE", 0)]);
     // Every question has its translated text, with the source's passage.
@@ -62,7 +62,7 @@ fn counts_of_markers_search_and_losses_are_exact() {
     let nearest = TranslateConfig { search, ..TranslateConfig::default() };
     let got = run(&source, &nearest, translation);
     assert_eq!((got.report.kept(), got.report.by_search, got.report.skip_ratio()), (3, 2, 0.0));
-    assert_eq!(got.dataset.questions[2].answers[0].answer_start, 0);
+    assert_eq!(got.dataset.questions[2].answers[0].answer_start, Some(0));
 
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
     let got = run(&source, &strict, translation);
@@ -103,7 +103,7 @@ fn missing_translations_are_counted_by_reason() {
     source.questions.push(question("4", "q four", "four", "four"));
     source.questions.push(question("5", "q five", "five", "five"));
     source.questions[3].answers.clear();
-    source.questions[4].answers[0].answer_start = 1;
+    source.questions[4].answers[0].answer_start = Some(1);
     let translation = |text: &str| match text {
         "q one" => None,
         "the end is ([near])" => Some("  ".into()),
@@ -126,7 +126,7 @@ fn missing_translations_are_counted_by_reason() {
 }
 
 fn answer(text: &str, answer_start: usize) -> Answer {
-    Answer { text: text.into(), answer_start }
+    Answer::at(answer_start, text)
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
     let got = align_by_id(&source(), &target, DE).unwrap();
     let ids: Vec<&str> = got.dataset.questions.iter().map(|q| q.id.as_str()).collect();
     assert_eq!(ids, ["1", "3"]);
-    assert_eq!(got.dataset.questions[0].answers[0].answer_start, 8);
+    assert_eq!(got.dataset.questions[0].answers[0].answer_start, Some(8));
     assert_eq!((got.report.from_parallel, got.report.discarded.missing_id), (2, 1));
     assert_eq!(got.questions.questions[0].question, "eins?");
     assert_eq!(&*got.questions.questions[0].context, "rome is old");
@@ -268,7 +268,7 @@ proptest! {
     ) {
         let part = |&(start, length): &(usize, usize)| {
             let text: String = passage.chars().skip(start).take(length).collect();
-            (!text.trim().is_empty()).then_some(Answer { text, answer_start: start })
+            (!text.trim().is_empty()).then_some(Answer::at(start, text))
         };
         let answers: Vec<Answer> = spans.iter().filter_map(part).collect();
         prop_assume!(!answers.is_empty());
@@ -290,13 +290,13 @@ proptest! {
         prop_assert_eq!(kept.answers.len() + dropped, distinct.len());
         prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|actual| actual.text.trim() == one.text)));
         let without_overlap = |k: usize| distinct[..k].iter().all(|one| {
-            one.answer_start + one.text.chars().count() <= distinct[k].answer_start
-                || distinct[k].answer_start + distinct[k].text.chars().count() <= one.answer_start
+            let (one, other) = (one.span().unwrap(), distinct[k].span().unwrap());
+            one.end <= other.start || other.end <= one.start
         });
         // An answer that overlaps no earlier answer is retained.
         for k in (0..distinct.len()).filter(|&k| without_overlap(k)) {
             let blank = distinct[k].text.chars().take_while(|c| c.is_whitespace()).count();
-            let actual = answer(distinct[k].text.trim(), distinct[k].answer_start + blank);
+            let actual = answer(distinct[k].text.trim(), distinct[k].answer_start.unwrap() + blank);
             prop_assert!(kept.answers.contains(&actual));
         }
     }

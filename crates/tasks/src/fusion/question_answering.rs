@@ -34,7 +34,7 @@ use crate::{Encoder, Error, Result};
 ///     id: "q1".into(),
 ///     question: question.into(),
 ///     context: context.into(),
-///     answers: vec![Answer { text: answer.into(), answer_start }],
+///     answers: vec![Answer::at(answer_start, answer)],
 ///     title: "".into(),
 /// };
 /// let german = [question("Welche Farbe?", "Ein rotes Haus.", "rotes", 4)];

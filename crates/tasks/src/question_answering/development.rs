@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Dataset, DatasetName, DecodeConfig, Language, Normalization, Predictions, Question, score,
+    Dataset, DecodeConfig, Language, Normalization, Predictions, Question, languages_in_name, score,
 };
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -230,9 +230,10 @@ impl DevSet {
         dataset.check_scorable()?;
         let name = path.file_name().expect("a file that was read has a name");
         let name = name.to_string_lossy().into_owned();
-        let rules = match name.parse::<DatasetName>() {
-            Ok(name) => Normalization::Mlqa(name.context),
-            Err(_) => Normalization::SquadEn,
+        // Only MLQA's names select MLQA's rules: XQuAD prescribes SQuAD's rules.
+        let rules = match languages_in_name(&name)? {
+            Some((context, _)) if name.contains("-context-") => Normalization::Mlqa(context),
+            _ => Normalization::SquadEn,
         };
         Ok(Self { name, dataset, rules })
     }

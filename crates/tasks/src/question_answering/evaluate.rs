@@ -352,7 +352,7 @@ mod tests {
             let context = format!("The capital of {country} is {city} . ").repeat(count);
             let answer = squad::Answer {
                 text: city.into(),
-                answer_start: context.find(city).unwrap(),
+                answer_start: context.find(city),
                 extra: squad::Extra::default(),
             };
             squad::Paragraph {
@@ -360,7 +360,7 @@ mod tests {
                 qas: vec![squad::Qa {
                     id: format!("q{number}"),
                     question: format!("What is the capital of {country} ?"),
-                    answers: vec![answer],
+                    answers: Some(vec![answer]),
                     extra: squad::Extra::default(),
                 }],
                 extra: squad::Extra::default(),

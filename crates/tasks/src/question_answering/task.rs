@@ -77,7 +77,7 @@ pub struct QaData<'a> {
 ///     id: "q1".into(),
 ///     question: "Which colour?".into(),
 ///     context: "It is a red house.".into(),
-///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+///     answers: vec![Answer::at(8, "red")],
 ///     title: "".into(),
 /// };
 /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };

@@ -1,7 +1,7 @@
 //! Training questions, which are validated when a file is read.
 use std::path::Path;
 
-use mlqa_eval::{Dataset, Question, WindowConfig, squad};
+use mlqa_eval::{Dataset, InvalidQuestion, InvalidQuestions, Question, WindowConfig, squad};
 
 use super::{QaData, QuestionEntitySpans, entity_spans};
 use crate::{Error, Result};
@@ -39,15 +39,28 @@ impl TrainingQuestions {
     /// points of the question.
     ///
     /// # Errors
-    /// [`Error::Eval`] naming a file in another format, or a question whose answer is not at its
-    /// offset.
+    /// [`Error::Eval`] naming a file in another format, or an invalid question: its answer is not at
+    /// its offset, it has no key `answers`, or it has an answer and `is_impossible` is true.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::read_with(path, InvalidQuestions::Error)?.0)
+    }
+
+    /// Reads a file like [`TrainingQuestions::read`], and corrects or skips invalid questions
+    /// according to `invalid`. Also returns the corrections.
+    ///
+    /// # Errors
+    /// The errors of [`TrainingQuestions::read`]; for invalid questions only with
+    /// [`InvalidQuestions::Error`].
+    pub fn read_with(
+        path: impl AsRef<Path>,
+        invalid: InvalidQuestions,
+    ) -> Result<(Self, Vec<InvalidQuestion>)> {
         let path = path.as_ref();
-        let file = squad::File::read(path)?;
+        let mut file = squad::File::read(path)?;
+        let corrections = file.prepare_training(path, invalid)?;
         let entity_spans = entity_spans::read_entity_spans(&file, path)?;
         let dataset = Dataset::from_squad(file, path)?;
-        dataset.check_answers()?;
-        Ok(Self { questions: dataset.questions, entity_spans })
+        Ok((Self { questions: dataset.questions, entity_spans }, corrections))
     }
 
     /// Reads several files.
@@ -63,16 +76,15 @@ impl TrainingQuestions {
         })
     }
 
-    /// Returns the questions with a non-blank first answer, and the number of skipped questions.
+    /// Returns the questions whose first answer with an offset is not blank, and the number of
+    /// skipped questions.
     ///
     /// # Errors
     /// [`Error::Empty`] if no question remains.
     pub fn with_answers(mut self) -> Result<(Self, usize)> {
         let count = self.questions.len();
-        let first_answer =
-            |question: &Question| question.answers.first().map(|answer| answer.text.clone());
         let has_answer = |question: &Question| {
-            first_answer(question).is_some_and(|answer_text| !answer_text.trim().is_empty())
+            question.located_answer().is_some_and(|answer| !answer.text.trim().is_empty())
         };
         self.questions.retain(has_answer);
         if self.questions.is_empty() {

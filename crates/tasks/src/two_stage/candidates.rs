@@ -108,7 +108,7 @@ impl Candidates {
     ///     id: "q1".into(),
     ///     question: "Which colour?".into(),
     ///     context: "It is a red house.".into(),
-    ///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+    ///     answers: vec![Answer::at(8, "red")],
     ///     title: "".into(),
     /// };
     /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;

@@ -46,7 +46,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 ///     id: "q1".into(),
 ///     question: "Which colour?".into(),
 ///     context: "It is a red house.".into(),
-///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+///     answers: vec![Answer::at(8, "red")],
 ///     title: "".into(),
 /// };
 /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;

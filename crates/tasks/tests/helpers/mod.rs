@@ -55,7 +55,7 @@ pub(crate) fn question(id: &str, question: &str, context: &str, answer: &str) ->
         id: id.into(),
         question: question.into(),
         context: context.into(),
-        answers: vec![Answer { text: answer.into(), answer_start: before.chars().count() }],
+        answers: vec![Answer::at(before.chars().count(), answer)],
         title: "".into(),
     }
 }

@@ -115,7 +115,7 @@ fn micro_batch_size_does_not_change_random_draws() {
         id: k.to_string(),
         question: "Which language does Peru speak ?".into(),
         context: Arc::from(format!("It is Spanish . {}", "It is in Asia . ".repeat(k % 7))),
-        answers: vec![Answer { text: "Spanish".into(), answer_start: 6 }],
+        answers: vec![Answer::at(6, "Spanish")],
         title: "".into(),
     };
     let questions: Vec<Question> = (0..12).map(question).collect();

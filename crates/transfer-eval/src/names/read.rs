@@ -90,22 +90,30 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] for a malformed line; [`Error::Content`] if the file has
-/// several languages and the configuration does not select one.
+/// several languages and the configuration does not select one, or if it has no line in the
+/// selected language.
 pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<PredictedNames> {
     let path = path.as_ref();
     let expected = "an object with wikidata_id (or entity) and values, a list of names or of \
                     [confidence, name, primary]";
     let mut predicted = PredictedNames::new();
     let mut file_language = None;
+    let (mut n_lines, mut n_matching) = (0, 0);
+    let mut other_languages = BTreeSet::new();
     for (number, record) in json_lines::<Record>(path, expected)? {
         match (&config.language, record.lang) {
-            (Some(language), Some(lang)) if *language != lang => continue,
+            (Some(language), Some(lang)) if *language != lang => {
+                n_lines += 1;
+                other_languages.insert(lang);
+                continue;
+            }
             (None, Some(lang)) if *file_language.get_or_insert_with(|| lang.clone()) != lang => {
                 let message = "several languages; select one with --language";
                 return Err(Error::content(path, message));
             }
             _ => (),
         }
+        (n_lines, n_matching) = (n_lines + 1, n_matching + 1);
         let primary = record.primary.unwrap_or_else(|| vec![false; record.values.len()]);
         if primary.len() != record.values.len() {
             let message =
@@ -127,5 +135,12 @@ pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<Pre
             false => predicted.insert(record.wikidata_id, names),
         };
     }
-    Ok(predicted)
+    match (&config.language, n_lines, n_matching) {
+        (Some(language), 1.., 0) => {
+            let languages = other_languages.into_iter().collect::<Vec<_>>().join(", ");
+            let message = format!("no line with lang {language:?}; the languages are {languages}");
+            Err(Error::content(path, message))
+        }
+        _ => Ok(predicted),
+    }
 }

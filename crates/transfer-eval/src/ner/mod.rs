@@ -1,5 +1,6 @@
 //! Named entity recognition: files, inputs for a tagger, entity-level scores.
 mod average;
+mod detect;
 mod encode;
 mod entity;
 mod labels;
@@ -13,5 +14,5 @@ mod tests;
 pub use encode::{IGNORE_INDEX, NerConfig, NerInput, encode_ner, sentence_tags};
 pub use entity::{Entity, Scheme, find_entities};
 pub use labels::Labels;
-pub use read::{NerFormat, Sentence, read_ner, write_ner};
+pub use read::{NerFormat, Sentence, read_ner, read_ner_with_format, write_ner};
 pub use score::{EntityScore, NerScore, score_ner};

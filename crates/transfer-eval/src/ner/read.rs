@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{numbered_lines, read_text_with_note, write_atomic};
+use crate::ner::detect::{is_blank, split_language};
 use crate::ner::tag;
 use crate::{Error, Result};
 
@@ -50,44 +51,14 @@ pub enum NerFormat {
 }
 
 impl NerFormat {
-    /// Detects the format from the first line with a comment or word. If there is no such line, the
-    /// format is CoNLL.
-    pub fn detect(text: &str) -> Self {
-        for (_, line) in numbered_lines(text) {
-            if is_comment(line) {
-                return Self::UniversalNer;
-            }
-            if is_blank(line) {
-                continue;
-            }
-            let columns: Vec<&str> = line.split('\t').collect();
-            return match columns.as_slice() {
-                [index, _, _, ..] if index.parse::<usize>().is_ok() => Self::UniversalNer,
-                [first, _] if split_language(first).is_some() => Self::WikiAnn,
-                _ => Self::Conll,
-            };
+    /// Name of the format in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conll => "CoNLL",
+            Self::WikiAnn => "WikiAnn",
+            Self::UniversalNer => "Universal NER",
         }
-        Self::Conll
     }
-}
-
-fn is_blank(line: &str) -> bool {
-    line.bytes().all(|byte| byte == b' ' || byte == b'\t')
-}
-
-/// Whether a line is a comment: it starts with `#` and its last column is not a tag.
-fn is_comment(line: &str) -> bool {
-    let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
-    line.starts_with('#') && tag::check(last).is_err()
-}
-
-/// Splits `lang:word` into a language code and a word.
-fn split_language(text: &str) -> Option<(&str, &str)> {
-    let (language, word) = text.split_once(':')?;
-    let is_code = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-    };
-    (language.len() >= 2 && is_code(language)).then_some((language, word))
 }
 
 /// Reads sentences from a file, plain or gzipped. If `format` is `None`, [`NerFormat::detect`]
@@ -102,11 +73,24 @@ fn split_language(text: &str) -> Option<(&str, &str)> {
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
 /// number of columns than the first line, or contains an unknown tag; [`Error::Content`] without a
-/// sentence.
+/// sentence, or if the format is ambiguous.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
+    Ok(read_ner_with_format(path, format)?.0)
+}
+
+/// Reads sentences like [`read_ner`], and returns the format as well.
+///
+/// # Errors
+/// The errors of [`read_ner`].
+pub fn read_ner_with_format(
+    path: impl AsRef<Path>,
+    format: Option<NerFormat>,
+) -> Result<(Vec<Sentence>, NerFormat)> {
     let path = path.as_ref();
     let text = read_text_with_note(path)?;
-    parse_ner(&text, format.unwrap_or_else(|| NerFormat::detect(&text)), path)
+    let detect = || NerFormat::detect(&text).map_err(|reason| Error::content(path, reason));
+    let format = format.map_or_else(detect, Ok)?;
+    Ok((parse_ner(&text, format, path)?, format))
 }
 
 /// Parses sentences; `path` is used in error messages.

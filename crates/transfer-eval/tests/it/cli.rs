@@ -70,6 +70,9 @@ fn ner_prints_scores_and_rejects_invalid_files() {
     let f1 = |arguments: &str| run_json(&program, arguments)["micro"]["f1"].as_f64();
     assert_eq!(f1("ner gold.txt predicted.txt"), Some(0.5));
     assert_eq!(f1("ner gold.txt predicted.txt --strict"), Some(0.0));
+    let line = "ner gold.txt predicted.txt";
+    let notes = program.expect_success(line).err;
+    assert_eq!(notes, "note: gold.txt: format WikiAnn\nnote: predicted.txt: format CoNLL\n");
     let mismatch = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
     program.expect_only_errors(&[
         ("ner gold.txt few.txt", &["1 predictions for 2 sentences", "sentence 2 (line 5)"]),
@@ -78,6 +81,36 @@ fn ner_prints_scores_and_rejects_invalid_files() {
         ("ner gold.txt bad.txt", &["bad.txt:2:", "`PER`"]),
         ("ner gold.txt none.txt", &["none.txt", "No such file"]),
     ]);
+}
+
+#[test]
+fn ner_formats_are_decided_by_all_lines() {
+    let program = program();
+    // Expected scores: seqeval 1.2.2.
+    let gold = "1\tCD\tB-NP\tO\nMeyer\tNNP\tI-NP\tB-PER\n(\t(\tO\tO\nBonn\tNNP\tB-NP\tB-LOC\n\n\
+                2\tCD\tB-NP\tO\nRoth\tNNP\tI-NP\tB-PER\n";
+    program.write("gold.tsv", gold);
+    program.write("predicted.tsv", gold.replace("B-LOC", "O"));
+    for format in ["", "--format conll"] {
+        let line = format!("ner gold.tsv predicted.tsv {format}");
+        let micro = run_json(&program, line.as_str())["micro"].clone();
+        let values = ["precision", "f1", "support"].map(|key| micro[key].as_f64().unwrap());
+        assert_eq!(values, [1.0, 0.8, 3.0], "{format}");
+    }
+    // Sentences of one word, which is "1": the tags are in the last column, not in the third.
+    program.write("ones.tsv", "1\tCD\tB-NP\tO\n\n1\tCD\tB-NP\tO\n");
+    assert_eq!(run_json(&program, "ner ones.tsv ones.tsv")["micro"]["support"], 0);
+    let ambiguous = "1\tCD\tB-NP\tO\n2\tCD\tI-NP\tB-LOC\n";
+    program.write("ambiguous.tsv", ambiguous);
+    program.expect_only_errors(&[
+        ("ner ambiguous.tsv ambiguous.tsv", &["ambiguous.tsv", "ambiguous", "--format"]),
+        (
+            "ner gold.tsv predicted.tsv --format universal-ner",
+            &["gold.tsv:2: index `Meyer`, but the next word is number 2"],
+        ),
+    ]);
+    let line = "ner ambiguous.tsv ambiguous.tsv --format conll";
+    assert_eq!(run_json(&program, line)["types"]["LOC"]["support"], 1);
 }
 
 #[test]

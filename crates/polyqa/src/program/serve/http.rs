@@ -33,6 +33,9 @@ use crate::reading::Cutter;
 /// Maximum time for receiving a request's header or body, or for sending a part of the response.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The first bytes of gzip data.
+const GZIP_SIGNATURE: &[u8] = &[0x1f, 0x8b];
+
 /// Maximum number of requests whose documents are cut into windows concurrently.
 const MAX_CUTTING_THREADS: usize = 4;
 
@@ -224,7 +227,7 @@ async fn answer(
 async fn answer_request(
     service: &Arc<Service>,
     headers: &HeaderMap,
-    body: Incoming,
+    mut body: Incoming,
 ) -> Result<Response, Refusal> {
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
@@ -239,6 +242,10 @@ async fn answer_request(
         let message = "the content type must be application/json";
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|name| !name.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Err(compressed_body());
+    }
     let max_body = service.limits.max_body;
     let too_large =
         || Refusal::new(413, "too_large", format!("the body has more than {max_body} bytes"));
@@ -250,17 +257,24 @@ async fn answer_request(
         )
     };
     let request_permit = service.requests.clone().try_acquire_owned().map_err(limit_error)?;
-    let body = timeout(IO_TIMEOUT, Limited::new(body, max_body).collect()).await;
-    let body = match body {
+    let received = timeout(IO_TIMEOUT, Limited::new(&mut body, max_body).collect()).await;
+    let body = match received {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body);
+            return Err(too_large());
+        }
         Ok(Err(_)) => {
             return Err(Refusal::new(400, "bad_request", "the request body is incomplete"));
         }
         Err(_) => {
+            discard(body);
             return Err(Refusal::new(408, "slow", "timed out while reading the request body"));
         }
     };
+    if body.starts_with(GZIP_SIGNATURE) {
+        return Err(compressed_body());
+    }
     let worker_service = service.clone();
     // The request counts toward the limit of concurrent requests until its documents are cut, even
     // if the client disconnects.
@@ -293,6 +307,17 @@ async fn answer_request(
         }
         Ok(Err(_)) | Err(_) => Err(internal_error()),
     }
+}
+
+/// Reads and discards the rest of a body for a limited time. If the connection were closed with
+/// unread data, the client would receive a reset, and could lose the response.
+fn discard(mut body: Incoming) {
+    tokio::spawn(timeout(IO_TIMEOUT, async move { while let Some(Ok(_)) = body.frame().await {} }));
+}
+
+fn compressed_body() -> Refusal {
+    let message = "compressed request bodies are not supported; send plain JSON";
+    Refusal::new(415, "unsupported_media_type", message)
 }
 
 fn internal_error() -> Refusal {

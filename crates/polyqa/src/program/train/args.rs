@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::value_parser;
 use experiment::{Adapters, BaseModel, RunConfig};
-use mlqa_eval::{Language, WindowConfig, WindowScore};
+use mlqa_eval::{InvalidQuestions, Language, WindowConfig, WindowScore};
 use model_hub::{Origin, ResolvedModel};
 use xlmr_model::{BottleneckConfig, LoraConfig};
 
@@ -37,6 +37,10 @@ pub struct Args {
     /// How to handle training questions without an answer
     #[arg(long, value_enum, default_value = "train")]
     unanswerable: Unanswerable,
+    /// How to handle training questions whose answers are not at their offsets, or whose labels
+    /// contradict each other
+    #[arg(long, value_enum, default_value = "error")]
+    invalid_questions: InvalidQuestions,
     /// Train each window that contains the answer together with up to N negatives: windows of the
     /// same article without the answer. This makes scores comparable across the windows of a
     /// document. A negative takes as much time as any other window. Articles are recognised by
@@ -67,8 +71,8 @@ pub struct Args {
     seed: u64,
     /// Language of the contexts of --dev and --calibration, which selects the scoring rules
     /// [default: from the file's name, such as test-context-de-question-en.json or xquad.de.json;
-    /// else en]
-    #[arg(long, value_name = "CODE")]
+    /// else en, with a note]
+    #[arg(long, value_name = "CODE", value_parser = Language::registered)]
     language: Option<Language>,
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
@@ -109,6 +113,7 @@ impl Args {
                 calibration: self.calibration.iter().map(|path| path.clone().into()).collect(),
                 language: self.language,
                 unanswerable: self.unanswerable,
+                invalid_questions: self.invalid_questions,
                 negatives: self.negatives.map(usize::from),
                 ..Data::default()
             },
@@ -149,7 +154,10 @@ fn question_files(path: &Path) -> Result<Vec<PathBuf>> {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        if [".json", ".jsonl", ".parquet"].iter().any(|extension| name.ends_with(extension)) {
+        // Hidden files are not data: macOS stores attributes of `dev.json` in `._dev.json`.
+        let is_question_file = !name.starts_with('.')
+            && [".json", ".jsonl", ".parquet"].iter().any(|extension| name.ends_with(extension));
+        if is_question_file {
             files.push(file);
         }
     }

@@ -6,10 +6,13 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use crate::AnsweredFile;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use experiment::{Experiment, InputPath, Trial};
-use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
-use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
+use mlqa_eval::{
+    Cell, Dataset, DatasetName, InvalidQuestion, Language, Matrix, NBest, NullOdds, Predictions,
+};
+use mlqa_eval::{QuestionSource, QuestionSources, languages_in_name, write_n_best};
+use serde::Serialize;
 use tasks::question_answering::{
     Negatives, QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions,
 };
@@ -26,7 +29,21 @@ pub struct DevFile {
     /// The languages in the file's name, if it follows MLQA's scheme.
     dataset_name: Option<DatasetName>,
     language: Language,
+    /// Where `language` is from.
+    language_source: LanguageSource,
     dataset: Dataset,
+}
+
+/// Source of the language that selects the scoring rules of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanguageSource {
+    /// `data.language`, that is, `--language`.
+    Option,
+    /// The file's name.
+    FileName,
+    /// English, because there is no other source.
+    Default,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -41,7 +58,9 @@ pub fn run(args: &Args) -> Result<()> {
         (read_all(&recipe.data.dev)?, read_all(&recipe.data.calibration)?);
 
     let experiment = Experiment::open(recipe, &args.out)?;
+    train.write_corrections(&experiment.folder)?;
     report::log_training_data(&experiment.recipe, &train);
+    report::log_languages(dev.iter().chain(&calibration_files));
     let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
     let training = results.first().map(|result| result.trained.clone());
     let (scores, calibration) = evaluate(&experiment, &dev, &calibration_files)?;
@@ -51,10 +70,41 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
-/// Reads the training questions; also returns the number of questions that are skipped because they
-/// have no answer.
-fn read_training_questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
-    let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
+/// The training questions.
+pub struct TrainingData {
+    questions: TrainingQuestions,
+    /// Number of questions that are skipped because they have no answer.
+    without_answer: usize,
+    /// Corrections of invalid questions.
+    corrections: Vec<Correction>,
+}
+
+/// A correction of an invalid question, with the question's file.
+#[derive(Serialize)]
+pub struct Correction {
+    file: String,
+    #[serde(flatten)]
+    correction: InvalidQuestion,
+}
+
+/// Name of the list of corrections in the run folder.
+const CORRECTIONS: &str = "invalid-questions.json";
+
+impl TrainingData {
+    /// Writes the list of corrections, unless it is empty.
+    fn write_corrections(&self, folder: &Path) -> Result<()> {
+        if self.corrections.is_empty() {
+            return Ok(());
+        }
+        let path = folder.join(CORRECTIONS);
+        let bytes = mlqa_eval::to_json_bytes(&path, &self.corrections)?;
+        Ok(mlqa_eval::write_files(&[(path, bytes)])?)
+    }
+}
+
+/// Reads the training questions.
+fn read_training_questions(recipe: &mut Recipe) -> Result<TrainingData> {
+    let Data { train, negatives, unanswerable, invalid_questions, .. } = &mut recipe.data;
     let train_paths = || {
         let paths = train.iter().map(|path| path.display().to_string());
         paths.collect::<Vec<_>>().join(", ")
@@ -62,50 +112,82 @@ fn read_training_questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, us
     // `negatives = 0` is stored as a missing key, so that runs from before this key existed can be
     // resumed.
     *negatives = negatives.filter(|&count| count > 0);
-    let questions = TrainingQuestions::read_all(train.iter())?;
-    let answered_questions = questions.clone().with_answers().with_context(train_paths)?;
-    Ok(match unanswerable {
-        Unanswerable::Drop => answered_questions,
+    let (mut questions, mut corrections) = (TrainingQuestions::default(), Vec::new());
+    for path in train.iter() {
+        let (file_questions, file_corrections) =
+            TrainingQuestions::read_with(path, *invalid_questions).map_err(with_option)?;
+        questions.questions.extend(file_questions.questions);
+        questions.entity_spans.extend(file_questions.entity_spans);
+        let file = path.display().to_string();
+        corrections.extend(
+            file_corrections
+                .into_iter()
+                .map(|correction| Correction { file: file.clone(), correction }),
+        );
+    }
+    let (answered, skipped) = questions.clone().with_answers().with_context(train_paths)?;
+    let (questions, without_answer) = match unanswerable {
+        Unanswerable::Drop => (answered, skipped),
         Unanswerable::Train => (questions, 0),
-    })
+    };
+    Ok(TrainingData { questions, without_answer, corrections })
+}
+
+/// Adds the option that handles invalid questions to an error about such a question.
+fn with_option(error: tasks::Error) -> anyhow::Error {
+    let is_invalid_question = matches!(
+        &error,
+        tasks::Error::Eval(
+            mlqa_eval::Error::AnswerMismatch { .. }
+                | mlqa_eval::Error::NoOffset { .. }
+                | mlqa_eval::Error::InvalidLabels { .. }
+        )
+    );
+    match is_invalid_question {
+        true => anyhow!(
+            "{error}; `polyqa check` lists all such questions, and --invalid-questions skip or repair \
+             trains without them"
+        ),
+        false => error.into(),
+    }
 }
 
 fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let dataset_name: Option<DatasetName> = file.parse().ok();
     let stem = file.split(".json").next().unwrap_or_default();
-    // Example: `xquad.de.json`.
-    let suffix = stem.rsplit_once('.').and_then(|(_, code)| code.parse::<Language>().ok());
-    let file_language = dataset_name.as_ref().map(|name| name.context).or(suffix);
-    let language = recipe.data.language.or(file_language).unwrap_or(Language::EN);
+    let dataset_name: Option<DatasetName> = file.parse().ok();
+    let (language, language_source) = match (recipe.data.language, languages_in_name(&file)?) {
+        (Some(language), _) => (language, LanguageSource::Option),
+        (None, Some((context, _))) => (context, LanguageSource::FileName),
+        (None, None) => (Language::EN, LanguageSource::Default),
+    };
     let name = match recipe.data.dev.len() {
         1 => "predictions".to_owned(),
         _ => format!("predictions/{stem}"),
     };
-    Ok(DevFile { name, dataset_name, language, dataset: Dataset::read(path)? })
+    let dataset = Dataset::read(path)?;
+    Ok(DevFile { name, dataset_name, language, language_source, dataset })
 }
 
 /// Trains a span head with the encoder or the encoder's adapters on the questions' windows, and
 /// saves the model. Adapters are also saved separately.
-fn fine_tune(
-    trial: &Trial<Recipe>,
-    (train, without_answer): &(TrainingQuestions, usize),
-) -> Result<TrainingResult> {
+fn fine_tune(trial: &Trial<Recipe>, data: &TrainingData) -> Result<TrainingResult> {
     let recipe = trial.recipe;
     let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
-    let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
+    let train = &data.questions;
+    let qa_data = QaData { questions: &train.questions, question_entity_spans: None, windows };
     let negatives = Negatives {
         count: recipe.data.negatives.unwrap_or(0),
         loss: recipe.data.negative_loss,
         seed: recipe.training.seed,
     };
     let config = QaConfig { negatives, ..QaConfig::default() };
-    let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &config)?;
+    let mut task = QaTask::new(&base.model, &base.tokenizer, &qa_data, &config)?;
     let fit_report = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
     trial.save(&mut base, Head::Span, trial.run_dir("model"))?;
-    Ok(TrainingResult::new(train.questions.len(), *without_answer, &fit_report))
+    Ok(TrainingResult::new(data, &fit_report))
 }
 
 /// Answers the questions of every file, scores the answers and fits the calibration.

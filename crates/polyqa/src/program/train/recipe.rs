@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use experiment::{BaseModel, InputPath, RunConfig};
-use mlqa_eval::{DecodeConfig, Language, WindowConfig};
+use mlqa_eval::{DecodeConfig, InvalidQuestions, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::NegativeLoss;
 use trainer::TrainConfig;
@@ -48,6 +48,9 @@ pub struct Data {
     /// Language of the contexts of `dev` and `calibration`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
+    /// How invalid training questions are handled.
+    #[serde(skip_serializing_if = "is_error")]
+    pub invalid_questions: InvalidQuestions,
     /// Maximum number of negative windows per window with an answer; default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negatives: Option<usize>,
@@ -59,6 +62,11 @@ pub struct Data {
 /// equals the recipes of runs from before this key existed.
 fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
+}
+
+/// Returns whether the mode is the default, which is not serialised, like the default loss.
+fn is_error(mode: &InvalidQuestions) -> bool {
+    *mode == InvalidQuestions::Error
 }
 
 /// How training questions without an answer are used.
@@ -109,6 +117,9 @@ impl experiment::Recipe for Recipe {
         let limits = self.model.limits()?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.training.validate().context("training")?;
+        if let Some(language) = self.data.language {
+            Language::registered(language.as_str()).context("data.language")?;
+        }
         self.decoding.validate().context("decoding")
     }
 }

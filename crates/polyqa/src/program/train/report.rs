@@ -1,34 +1,78 @@
 //! Log messages before training and scores after training.
+use std::collections::BTreeSet;
+
 use crate::{AnsweredFile, Calibration};
 use anyhow::Result;
 use experiment::log;
 use mlqa_eval::{
-    Language, NBest, Normalization, NullOdds, Predictions, Squad2Score, WindowConfig, score,
-    score_squad2,
+    InvalidAction, Language, NBest, Normalization, NullOdds, Predictions, Squad2Score,
+    WindowConfig, score, score_squad2,
 };
 use model_hub::Origin;
 use results::Table;
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::TrainingQuestions;
 use trainer::FitReport;
 
-use super::DevFile;
 use super::recipe::Recipe;
+use super::{CORRECTIONS, Correction, DevFile, LanguageSource, TrainingData};
 
 /// Number of training questions, and results of the training.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct TrainingResult {
     questions: usize,
     without_answer: usize,
+    /// Number of invalid questions that were skipped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    invalid_skipped: usize,
+    /// Number of answers that were removed because they are not at their offsets. Their questions
+    /// have other answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    answers_removed: usize,
+    /// Number of offsets that were converted to code points.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    offsets_repaired: usize,
     steps: u64,
     final_loss: f64,
     seconds: f64,
 }
 
 impl TrainingResult {
-    pub fn new(questions: usize, without_answer: usize, report: &FitReport) -> Self {
+    pub fn new(data: &TrainingData, report: &FitReport) -> Self {
         let FitReport { steps, final_loss, seconds, .. } = *report;
-        Self { questions, without_answer, steps, final_loss, seconds }
+        let [invalid_skipped, answers_removed, offsets_repaired] = data.correction_counts();
+        Self {
+            questions: data.questions.questions.len(),
+            without_answer: data.without_answer,
+            invalid_skipped,
+            answers_removed,
+            offsets_repaired,
+            steps,
+            final_loss,
+            seconds,
+        }
+    }
+}
+
+// serde's `skip_serializing_if` requires a reference.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl TrainingData {
+    /// Returns the numbers of skipped questions, of removed answers and of repaired offsets.
+    fn correction_counts(&self) -> [usize; 3] {
+        let actions =
+            [InvalidAction::Skipped, InvalidAction::RemovedAnswer, InvalidAction::Repaired];
+        let ids = |action| {
+            let corrections =
+                self.corrections.iter().filter(move |one| one.correction.action == action);
+            corrections.map(|Correction { file, correction }| (file, &correction.id))
+        };
+        // A skipped question has a correction for each of its answers.
+        actions.map(|action| match action {
+            InvalidAction::Skipped => ids(action).collect::<BTreeSet<_>>().len(),
+            InvalidAction::RemovedAnswer | InvalidAction::Repaired => ids(action).count(),
+        })
     }
 }
 
@@ -39,6 +83,7 @@ pub struct Scores {
     questions: usize,
     without_answer: usize,
     language: Language,
+    language_source: LanguageSource,
     /// Scores of the questions with gold answers; absent if no question has a gold answer.
     pub score: Option<AnsweredScores>,
     /// Scores of all questions by SQuAD 2.0's rules; absent if all questions have answers or there
@@ -98,6 +143,7 @@ impl Scores {
             questions: file.dataset.questions.len(),
             without_answer,
             language: file.language,
+            language_source: file.language_source,
             score: answered_scores,
             squad2,
         })
@@ -157,8 +203,8 @@ impl CalibrationReport {
 }
 
 /// Logs the number of training questions and the window settings.
-pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
-    let skipped = match without_answer {
+pub fn log_training_data(recipe: &Recipe, data: &TrainingData) {
+    let skipped = match data.without_answer {
         0 => String::new(),
         count => format!("; {count} without an answer are skipped"),
     };
@@ -166,7 +212,14 @@ pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQue
         None => String::new(),
         Some(count) => format!("; up to {count} negative windows for each window with an answer"),
     };
-    log(format!("{} training questions{skipped}{negatives}", train.questions.len()));
+    log(format!("{} training questions{skipped}{negatives}", data.questions.questions.len()));
+    if !data.corrections.is_empty() {
+        let [skipped, removed, repaired] = data.correction_counts();
+        log(format!(
+            "invalid questions: {skipped} skipped, {removed} answers removed from questions with other \
+             answers, {repaired} offsets repaired; listed in {CORRECTIONS} of the run folder"
+        ));
+    }
     let (windows, default_max_length) = (&recipe.windows, WindowConfig::default().max_length);
     if windows.max_length < default_max_length {
         let WindowConfig { max_length, doc_stride, max_question_length, .. } = windows;
@@ -174,6 +227,23 @@ pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQue
             "windows of {max_length} tokens (default: {default_max_length}) with an overlap of {doc_stride}, \
              questions of at most {max_question_length}; set with --set windows.max_length=N, at \
              most the model's positions"
+        ));
+    }
+}
+
+/// Logs the languages that select the scoring rules of files.
+pub fn log_languages<'f>(files: impl Iterator<Item = &'f DevFile>) {
+    for DevFile { language, language_source, dataset, .. } in files {
+        let source = match language_source {
+            LanguageSource::Option => "data.language",
+            LanguageSource::FileName => "from the file's name",
+            LanguageSource::Default => {
+                "the default, because the file's name has no language; set it with --language"
+            }
+        };
+        log(format!(
+            "{}: scored by MLQA's rules for {language} ({source})",
+            dataset.path.display()
         ));
     }
 }
@@ -190,7 +260,14 @@ pub fn table(scores: &[Scores], calibration: Option<&CalibrationReport>) -> (Str
         let title = format!("{file}, {} questions", score.questions);
         let mut table = Table::new(title, ["F1", "EM"]);
         let percent = |value: f64| format!("{value:.2}");
-        let rules = format!("MLQA's rules for {}", file_scores.language);
+        let language = file_scores.language;
+        if file_scores.language_source == LanguageSource::Default {
+            remarks.push(format!(
+                "{file} is scored by the rules for {language}, the default; set another language with \
+                 --language."
+            ));
+        }
+        let rules = format!("MLQA's rules for {language}");
         table.add_row(rules, [score.f1, score.exact_match].map(percent));
         table.add_row("SQuAD's rules", [score.squad_f1, score.squad_exact_match].map(percent));
         if let Some(squad2) = &file_scores.squad2 {

@@ -30,13 +30,13 @@ pub struct Args {
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Language of the source data
-    #[arg(long, default_value = "en", value_name = "LANG")]
+    #[arg(long, default_value = "en", value_name = "LANG", value_parser = Language::registered)]
     from: Language,
     /// Output folder of `qa-translate translate`
     #[arg(long, value_name = "DIR")]
     translated: PathBuf,
     /// Languages to mix [default: all languages of the folder]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::registered)]
     to: Option<Vec<Language>>,
     /// Prefix of the file names
     #[arg(long, default_value = "train")]

@@ -37,10 +37,10 @@ pub struct Args {
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Language of the source data
-    #[arg(long, default_value = "en", value_name = "LANG")]
+    #[arg(long, default_value = "en", value_name = "LANG", value_parser = Language::registered)]
     from: Language,
     /// Languages to translate into
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", required = true)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", required = true, value_parser = Language::registered)]
     to: Vec<Language>,
     #[command(flatten)]
     options: Options,

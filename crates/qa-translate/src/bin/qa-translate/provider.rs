@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use atomic_file::cli;
-use mlqa_eval::{Language, LanguageError};
+use mlqa_eval::Language;
 use qa_translate::{
     Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MissingText, Occurrence,
     SearchConfig, ServerConfig, Stage, Translator,
@@ -171,6 +171,6 @@ fn stage_name(stage: Stage) -> &'static str {
 /// Parses `LANG=VALUE`.
 pub fn parse_pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
     let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
-    let language: Language = language.parse().map_err(|error: LanguageError| error.to_string())?;
+    let language = Language::registered(language).map_err(|error| error.to_string())?;
     Ok((language, value.to_owned().into()))
 }

@@ -21,7 +21,7 @@ pub fn question(id: &str, question: &str, context: &str, answer: &str) -> Questi
         id: id.into(),
         question: question.into(),
         context: context.into(),
-        answers: vec![Answer { text: answer.into(), answer_start }],
+        answers: vec![Answer::at(answer_start, answer)],
         title: "t".into(),
     }
 }

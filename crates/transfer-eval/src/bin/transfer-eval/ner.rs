@@ -1,15 +1,16 @@
 //! `transfer-eval ner`: scores named entities like `seqeval`.
 use std::path::PathBuf;
 
-use transfer_eval::ner::{Scheme, Sentence, read_ner, score_ner};
+use transfer_eval::ner::{NerFormat, Scheme, Sentence, read_ner_with_format, score_ner};
 
-use crate::{CommandResult, print_json};
+use crate::{CommandResult, print_json, print_stderr};
 
 /// Print precision, recall and F1 of entities as JSON, from 0 to 1. The values equal those of
 /// seqeval.
 ///
 /// Both files have one word with its tag per line. The two files may have different formats, but
-/// must contain the same words.
+/// must contain the same words. The formats are detected from all lines and printed to standard
+/// error.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +18,8 @@ Examples:
     data/uner/de_pud.test.iob2.gz
 With your predictions:
   transfer-eval ner eng.testb predictions.txt
-  transfer-eval ner --strict en_pud.test.iob2.gz predictions.iob2")]
+  transfer-eval ner --strict en_pud.test.iob2.gz predictions.iob2
+  transfer-eval ner --format conll gold.tsv predicted.tsv")]
 pub struct Args {
     /// Gold tags, plain or gzipped
     gold: PathBuf,
@@ -26,11 +28,40 @@ pub struct Args {
     /// Count only entities that start with B- (seqeval's mode="strict", scheme=IOB2)
     #[arg(long)]
     strict: bool,
+    /// Format of both files [default: detected]
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+    /// Format of the file of predicted tags [default: --format]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    predicted_format: Option<FormatArg>,
+}
+
+/// File format of words and tags.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FormatArg {
+    /// The word is the first column and the tag is the last column
+    Conll,
+    /// lang:word, a tab and the tag
+    Wikiann,
+    /// Index of the word, word, tag and further columns, separated by tabs
+    UniversalNer,
+}
+
+impl From<FormatArg> for NerFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Conll => Self::Conll,
+            FormatArg::Wikiann => Self::WikiAnn,
+            FormatArg::UniversalNer => Self::UniversalNer,
+        }
+    }
 }
 
 pub fn run(args: &Args) -> CommandResult {
-    let gold = read_ner(&args.gold, None)?;
-    let predicted = read_ner(&args.predicted, None)?;
+    let predicted_format = args.predicted_format.or(args.format);
+    let (gold, gold_format) = read_ner_with_format(&args.gold, args.format.map(NerFormat::from))?;
+    let (predicted, used_format) =
+        read_ner_with_format(&args.predicted, predicted_format.map(NerFormat::from))?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
         if let Some(problem) = first_difference(gold, predicted) {
             let path = args.predicted.display();
@@ -48,7 +79,15 @@ pub fn run(args: &Args) -> CommandResult {
         .map(|sentence| sentence.tags.into_iter().map(Some).collect())
         .collect();
     let scheme = if args.strict { Scheme::StrictIob2 } else { Scheme::Lenient };
-    print_json(&score_ner(&gold, &tags, scheme)?)
+    let score = score_ner(&gold, &tags, scheme)?;
+    for (path, option, format) in
+        [(&args.gold, args.format, gold_format), (&args.predicted, predicted_format, used_format)]
+    {
+        if option.is_none() {
+            print_stderr(&format!("note: {}: format {}", path.display(), format.name()));
+        }
+    }
+    print_json(&score)
 }
 
 /// Describes the first difference between the words of two sentences.

@@ -5,7 +5,7 @@ use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Vec<Sentence>, Error> {
-    parse_ner(text, NerFormat::detect(text), "file.txt")
+    parse_ner(text, NerFormat::detect(text).unwrap(), "file.txt")
 }
 
 /// Checks that the error starts with file and line and contains `words`.
@@ -33,8 +33,8 @@ fn conll_2002_with_windows_line_ends_is_parsed() {
     let sentences = parse("Melbourne B-LOC\r\n( O\r\n\r\n# O\r\n\u{a0} O\r\n").unwrap();
     assert_eq!(sentences[0].words, ["Melbourne", "("]);
     assert_eq!(sentences[1].words, ["#", "\u{a0}"]);
-    assert_eq!(NerFormat::detect("# O\nParis B-LOC\n"), NerFormat::Conll);
-    assert_eq!(NerFormat::detect("\n\nDe Art O\n"), NerFormat::Conll);
+    assert_eq!(NerFormat::detect("# O\nParis B-LOC\n"), Ok(NerFormat::Conll));
+    assert_eq!(NerFormat::detect("\n\nDe Art O\n"), Ok(NerFormat::Conll));
     // In lines with a tab, words may contain spaces.
     assert_eq!(parse("New York\tB-LOC\n").unwrap()[0].words, ["New York"]);
 }
@@ -45,7 +45,30 @@ fn wikiann_is_parsed() {
     assert_eq!(sentences[0].words, ["Berlin", ":"]);
     assert_eq!(sentences[0].id.as_deref(), Some("de"));
     assert_eq!(sentences[1].id.as_deref(), Some("zh-min-nan"));
-    assert_error("de:Berlin\tB-LOC\nBerlin\tB-LOC\n", 2, &["`Berlin`", "lang:word"]);
+    assert_error(
+        "de:Berlin\tB-LOC\nBerlin\tB-LOC\nde:Bonn\tB-LOC\n",
+        2,
+        &["`Berlin`", "lang:word"],
+    );
+}
+
+#[test]
+fn the_format_is_detected_from_all_lines() {
+    let conll = Ok(NerFormat::Conll);
+    for (name, text, expected) in [
+        ("a number as the first word", "1\tCD\tB-NP\tO\nMeyer\tNNP\tI-NP\tB-PER\n", conll.clone()),
+        ("sentences of the word 1", "1\tCD\tB-NP\tO\n\n1\tCD\tB-NP\tB-LOC\n", conll.clone()),
+        ("an address as the first word", "http://a.b\tO\nParis\tB-LOC\n", conll.clone()),
+        ("a word with a colon", "de:mo\tO\nin\tO\nParis\tB-LOC\n", conll.clone()),
+        ("only addresses", "https://a.b\tO\n\nhttps://c.d\tO\n", conll),
+        ("indices and three columns", "1\tIn\tO\n2\tRom\tB-LOC\n", Ok(NerFormat::UniversalNer)),
+        ("a missing index", "1\tIn\tO\n2\tRom\tB-LOC\n4\tx\tO\n", Ok(NerFormat::UniversalNer)),
+        ("a language in all lines", "de:1\tO\n", Ok(NerFormat::WikiAnn)),
+    ] {
+        assert_eq!(NerFormat::detect(text), expected, "{name}");
+    }
+    let ambiguous = "1\tCD\tB-NP\tO\n2\tCD\tI-NP\tB-LOC\n";
+    assert!(NerFormat::detect(ambiguous).unwrap_err().contains("--format"));
 }
 
 #[test]
@@ -57,8 +80,8 @@ fn universal_ner_is_parsed() {
         [Some("s1"), Some("s2")]
     );
     assert_eq!(sentences[0].words, ["Ein", "#Haus"]);
-    assert_eq!(NerFormat::detect("# newpar\n1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
-    assert_eq!(NerFormat::detect("1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
+    assert_eq!(NerFormat::detect("# newpar\n1\tJa\tO\t-\t-\n"), Ok(NerFormat::UniversalNer));
+    assert_eq!(NerFormat::detect("1\tJa\tO\t-\t-\n"), Ok(NerFormat::UniversalNer));
     assert_error("# sent_id = s1\n1\tJa\tO\t-\t-\n3\tNein\tO\t-\t-\n", 3, &["`3`", "number 2"]);
     assert_error("# a = b\n1\tJa\tO\t-\t-\n2\tNein\tO\n", 3, &["3 columns", "line 2 has 5"]);
 }
