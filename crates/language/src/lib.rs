@@ -2,7 +2,11 @@
 
 mod code;
 mod error;
+mod fold;
 mod names;
+mod terms;
 
 pub use code::Language;
 pub use error::LanguageError;
+pub use fold::{Folded, fold};
+pub use terms::{TERMS_VERSION, for_each_term};
