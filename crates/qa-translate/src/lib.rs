@@ -5,6 +5,7 @@ mod error;
 mod lines;
 mod markers;
 mod mix;
+mod notation;
 mod parallel;
 mod place;
 mod project;
@@ -17,8 +18,9 @@ mod transfer;
 mod translate;
 
 pub use error::Error;
-pub use markers::{MarkedText, MarkerError, RecoveredText, mark};
+pub use markers::{MarkedText, MarkerError, MarkerNotation, RecoveredText, mark};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
+pub use notation::{NotationScore, best_notation, compare_notations, sample_sentences};
 pub use parallel::align_by_id;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
@@ -27,12 +29,14 @@ pub use place::{
 };
 pub use project::{ProjectionConfig, project};
 pub use provider::{
-    Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, ServerConfig,
-    Translations, Translator,
+    Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, RejectedText,
+    Rejection, RemovedPart, ReplyReport, ServerConfig, Translations, Translator,
 };
 pub use read::{MixedQuestions, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchError, search};
 pub use sentences::sentence_ranges;
-pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
+pub use spans::{
+    SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans, translate_spans_with,
+};
 pub use transfer::{MarkerErrorCounts, SpanLoss, Stage};
 pub use translate::{Discarded, TranslateConfig, TranslateReport, Translated, translate};

@@ -18,6 +18,7 @@ pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, transla
 pub use codec::{ByConstrainedDecoding, CodecConfig, spelling_similarity};
 pub use score::{ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
+pub(crate) use units::is_written_without_spaces;
 pub use units::word_ranges;
 
 /// A span of a source text, and the translation of the text.

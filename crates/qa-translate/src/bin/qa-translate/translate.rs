@@ -1,10 +1,13 @@
 use std::path::PathBuf;
 
 use atomic_file::FileSet;
-use mlqa_eval::{Dataset, DatasetName, Language};
-use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, align_by_id, translate};
+use mlqa_eval::{Answer, Dataset, DatasetName, Language, Question};
+use qa_translate::{
+    Error, TranslateConfig, TranslateReport, Translated, TypedSpan, TypedText, align_by_id,
+    translate,
+};
 
-use crate::provider::{Options, check_unique, parse_pair};
+use crate::provider::{Options, check_unique, format_replies, parse_pair};
 use crate::{CommandResult, format_dropped, print_line, report};
 
 /// Translate a data set and project its answers
@@ -57,7 +60,10 @@ pub struct Args {
         value_name = "LANG=FILE,…",
         value_parser = parse_pair::<PathBuf>,
         group = "provider",
-        conflicts_with_all = ["cache", "api_key_env", "timeout", "attempts", "first_wait"]
+        conflicts_with_all = [
+            "missing", "cache", "provider_name", "api_key_env", "timeout", "attempts",
+            "first_wait", "markers"
+        ]
     )]
     parallel: Vec<(Language, PathBuf)>,
     /// Skip answers whose markers are lost instead of searching for them
@@ -72,6 +78,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> CommandResult {
+    if args.no_search && args.options.is_unmarked() {
+        return Err(Error::Config {
+            key: "--markers",
+            value: "none".into(),
+            rule: "another value with --no-search; without markers, answers can only be searched",
+        });
+    }
     let parallel_languages = args.parallel.iter().map(|(to, _)| to);
     check_unique(&args.to)?;
     check_unique(parallel_languages.clone())?;
@@ -95,12 +108,19 @@ pub fn run(args: &Args) -> CommandResult {
         write(args, translated)
     };
     if args.parallel.is_empty() {
-        let config = TranslateConfig { fall_back: !args.no_search, search: args.options.search() };
+        let config = TranslateConfig {
+            fall_back: !args.no_search,
+            search: args.options.search(),
+            ..TranslateConfig::default()
+        };
         let cache = |to: Language| args.out.join(format!("cache.{to}.jsonl"));
         args.options.for_each_language(
             &args.to,
             cache,
             |to, translator, progress| {
+                let texts = || source.questions.iter().map(typed_text).collect();
+                let notation = args.options.notation(texts, args.from, to, translator)?;
+                let config = TranslateConfig { notation, ..config.clone() };
                 translate(&source, args.from, to, translator, &config, progress)
             },
             |_, translated| finish(translated),
@@ -135,6 +155,16 @@ impl Args {
     }
 }
 
+/// Returns a passage with its answers.
+fn typed_text(question: &Question) -> TypedText {
+    let answer_span = |answer: &Answer| {
+        let end = answer.answer_start + answer.text.chars().count();
+        TypedSpan { span: answer.answer_start..end, kind: "answer".into() }
+    };
+    let spans = question.answers.iter().map(answer_span).collect();
+    TypedText { text: question.context.to_string(), spans }
+}
+
 /// Writes the files of a language and the report atomically. If no question was kept, only the
 /// report is written, and files of an earlier run are unchanged.
 fn write(args: &Args, translated: Translated) -> CommandResult {
@@ -151,8 +181,13 @@ fn write(args: &Args, translated: Translated) -> CommandResult {
 }
 
 fn print_summary(to: Language, report: &TranslateReport) {
+    let unanswerable = match report.unanswerable {
+        0 => String::new(),
+        count => format!(", {count} unanswerable"),
+    };
     let mut line = format!(
-        "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data), skip ratio {:.4}",
+        "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data{unanswerable}), \
+         skip ratio {:.4}",
         report.kept(),
         report.source,
         report.by_markers,
@@ -169,5 +204,6 @@ fn print_summary(to: Language, report: &TranslateReport) {
         line.push_str(&format!("; further answers: {}", report.further_answers));
     }
     line.push_str(&format_dropped("dropped answer", &report.dropped_answers));
+    line.push_str(&format_replies(&report.replies));
     print_line(&line);
 }
