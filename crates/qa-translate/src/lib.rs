@@ -8,6 +8,7 @@ mod mix;
 mod notation;
 mod parallel;
 mod place;
+mod place_answers;
 mod project;
 mod provider;
 mod read;
@@ -23,11 +24,13 @@ pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use notation::{NotationScore, best_notation, compare_notations, sample_sentences};
 pub use parallel::align_by_id;
 pub use place::{
-    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    Candidates, CodecConfig, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
-    TextScore, Windows, spelling_similarity, translation_similarity, word_ranges,
+    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,
+    CandidateConfig, Candidates, CodecConfig, ParallelTexts, PlaceError, PlaceSpans, Placed,
+    ScoreRequest, ScoreText, SpanTask, TextScore, Windows, spelling_similarity,
+    translation_similarity, word_ranges,
 };
-pub use project::{ProjectionConfig, project};
+pub use place_answers::{place_answers, translate_plain};
+pub use project::{ProjectionConfig, project, project_links};
 pub use provider::{
     Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, RejectedText,
     Rejection, RemovedPart, ReplyReport, ServerConfig, Translations, Translator,

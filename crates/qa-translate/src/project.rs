@@ -10,7 +10,8 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectionConfig {
-    /// Minimum similarity of two linked tokens.
+    /// Minimum similarity of two linked tokens. Unless the minimum is negative, tokens with a
+    /// similarity of 0 are not linked.
     pub min_similarity: f32,
     /// Maximum number of unlinked target tokens between two linked tokens of a span.
     ///
@@ -70,13 +71,45 @@ pub fn project(
         let Some((target, value)) = argmax(row, |column| (source, column))? else { continue };
         let column = similarity.index_axis(Axis(1), target);
         let is_mutual = argmax(column, |row| (row, target))?.is_some_and(|(row, _)| row == source);
-        if is_mutual && value >= config.min_similarity {
+        let is_similar = value > 0.0 || config.min_similarity < 0.0;
+        if is_mutual && is_similar && value >= config.min_similarity {
             links.push((target, value));
         }
     }
+    Ok(best_span(links, config.max_gap))
+}
+
+/// Returns the target tokens that are linked to the source tokens `span`; `None` if no token is
+/// linked.
+///
+/// `links` contains pairs of a source token and a target token, such as the word alignment of
+/// eflomal, fast_align or awesome-align. A token may have several links. The linked target tokens
+/// are split into groups at gaps of more than `max_gap` tokens. The result is the smallest span that
+/// covers the group with the most links. Ties are resolved in favour of the first group.
+///
+/// ```
+/// use qa_translate::project_links;
+///
+/// // "the town hall" and "das Rathaus"
+/// let links = [(0, 0), (1, 1), (2, 1)];
+/// assert_eq!(project_links(&links, 1..3, 3), Some(1..2));
+/// assert_eq!(project_links(&links, 3..4, 3), None);
+/// ```
+pub fn project_links(
+    links: &[(usize, usize)],
+    span: Range<usize>,
+    max_gap: usize,
+) -> Option<Range<usize>> {
+    let links = links.iter().filter(|(source, _)| span.contains(source));
+    best_span(links.map(|&(_, target)| (target, 1.0)).collect(), max_gap)
+}
+
+/// Returns the smallest span that covers the best group of linked target tokens. `links` contains
+/// the target token and the similarity of each link.
+fn best_span(mut links: Vec<(usize, f32)>, max_gap: usize) -> Option<Range<usize>> {
     links.sort_by_key(|&(target, _)| target);
     let mut best_group: Option<LinkGroup> = None;
-    for group in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
+    for group in links.chunk_by(|a, b| b.0 - a.0 <= max_gap.saturating_add(1)) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let similarity = group.iter().map(|&(_, value)| f64::from(value)).sum();
         let group = LinkGroup { links: group.len(), similarity, span: first.0..last.0 + 1 };
@@ -84,7 +117,7 @@ pub fn project(
             best_group = Some(group);
         }
     }
-    Ok(best_group.map(|group| group.span))
+    best_group.map(|group| group.span)
 }
 
 /// Linked target tokens without large gaps.

@@ -57,7 +57,8 @@ pub struct TranslateReport {
     pub source: usize,
     /// Number of questions whose first retained answer was located by its markers.
     pub by_markers: usize,
-    /// Number of questions whose first retained answer was located by search.
+    /// Number of questions whose first retained answer was located by search or by another
+    /// implementation of [`PlaceSpans`].
     pub by_search: usize,
     /// Number of questions with answers in existing translations; see
     /// [`align_by_id`](crate::align_by_id).
@@ -152,7 +153,7 @@ impl TranslateReport {
     /// Returns `None` if the question has answers and none was located, or the passage has no
     /// translation. `misplaced` is the number of source answers that
     /// are not at their offset.
-    fn count_answers(
+    pub(crate) fn count_answers(
         &mut self,
         transferred: TransferredText,
         misplaced: usize,

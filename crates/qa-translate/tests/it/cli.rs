@@ -255,6 +255,7 @@ fn examples_of_help_run() {
         (&["translate"], 2, "french/train-context-fr-question-fr.json"),
         (&["mix"], 3, "all/xquad-context-de-question-es.json"),
         (&["ner"], 1, "french/en.fr.conll"),
+        (&["place"], 1, "pairs.txt"),
     ] {
         let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-translate"), command, count);
         assert!(folder.path().join(output).exists(), "{command:?}: {output}");
@@ -365,4 +366,55 @@ fn the_form_of_the_markers_can_be_selected() {
     let command =
         "translate --in en.json --to de --file t.jsonl --out out --markers none --no-search";
     program.expect_error(command, &["--markers = none", "--no-search"]);
+}
+
+#[test]
+fn answers_are_placed_by_an_alignment_file() {
+    let program = program(0);
+    let text = "The town hall, built in 1843.";
+    let mut source = vec![
+        question("a", "What?", text, "town hall"),
+        question("b", "When?", text, "1843"),
+        question("c", "Who?", text, "built"),
+        question("d", "How?", text, "The"),
+    ];
+    source[3].answers.clear();
+    dataset(source).write(program.path_of("en.json")).unwrap();
+    let translations = [
+        (text, "1843 entstand das Rathaus."),
+        ("What?", "Was?"),
+        ("When?", "Wann?"),
+        ("Who?", "Wer?"),
+        ("How?", "Wie?"),
+    ];
+    program.write("t.jsonl", translations.map(|(a, b)| entry(a, b)).concat());
+    let place = "place --in en.json --to de --file t.jsonl";
+    program.expect_success(&format!("{place} --pairs pairs.txt"));
+    let pairs = program.read("pairs.txt");
+    let lines: Vec<&str> = pairs.lines().collect();
+    assert_eq!(lines[0], "The town hall , built in 1843 . ||| 1843 entstand das Rathaus .");
+    assert_eq!(
+        lines[1..],
+        ["What ? ||| Was ?", "When ? ||| Wann ?", "Who ? ||| Wer ?", "How ? ||| Wie ?"]
+    );
+    program.write("links.txt", "1-3 2-3 6-0 7-4\n0-0\n\n\n\n");
+    let place = format!("{place} --alignment links.txt --out out");
+    let output = program.expect_success(&place).out;
+    assert!(output.contains("de: 3 of 4 kept"), "{output}");
+    assert!(output.contains("answer not in the passage: 1"), "{output}");
+    let german = read(&program, "out/train-context-de-question-de.json");
+    german.check_answers().unwrap();
+    let answers: Vec<_> = german.questions.iter().map(|q| (&*q.id, q.answers.first())).collect();
+    assert_eq!(answers[0].1.unwrap().text, "Rathaus");
+    assert_eq!(answers[1].1.unwrap().text, "1843");
+    assert_eq!(answers[2], ("d", None));
+    for (links, expected) in [
+        ("1-3\n", ["links.txt:2: expected 5 lines", "got 1 lines"]),
+        ("1-3\n\n\n\n\n0-0\n", ["links.txt:6: expected 5 lines", "got 6 lines"]),
+        ("\n2-0\n\n\n\n", ["links.txt:2: expected links i-j with i below 2", "\"2-0\""]),
+        ("1:3\n\n\n\n\n", ["links.txt:1: expected links i-j", "\"1:3\""]),
+    ] {
+        program.write("links.txt", links);
+        program.expect_error(&place, &expected);
+    }
 }

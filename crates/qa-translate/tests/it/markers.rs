@@ -284,7 +284,7 @@ fn tags_and_quotes_are_recovered() {
     ] {
         assert_eq!(tags.recover(translation), Err(error), "{translation}");
     }
-    let quotes = MarkerNotation::Quotes.mark(text, &[8..10]).unwrap();
+    let quotes = MarkerNotation::Quotes.mark(text, std::slice::from_ref(&(8..10))).unwrap();
     assert_eq!(quotes.text, "Ada met \"Bo\" in Bern.");
     for translation in ["„Bo“ war da", "« Bo » war da", "「Bo」war da"] {
         assert_eq!(recover(&quotes, translation).unwrap().1, "Bo", "{translation}");
@@ -293,11 +293,12 @@ fn tags_and_quotes_are_recovered() {
     assert_eq!(quotes.recover("„Bo“ war „da“"), Err(MarkerError::Duplicate));
     // Texts that contain the markers, and several spans, are marked with brackets.
     for (notation, text, spans) in [
-        (MarkerNotation::Tags, "a <m> b", &[0..1][..]),
-        (MarkerNotation::Quotes, "a “b”", &[0..1]),
-        (MarkerNotation::Quotes, "a b", &[0..1, 2..3]),
+        (MarkerNotation::Tags, "a <m> b", vec![(0, 1)]),
+        (MarkerNotation::Quotes, "a “b”", vec![(0, 1)]),
+        (MarkerNotation::Quotes, "a b", vec![(0, 1), (2, 3)]),
     ] {
-        let marked = notation.mark(text, spans).unwrap();
+        let spans: Vec<Range<usize>> = spans.into_iter().map(|(start, end)| start..end).collect();
+        let marked = notation.mark(text, &spans).unwrap();
         assert_eq!(marked.notation, MarkerNotation::Brackets, "{text}");
     }
 }

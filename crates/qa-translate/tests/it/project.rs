@@ -1,7 +1,7 @@
 //! Tests of projecting spans by similarity.
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use qa_translate::{Error, ProjectionConfig, project};
+use qa_translate::{Error, ProjectionConfig, project, project_links};
 
 fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
     project(similarity.view(), span, &ProjectionConfig::default()).unwrap()
@@ -113,4 +113,26 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn tokens_without_similar_tokens_are_not_linked() {
+    let similarity = array![[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    assert_eq!(run(&similarity, 0..1), None);
+    assert_eq!(run(&similarity, 0..3), Some(1..3));
+    let negative = ProjectionConfig { min_similarity: -0.1, ..ProjectionConfig::default() };
+    assert_eq!(project(similarity.view(), 0..1, &negative).unwrap(), Some(0..1));
+}
+
+#[test]
+fn all_links_of_a_token_are_projected() {
+    // "Rathaus" is linked to "town" and "hall"; "New York" is linked to one token.
+    let links = [(0, 4), (0, 5), (1, 2), (2, 2), (3, 9)];
+    assert_eq!(project_links(&links, 0..1, 3), Some(4..6));
+    assert_eq!(project_links(&links, 1..3, 3), Some(2..3));
+    assert_eq!(project_links(&links, 0..3, 3), Some(2..6));
+    // A larger gap splits the links, and the group with more links is used.
+    assert_eq!(project_links(&links, 0..4, 2), Some(2..6));
+    assert_eq!(project_links(&[(0, 7), (0, 1)], 0..1, 2), Some(1..2));
+    assert_eq!(project_links(&links, 4..9, 3), None);
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atomic_file::FileSet;
 use mlqa_eval::{Answer, Dataset, DatasetName, Language, Question};
@@ -94,18 +94,16 @@ pub fn run(args: &Args) -> CommandResult {
         return Err(Error::Empty { hint });
     }
     let source = Dataset::read(&args.source)?;
+    let output = Output { folder: &args.out, split: &args.split, from: args.from };
     for &to in args.to.iter().chain(parallel_languages) {
         // The output is checked before the translation, which may take hours.
-        for path in args.paths(to) {
-            atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
-        }
+        output.check(to)?;
     }
     let mut languages_without_questions = Vec::new();
     let mut finish = |translated: Translated| -> CommandResult {
-        print_summary(translated.language, &translated.report);
         languages_without_questions
             .extend((translated.report.kept() == 0).then_some(translated.language));
-        write(args, translated)
+        print_and_write(&output, translated)
     };
     if args.parallel.is_empty() {
         let config = TranslateConfig {
@@ -130,12 +128,17 @@ pub fn run(args: &Args) -> CommandResult {
             finish(align_by_id(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
+    check_not_empty(&args.out, &languages_without_questions)
+}
+
+/// Returns an error if no question was kept for a language.
+pub fn check_not_empty(out: &Path, languages_without_questions: &[Language]) -> CommandResult {
     if languages_without_questions.is_empty() {
         return Ok(());
     }
     let languages: Vec<String> =
         languages_without_questions.iter().map(Language::to_string).collect();
-    let report = args.out.join(report::NAME);
+    let report = out.join(report::NAME);
     let hint = format!(
         "no question was kept for {}; {} has the reasons",
         languages.join(", "),
@@ -144,13 +147,27 @@ pub fn run(args: &Args) -> CommandResult {
     Err(Error::Empty { hint })
 }
 
-impl Args {
+/// The output folder, with the names of its files.
+pub struct Output<'a> {
+    pub folder: &'a Path,
+    pub split: &'a str,
+    pub from: Language,
+}
+
+impl Output<'_> {
     /// Returns the paths of the two files of a language: with passages in this language, and with
     /// the source's passages.
-    fn paths(&self, to: Language) -> [PathBuf; 2] {
+    pub fn paths(&self, to: Language) -> [PathBuf; 2] {
         [to, self.from].map(|context| {
-            let name = DatasetName { split: self.split.clone(), context, question: to };
-            self.out.join(name.to_string())
+            let name = DatasetName { split: self.split.to_owned(), context, question: to };
+            self.folder.join(name.to_string())
+        })
+    }
+
+    /// Checks that the files of a language can be written.
+    pub fn check(&self, to: Language) -> CommandResult {
+        self.paths(to).iter().try_for_each(|path| {
+            atomic_file::check_output(path).map_err(Error::io(path, "write the file"))
         })
     }
 }
@@ -165,19 +182,20 @@ fn typed_text(question: &Question) -> TypedText {
     TypedText { text: question.context.to_string(), spans }
 }
 
-/// Writes the files of a language and the report atomically. If no question was kept, only the
-/// report is written, and files of an earlier run are unchanged.
-fn write(args: &Args, translated: Translated) -> CommandResult {
+/// Prints the counts of a language, and writes its files and the report atomically. If no question
+/// was kept, only the report is written, and files of an earlier run are unchanged.
+pub fn print_and_write(output: &Output<'_>, translated: Translated) -> CommandResult {
+    print_summary(translated.language, &translated.report);
     let write_error = |path| Error::io(path, "write the file");
-    std::fs::create_dir_all(&args.out).map_err(write_error(&args.out))?;
+    std::fs::create_dir_all(output.folder).map_err(write_error(output.folder))?;
     let mut file_set = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {
-        for (path, dataset) in args.paths(language).iter().zip([dataset, questions]) {
+        for (path, dataset) in output.paths(language).iter().zip([dataset, questions]) {
             file_set.add(path, dataset.to_json(path)?).map_err(write_error(path))?;
         }
     }
-    report::publish(&args.out, language, report, file_set)
+    report::publish(output.folder, language, report, file_set)
 }
 
 fn print_summary(to: Language, report: &TranslateReport) {
