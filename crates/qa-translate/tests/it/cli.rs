@@ -350,9 +350,9 @@ fn the_form_of_the_markers_can_be_selected() {
     assert_eq!(&*run("").1.context, "NUMBER AGAIN N1 HERE");
     let (output, question) = run("--markers auto");
     for line in [
-        "de: brackets: 0 of 3 translations unchanged by markers, 3 recovered",
-        "de: tags: 0 of 3 translations unchanged by markers, 0 recovered",
-        "de: quotes: 3 of 3 translations unchanged by markers, 3 recovered",
+        "de: brackets: 0 of 3 translations unchanged by markers, 3 recovered, 3 equal",
+        "de: tags: 0 of 3 translations unchanged by markers, 0 recovered, 0 equal",
+        "de: quotes: 3 of 3 translations unchanged by markers, 3 recovered, 3 equal",
         "3 by markers",
     ] {
         assert!(output.contains(line), "{output}");

@@ -55,8 +55,8 @@ pub struct Options {
     #[arg(long)]
     nearest: bool,
     /// Form of the markers around answers or entities: brackets `([ ])`, tags `<m> </m>`, quotes, or
-    /// none to translate without markers and search for the translated answer. With auto, the form
-    /// that changes the fewest of 100 translations is used
+    /// none to translate without markers and search for the translated answer. With auto, 100
+    /// sentences are translated in each form, and the best form is used
     #[arg(long, default_value = "brackets", value_parser = parse_name::<Markers>)]
     markers: Markers,
 }
@@ -126,10 +126,14 @@ impl Options {
                 let sample = sample_sentences(&texts(), SAMPLE_SENTENCES);
                 let scores = compare_notations(&sample, from, to, translator)?;
                 for score in &scores {
-                    let NotationScore { notation, sentences, recovered, unchanged } = score;
+                    let NotationScore { notation, sentences, .. } = score;
                     print_line(&format!(
-                        "{to}: {notation}: {unchanged} of {sentences} translations unchanged by \
-                         markers, {recovered} recovered"
+                        "{to}: {notation}: {} of {sentences} translations unchanged by markers, {} \
+                         recovered, {} equal to a separate translation, {} unchanged and equal",
+                        score.unchanged,
+                        score.recovered,
+                        score.confirmed,
+                        score.unchanged_and_confirmed
                     ));
                 }
                 Ok(best_notation(&scores))
