@@ -30,7 +30,7 @@ pub use place::{
     translation_similarity, word_ranges,
 };
 pub use place_answers::{place_answers, translate_plain};
-pub use project::{ProjectionConfig, project, project_links};
+pub use project::{ProjectionConfig, Symmetrization, project, project_links};
 pub use provider::{
     Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, RejectedText,
     Rejection, RemovedPart, ReplyReport, ServerConfig, Translations, Translator,

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use mlqa_eval::Dataset;
 
@@ -114,7 +115,7 @@ impl ParallelTexts {
             links.insert((source.clone(), target.clone()), line_links);
         }
         match lines.len() == self.pairs.len() {
-            true => Ok(ByLinks { links, config: ProjectionConfig::default() }),
+            true => Ok(ByLinks { links: Arc::new(links), config: ProjectionConfig::default() }),
             false => {
                 let expected = format!("{} lines, one per pair of texts", self.pairs.len());
                 Err(error(
@@ -138,7 +139,7 @@ fn words(text: &str) -> Vec<String> {
 #[derive(Clone, Debug)]
 pub struct ByLinks {
     /// Links of words by text and translation.
-    links: HashMap<(String, String), Vec<(usize, usize)>>,
+    links: Arc<HashMap<(String, String), Vec<(usize, usize)>>>,
     /// Projection options; [`ProjectionConfig::min_similarity`] is ignored.
     pub config: ProjectionConfig,
 }

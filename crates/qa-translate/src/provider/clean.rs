@@ -3,6 +3,7 @@
 //! A part is removed only if the source text has no such part, so that, for example, a quoted
 //! source text keeps its quotation marks.
 use mlqa_eval::Language;
+use serde_json::Value;
 
 use super::chat_rules::{
     END_TOKENS, ENGLISH_OPENINGS, FINAL_MESSAGES, INTRODUCTIONS, NOTES, OTHER_MESSAGES, QUOTES,
@@ -56,6 +57,9 @@ pub(super) fn clean(
     }
     if is_refusal(&context, &text) {
         return Err(Rejection::Refused);
+    }
+    if count_lines(&text) > count_lines(context.source) {
+        return Err(Rejection::ExtraLines);
     }
     Ok((text, removed))
 }
@@ -112,9 +116,12 @@ fn without_reasoning(source: &str, text: &str) -> Result<Option<String>, Rejecti
 fn without_template_token<'t>(context: &Context<'_>, text: &'t str) -> Option<&'t str> {
     let source = context.source.to_ascii_lowercase();
     let lower = text.to_ascii_lowercase();
-    let mut end_tokens = END_TOKENS.iter().filter(|token| !source.ends_with(**token));
-    if let Some(token) = end_tokens.find(|token| lower.ends_with(**token)) {
-        return text.get(..text.len() - token.len());
+    // Some models continue with another turn of the conversation after the end.
+    let end_tokens = END_TOKENS.iter().filter(|token| !source.contains(**token));
+    if let Some((start, token)) =
+        end_tokens.filter_map(|token| Some((lower.find(token)?, token))).min()
+    {
+        return text.get(if start == 0 { token.len()..text.len() } else { 0..start });
     }
     let mut start_tokens = START_TOKENS.iter().filter(|token| !source.starts_with(**token));
     let token = start_tokens.find(|token| lower.starts_with(**token))?;
@@ -148,16 +155,19 @@ fn without_wrapper<'t>(context: &Context<'_>, text: &'t str) -> Option<&'t str> 
     })
 }
 
-/// Returns the only value of a JSON object.
+/// Returns the only text of a JSON object or array, or the text of an object's key that names a
+/// translation.
 fn json_value(source: &str, text: &str) -> Option<String> {
-    if source.starts_with('{') || !text.starts_with('{') {
+    if source.starts_with(['{', '[']) || !text.starts_with(['{', '[']) {
         return None;
     }
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-    match object.values().collect::<Vec<_>>().as_slice() {
-        [serde_json::Value::String(value)] => Some(value.clone()),
-        _ => None,
-    }
+    let value = match serde_json::from_str(text).ok()? {
+        Value::Array(mut values) if values.len() == 1 => values.pop()?,
+        Value::Object(object) if object.len() == 1 => object.into_iter().next()?.1,
+        Value::Object(mut object) => TAGS.iter().find_map(|tag| object.remove(*tag))?,
+        _ => return None,
+    };
+    if let Value::String(value) = value { Some(value) } else { None }
 }
 
 fn count_colons(text: &str) -> usize {

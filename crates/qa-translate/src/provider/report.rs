@@ -55,6 +55,8 @@ pub enum Rejection {
     Refused,
     /// The reply has reasoning without an end.
     UnfinishedReasoning,
+    /// The reply has more lines than the text, for example several translations.
+    ExtraLines,
     /// The reply has an unknown finish reason.
     UnknownFinishReason,
     /// The server does not accept the text (status 400, 413 or 422).
@@ -70,6 +72,7 @@ impl Display for Rejection {
             Self::Filtered => "content filter",
             Self::Refused => "refusal",
             Self::UnfinishedReasoning => "unfinished reasoning",
+            Self::ExtraLines => "reply with more lines than the text",
             Self::UnknownFinishReason => "unknown finish reason",
             Self::Status => "text rejected by the server",
         })

@@ -90,6 +90,7 @@ fn parts_that_are_not_the_translation_are_removed_and_counted() {
         ("analysisWe translate.assistantfinalWo ist er?", &[Reasoning]),
         ("Wo ist er?<|im_end|>", &[TemplateToken]),
         ("Wo ist er?</s>", &[TemplateToken]),
+        ("Wo ist er?<|im_end|>\n<|im_start|>user\nThank you", &[TemplateToken]),
         ("<|im_start|>assistant\nWo ist er?<|im_end|>\n<|endoftext|>", &[TemplateToken]),
         ("Here is the translation:\n\nWo ist er?", &[Introduction]),
         ("Sure! Here's the German translation: Wo ist er?", &[Introduction]),
@@ -103,6 +104,10 @@ fn parts_that_are_not_the_translation_are_removed_and_counted() {
         ("```text\nWo ist er?\n```", &[Wrapper]),
         ("<translation>Wo ist er?</translation>", &[Wrapper]),
         ("{\"translation\": \"Wo ist er?\"}", &[Wrapper]),
+        ("[\"Wo ist er?\"]", &[Wrapper]),
+        ("{\"note\": \"informal\", \"translation\": \"Wo ist er?\"}", &[Wrapper]),
+        ("### Translation\n\nWo ist er?", &[Introduction]),
+        ("```\nWo ist er?\n```\nLet me know if you need more.", &[Wrapper]),
         ("Wo ist er?\n\nNote: \"er\" may be \"sie\".", &[Note]),
         ("Wo ist er?\n\n(Note: informal)", &[Note]),
         ("Wo ist er?\n\n**Anmerkung:** frei", &[Note]),
@@ -166,6 +171,8 @@ fn replies_that_are_not_translations_are_rejected_and_listed() {
         (text("<|channel|>analysis<|message|>We"), Rejection::UnfinishedReasoning),
         (text("I'm sorry, but I can't help with that."), Rejection::Refused),
         (text("I’m sorry, but I can’t help."), Rejection::Refused),
+        (text("Wo ist er?\n\nWo befindet er sich?"), Rejection::ExtraLines),
+        (text("Aquí tienes.\nWo ist er?"), Rejection::ExtraLines),
         (text("As an AI language model, I …"), Rejection::Refused),
     ] {
         let (translation, report) = translate_to(DE, "Where is he?", reply);
