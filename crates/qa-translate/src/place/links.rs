@@ -94,7 +94,7 @@ impl ParallelTexts {
             expected,
             got,
         };
-        let mut links = HashMap::with_capacity(self.pairs.len());
+        let mut links = LinksByTexts::with_capacity(self.pairs.len());
         let lines: Vec<&str> = text.lines().collect();
         for (index, ((source, target), line)) in self.pairs.iter().zip(&lines).enumerate() {
             let (rows, columns) = (word_ranges(source).len(), word_ranges(target).len());
@@ -134,12 +134,14 @@ fn words(text: &str) -> Vec<String> {
     word_ranges(text).into_iter().map(|range| characters[range].iter().collect()).collect()
 }
 
+/// Links of words by text and translation.
+type LinksByTexts = HashMap<(String, String), Vec<(usize, usize)>>;
+
 /// Places spans by the word alignment of passage and translation ([`project_links`]). All links of a
 /// word are used. A text without an alignment is an error.
 #[derive(Clone, Debug)]
 pub struct ByLinks {
-    /// Links of words by text and translation.
-    links: Arc<HashMap<(String, String), Vec<(usize, usize)>>>,
+    links: Arc<LinksByTexts>,
     /// Projection options; [`ProjectionConfig::min_similarity`] is ignored.
     pub config: ProjectionConfig,
 }

@@ -7,7 +7,7 @@ use super::chat_rules::{COMPLETE, FILTERED, TRUNCATED};
 use super::clean::clean;
 use super::client::{Failure, JsonClient, RequestError, ServerConfig, first_line, parse};
 use super::report::{Outcomes, Rejected, Rejection, RemovedPart, ReplyReport};
-use super::split::{join_parts, split_in_two};
+use super::split::{join, split};
 use crate::{Error, MissingText, Translations, Translator};
 
 /// The part of a response that contains the translation.
@@ -147,17 +147,18 @@ impl ChatTranslator {
             Err(RequestError::Rejected(rejected)) => rejected,
         };
         let is_too_long = matches!(rejected.reason, Rejection::Truncated | Rejection::Status);
-        let Some((first, separator, second)) = is_too_long.then(|| split_in_two(text)).flatten()
-        else {
+        let Some(parts) = is_too_long.then(|| split(text, None)).flatten() else {
             return Ok(Err(rejected));
         };
         self.outcomes.report.split += 1;
-        let first = match self.translate_text(system, &first, to)? {
-            Ok(first) => first,
-            Err(rejected) => return Ok(Err(rejected)),
-        };
-        let second = self.translate_text(system, &second, to)?;
-        Ok(second.map(|second| join_parts(&first, &separator, &second, to)))
+        let mut translations = Vec::with_capacity(parts.len());
+        for part in &parts {
+            match self.translate_text(system, &part.text, to)? {
+                Ok(translation) => translations.push(translation),
+                Err(rejected) => return Ok(Err(rejected)),
+            }
+        }
+        Ok(Ok(join(&parts, &translations, to)))
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::client::{Failure, JsonClient, RequestError, ServerConfig, parse};
 use super::report::{Outcomes, Rejected, Rejection, ReplyReport};
-use super::split::{join_parts, split_in_two};
+use super::split::{Part, join, split};
 use crate::lines::is_blank_translation;
 use crate::{Error, MissingText, Translations, Translator};
 
@@ -144,16 +144,10 @@ impl HttpTranslator {
         self.rejected_requests += 1;
         self.read_limit();
         if let [text] = texts {
-            let Some((first, separator, second)) = split_in_two(text) else {
-                return Ok(vec![Err(rejected)]);
-            };
+            let max_characters = self.max_characters.filter(|&max| max < usize::MAX);
+            let Some(parts) = split(text, max_characters) else { return Ok(vec![Err(rejected)]) };
             self.outcomes.report.split += 1;
-            let parts = self.translate_parts(&[&first, &second], from, to)?;
-            let joined = parts.map(|parts| match parts.as_slice() {
-                [first, second] => join_parts(first, &separator, second, to),
-                _ => parts.concat(),
-            });
-            return Ok(vec![joined]);
+            return Ok(vec![self.translate_parts(&parts, from, to)?]);
         }
         let rejected_before = self.rejected_requests;
         let outcomes = self.translate_halves(texts, from, to)?;
@@ -176,23 +170,30 @@ impl HttpTranslator {
         Ok(outcomes)
     }
 
-    /// Translates the parts of a text one by one, up to the first part that is rejected.
+    /// Translates the parts of a text, up to the first part that is rejected, and joins them.
     fn translate_parts(
         &mut self,
-        parts: &[&str],
+        parts: &[Part],
         from: Language,
         to: Language,
-    ) -> Result<Result<Vec<String>, Rejected>, Error> {
+    ) -> Result<Outcome, Error> {
         let mut translations = Vec::with_capacity(parts.len());
-        for part in parts {
-            for outcome in self.translate_batch(&[part], from, to)? {
+        let texts: Vec<&str> = parts.iter().map(|part| part.text.as_str()).collect();
+        for batch in texts.chunks(self.batch_size) {
+            for (text, outcome) in batch.iter().zip(self.translate_batch(batch, from, to)?) {
                 match outcome {
-                    Ok(translation) => translations.push(translation),
+                    Ok(translation) if !is_blank_translation(text, &translation) => {
+                        translations.push(translation);
+                    }
+                    Ok(_) => {
+                        let (reason, detail) = (Rejection::Blank, String::new());
+                        return Ok(Err(Rejected { reason, detail }));
+                    }
                     Err(rejected) => return Ok(Err(rejected)),
                 }
             }
         }
-        Ok(Ok(translations))
+        Ok(Ok(join(parts, &translations, to)))
     }
 }
 

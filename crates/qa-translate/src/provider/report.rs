@@ -93,8 +93,8 @@ pub struct RejectedText {
 /// Counts of cleaned and rejected replies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplyReport {
-    /// Number of times a text was split in two, because the server does not accept the complete text
-    /// or truncates its translation.
+    /// Number of texts that were split into sentences, because the server does not accept the complete
+    /// text or truncates its translation.
     pub split: usize,
     /// Number of replies from which a part was removed, by kind.
     pub removed: BTreeMap<RemovedPart, usize>,

@@ -5,33 +5,60 @@ use crate::markers::is_inside_marker;
 use crate::place::is_written_without_spaces;
 use crate::sentence_ranges;
 
-/// Splits a text at the sentence boundary nearest to its middle that is not within marked text.
-/// Returns both parts and the white space between them; `None` if there is no such boundary.
-pub(super) fn split_in_two(text: &str) -> Option<(String, String, String)> {
-    let characters: Vec<char> = text.chars().collect();
-    let sentences = sentence_ranges(text);
-    let (first, last) = (sentences.first()?.start, sentences.last()?.end);
-    let middle = first.midpoint(last);
-    let boundaries = sentences.iter().zip(sentences.iter().skip(1));
-    let mut boundaries: Vec<_> = boundaries.map(|(a, b)| (a.end, b.start)).collect();
-    boundaries.sort_by_key(|&(end, start)| end.midpoint(start).abs_diff(middle));
-    let (end, start) =
-        boundaries.into_iter().find(|&(end, _)| !is_inside_marker(&characters[..end]))?;
-    let text_of = |part: &[char]| part.iter().collect::<String>();
-    Some((
-        text_of(&characters[..end]),
-        text_of(&characters[end..start]),
-        text_of(&characters[start..]),
-    ))
+/// A part of a text and the white space in front of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub separator: String,
+    pub text: String,
 }
 
-/// Joins the translations of the parts of a split text. Languages without spaces between words
-/// have no space between sentences, either.
-pub(super) fn join_parts(first: &str, separator: &str, second: &str, to: Language) -> String {
-    let separator = match (separator, is_written_without_spaces(to)) {
-        (" ", true) => "",
-        ("", false) => " ",
-        _ => separator,
-    };
-    format!("{}{separator}{}", first.trim_end(), second.trim_start())
+/// Splits a text at sentences that do not begin or end within marked text. Consecutive sentences of
+/// at most `max_characters` code points form one part; if this is the complete text or the limit is
+/// unknown, each sentence is a part. Returns `None` if there is only one sentence.
+pub(super) fn split(text: &str, max_characters: Option<usize>) -> Option<Vec<Part>> {
+    let characters: Vec<char> = text.chars().collect();
+    let mut sentences: Vec<std::ops::Range<usize>> = Vec::new();
+    for sentence in sentence_ranges(text) {
+        match sentences.last_mut() {
+            Some(last) if is_inside_marker(&characters[..last.end]) => last.end = sentence.end,
+            _ => sentences.push(sentence),
+        }
+    }
+    let mut packed = sentences.clone();
+    if let Some(max) = max_characters {
+        packed.clear();
+        for sentence in &sentences {
+            match packed.last_mut() {
+                Some(last) if sentence.end - last.start <= max => last.end = sentence.end,
+                _ => packed.push(sentence.clone()),
+            }
+        }
+    }
+    let ranges = if packed.len() > 1 { packed } else { sentences };
+    let mut end = 0;
+    let text_of = |part: &[char]| part.iter().collect::<String>();
+    let parts = ranges.iter().map(|range| {
+        let separator = text_of(&characters[end..range.start]);
+        end = range.end;
+        Part { separator, text: text_of(&characters[range.clone()]) }
+    });
+    let parts: Vec<Part> = parts.collect();
+    (parts.len() > 1).then_some(parts)
+}
+
+/// Joins the translations of parts. Languages without spaces between words have no space between
+/// sentences, either.
+pub(super) fn join(parts: &[Part], translations: &[String], to: Language) -> String {
+    let mut text = String::new();
+    for (part, translation) in parts.iter().zip(translations) {
+        let separator = match (part.separator.as_str(), is_written_without_spaces(to)) {
+            _ if text.is_empty() => "",
+            (" ", true) => "",
+            ("", false) => " ",
+            (separator, _) => separator,
+        };
+        text.push_str(separator);
+        text.push_str(translation.trim());
+    }
+    text
 }
