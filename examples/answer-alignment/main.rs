@@ -14,7 +14,7 @@ use experiment::{RunConfig, Runtime, log, write_json, write_text};
 use methods::Methods;
 use mlqa_eval::{Dataset, Language};
 use placements::Placements;
-use qa_translate::align_by_id;
+use qa_translate::{ParallelTexts, ProjectionConfig, Symmetrization, align_by_id};
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
 use tasks::text_scores::{EncoderScorer, ScorerConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained};
@@ -39,6 +39,13 @@ struct Args {
     /// two layers.
     #[arg(long)]
     layer: Option<usize>,
+    /// How similar tokens are linked: intersection or grow_diag.
+    #[arg(long, default_value = "intersection", value_parser = parse_symmetrization)]
+    links: Symmetrization,
+    /// Folder with word alignments <lang>.txt: links i-j, one line per pair of texts of
+    /// `qa-translate place --pairs`.
+    #[arg(long, value_name = "DIR")]
+    alignments: Option<PathBuf>,
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -56,6 +63,14 @@ fn main() -> ExitCode {
     experiment::exit(run(&args))
 }
 
+fn parse_symmetrization(name: &str) -> Result<Symmetrization, String> {
+    match name {
+        "intersection" => Ok(Symmetrization::Intersection),
+        "grow_diag" => Ok(Symmetrization::GrowDiag),
+        _ => Err("expected intersection or grow_diag".into()),
+    }
+}
+
 fn run(args: &Args) -> Result<()> {
     ensure!(!args.languages.contains(&Language::EN), "--languages: English is the source");
     let (device, threads) = (args.device.clone(), args.threads);
@@ -64,7 +79,8 @@ fn run(args: &Args) -> Result<()> {
     let heads = [Head::MaskedLm];
     let (base, load_report) = Pretrained::load(&args.model, &heads, runtime.device, options)?;
     let states = args.layer.map_or(HiddenStates::MeanOfLast(2), HiddenStates::Layer);
-    let config = AlignmentConfig { states, ..AlignmentConfig::default() };
+    let project = ProjectionConfig { symmetrization: args.links, ..ProjectionConfig::default() };
+    let config = AlignmentConfig { states, project, ..AlignmentConfig::default() };
     let aligner =
         AnswerAligner::new(&base.model, &base.tokenizer, base.special_tokens, config.clone())?;
     let scorer = || EncoderScorer::new(&base.model, &base.tokenizer, ScorerConfig::default());
@@ -72,14 +88,21 @@ fn run(args: &Args) -> Result<()> {
     if scorer.is_none() {
         log("The model has no masked-LM head: methods that need its scores are skipped.");
     }
-    let methods = Methods { aligner: &aligner, projection: &config.project, scorer };
+    let mut methods =
+        Methods { aligner: &aligner, projection: &config.project, scorer, links: None };
 
     let xquad_file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(xquad_file(Language::EN))?;
     english.check_answers()?;
     let mut placements = Placements::default();
     for &language in &args.languages {
-        let translated = align_by_id(&english, &Dataset::read(xquad_file(language))?, language)?;
+        let target = Dataset::read(xquad_file(language))?;
+        if let Some(folder) = &args.alignments {
+            let texts = ParallelTexts::of(&english, &target);
+            let links = texts.read_alignments(folder.join(format!("{language}.txt")))?;
+            methods.links = Some(links);
+        }
+        let translated = align_by_id(&english, &target, language)?;
         let (skipped, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {skipped} skipped", target.questions.len()));
         let cases = cases::select_cases(&english, &target, language)?;

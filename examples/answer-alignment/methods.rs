@@ -3,9 +3,10 @@ use std::ops::Range;
 
 use anyhow::Result;
 use qa_translate::{
-    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
-    ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentence_ranges, word_ranges,
+    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,
+    CandidateConfig, CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed,
+    ProjectionConfig, ScoreRequest, ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark,
+    sentence_ranges, word_ranges,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +24,8 @@ pub struct Methods<'a> {
     pub projection: &'a ProjectionConfig,
     /// Absent if the model has no masked-LM head.
     pub scorer: Option<EncoderScorer<'a>>,
+    /// Links of a word aligner for the texts of the current language.
+    pub links: Option<ByLinks>,
 }
 
 type NamedMethod<'a> = (String, Box<dyn PlaceSpans + 'a>);
@@ -48,6 +51,9 @@ impl<'a> Methods<'a> {
             ("search, English string, nearest".into(), Box::new(search)),
             ("alignment".into(), Box::new(by_alignment)),
         ];
+        if let Some(links) = &self.links {
+            methods.push(("word alignment file".into(), Box::new(links.clone())));
+        }
         let equal_scores = t_projection(EqualScores);
         methods.push(("T-Projection, all scores equal".into(), Box::new(equal_scores)));
         for accuracy in ORACLE_ACCURACIES {

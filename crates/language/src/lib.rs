@@ -2,8 +2,12 @@
 
 mod code;
 mod error;
+mod fold;
 mod names;
 mod registered;
+mod terms;
 
 pub use code::Language;
 pub use error::{LanguageError, UnknownLanguage};
+pub use fold::{Folded, fold};
+pub use terms::{TERMS_VERSION, for_each_term};

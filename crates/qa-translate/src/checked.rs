@@ -1,4 +1,6 @@
 //! Validation of a question's answers against its passage.
+use std::ops::Range;
+
 use mlqa_eval::{Answer, Question};
 
 /// Reason why a question has no valid answer.
@@ -33,4 +35,9 @@ fn is_at_offset(question: &Question, answer: &Answer) -> bool {
     let Some(span) = answer.span() else { return false };
     let text = question.context.chars().skip(span.start).take(span.len());
     !answer.text.trim().is_empty() && text.eq(answer.text.chars())
+}
+
+/// Returns the span of an answer of [`valid_answers`].
+pub(crate) fn valid_span(answer: &Answer) -> Range<usize> {
+    answer.span().expect("a valid answer is at its offset")
 }

@@ -42,6 +42,18 @@ pub enum Error {
         /// The text, truncated to 80 code points.
         text: String,
     },
+    /// A file of word alignments does not belong to the texts.
+    #[error("{}:{line}: expected {expected}, got {got}", path.display())]
+    Alignment {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// The requirement.
+        expected: String,
+        /// The actual value.
+        got: String,
+    },
     /// Texts are too long for a scorer.
     #[error(
         "{count} of {requests} pairs of texts are too long to be scored: the longest pair has {longest_request} tokens, but at most {max_tokens} are supported"

@@ -15,6 +15,9 @@ pub(crate) struct Line {
     pub to: Language,
     pub source: String,
     pub target: String,
+    /// [`Translator::identity`](crate::Translator::identity) of the translator, in a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// Translations by source language, target language and source text.

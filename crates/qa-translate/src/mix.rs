@@ -126,7 +126,8 @@ impl MixReport {
 /// For each question and each language x of the translations there are two rows: (question in x,
 /// passage of the source) and (question of the source, passage in x). For each pair of different
 /// languages x and y of the translations, [`Pairs::AllPairs`] adds (question in x, passage in y).
-/// `config.seed` determines the order of rows. The answers of each row are checked against the
+/// Unanswerable questions are mixed in the same way. `config.seed` determines the order of rows. The
+/// answers of each row are checked against the
 /// row's passage.
 ///
 /// ```
@@ -164,11 +165,13 @@ pub fn mix(
     let mut mixed =
         Mixed { rows: Vec::new(), report: MixReport::default(), version: source.version.clone() };
     let from = config.source_language;
-    for question in source.questions.iter().filter(|question| !question.answers.is_empty()) {
+    for question in &source.questions {
+        let is_unanswerable = question.answers.is_empty();
         let id = question.id.as_str();
         for x in &translations {
-            let translated = x.answered_questions.get(id).copied();
+            let translated = x.find_question(id, is_unanswerable);
             let text = x.question_texts.get(id).copied();
+            let text = text.filter(|_| translated.is_some() || !config.require_pair);
             if let Some(text) = text {
                 mixed.report.without_pair += usize::from(translated.is_none());
                 mixed.push((x.language, text), (from, question), source)?;
@@ -180,7 +183,7 @@ pub fn mix(
                 continue;
             };
             for y in translations.iter().filter(|y| y.language != x.language) {
-                if let Some(passage) = y.answered_questions.get(id) {
+                if let Some(passage) = y.find_question(id, is_unanswerable) {
                     mixed.push((x.language, text), (y.language, passage), y.dataset)?;
                 }
             }
@@ -194,8 +197,8 @@ pub fn mix(
 struct Translation<'a> {
     language: Language,
     dataset: &'a Dataset,
-    /// Questions with passages and answers in the language.
-    answered_questions: HashMap<&'a str, &'a Question>,
+    /// Questions with passages and answers in the language, and unanswerable questions.
+    questions: HashMap<&'a str, &'a Question>,
     /// Translated question texts that may be combined with passages in other languages.
     question_texts: HashMap<&'a str, &'a str>,
 }
@@ -203,18 +206,21 @@ struct Translation<'a> {
 impl<'a> Translation<'a> {
     fn new(translated: &'a Translated, require_pair: bool) -> Self {
         let dataset = &translated.dataset;
-        let answered_questions: HashMap<&str, &Question> = dataset
-            .questions
-            .iter()
-            .filter(|question| !question.answers.is_empty())
-            .map(|question| (question.id.as_str(), question))
-            .collect();
+        let questions: HashMap<&str, &Question> =
+            dataset.questions.iter().map(|question| (question.id.as_str(), question)).collect();
         let without_pair = (!require_pair).then_some(&translated.questions.questions);
-        let questions =
-            without_pair.into_iter().flatten().chain(answered_questions.values().copied());
-        let question_texts =
-            questions.map(|question| (question.id.as_str(), question.question.as_str())).collect();
-        Self { language: translated.language, dataset, answered_questions, question_texts }
+        let all_questions = without_pair.into_iter().flatten().chain(questions.values().copied());
+        let question_texts = all_questions
+            .map(|question| (question.id.as_str(), question.question.as_str()))
+            .collect();
+        Self { language: translated.language, dataset, questions, question_texts }
+    }
+
+    /// Returns a question with its translated passage. Whether it has an answer must agree with the
+    /// source.
+    fn find_question(&self, id: &str, is_unanswerable: bool) -> Option<&'a Question> {
+        let question = self.questions.get(id).copied();
+        question.filter(|question| question.answers.is_empty() == is_unanswerable)
     }
 }
 

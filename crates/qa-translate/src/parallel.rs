@@ -10,7 +10,7 @@ use crate::{Error, TranslateReport, Translated};
 /// Aligns `target`, in `language`, with `source` by id.
 ///
 /// The result has the same form as the result of [`translate`](crate::translate()). Ids that occur
-/// only in `target` are skipped.
+/// only in `target` are skipped. A question without an answer in both data sets is retained.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -51,6 +51,10 @@ pub fn align_by_id(
                 add_count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
                 let answers = answers.into_iter().cloned().collect();
                 answered_questions.push(Question { answers, ..translated.clone() });
+            }
+            (Err(NoAnswer::None), Err(NoAnswer::None)) => {
+                report.unanswerable += 1;
+                answered_questions.push(translated.clone());
             }
             (Err(NoAnswer::None), _) | (_, Err(NoAnswer::None)) => report.discarded.no_answer += 1,
             _ => report.discarded.misplaced_answer += 1,

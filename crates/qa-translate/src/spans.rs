@@ -5,15 +5,12 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::place::{slice, word_ranges};
+use crate::place::{is_written_without_spaces, slice, word_ranges};
 use crate::transfer::{
     MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
     overlaps,
 };
-use crate::{Error, PlaceSpans, Translator};
-
-/// Languages written without spaces between words.
-const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
+use crate::{Error, MarkerNotation, PlaceSpans, ReplyReport, Translator};
 
 /// A text span with a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +53,7 @@ impl TypedText {
         spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
         language: Language,
     ) -> Result<Self, Error> {
-        let is_unspaced = UNSPACED.contains(&language.base());
+        let is_unspaced = is_written_without_spaces(language);
         let (mut text, mut length, mut word_ranges) = (String::new(), 0, Vec::new());
         for word in words {
             let needs_space = text.ends_with(|c: char| c.is_ascii_alphanumeric())
@@ -70,17 +67,49 @@ impl TypedText {
             text.push_str(word);
             word_ranges.push(start..length);
         }
-        let to_typed_span = |(words, kind): (Range<usize>, &str)| {
-            let Range { start, end } = words;
-            let span = match word_ranges.get(words) {
-                Some([first, .., last]) => first.start..last.end,
-                Some([word]) => word.clone(),
-                _ => return Err(Error::Span { start, end, length: word_ranges.len() }),
-            };
-            Ok(TypedSpan { span, kind: kind.to_owned() })
-        };
-        let spans = spans.into_iter().map(to_typed_span).collect::<Result<_, _>>()?;
+        let spans = typed_spans(&word_ranges, spans)?;
         Ok(Self { text, spans })
+    }
+
+    /// Creates a text from a sentence and its words. `spans` contains ranges of words and their
+    /// types.
+    ///
+    /// Returns `None` if the sentence does not consist of the words in order, separated by white
+    /// space or not separated.
+    ///
+    /// ```
+    /// use qa_translate::TypedText;
+    ///
+    /// let words = ["I", "do", "n't", "like", "Bonn", "."].map(String::from);
+    /// let text = TypedText::from_sentence("I don't like Bonn.", &words, [(4..5, "LOC")])?;
+    /// assert_eq!(text.unwrap().spans[0].span, 13..17);
+    /// assert_eq!(TypedText::from_sentence("I like Bonn.", &words, [])?, None);
+    /// # Ok::<(), qa_translate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Span`], with offsets in words, for a span that is empty or exceeds the words.
+    pub fn from_sentence<'k>(
+        sentence: &str,
+        words: &[String],
+        spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
+    ) -> Result<Option<Self>, Error> {
+        let (mut rest, mut offset) = (sentence, 0);
+        let mut word_ranges = Vec::with_capacity(words.len());
+        for word in words {
+            let trimmed = rest.trim_start();
+            offset += rest.chars().count() - trimmed.chars().count();
+            let Some(after_word) = trimmed.strip_prefix(word.as_str()) else { return Ok(None) };
+            let start = offset;
+            offset += word.chars().count();
+            word_ranges.push(start..offset);
+            rest = after_word;
+        }
+        if !rest.trim().is_empty() {
+            return Ok(None);
+        }
+        let spans = typed_spans(&word_ranges, spans)?;
+        Ok(Some(Self { text: sentence.to_owned(), spans }))
     }
 
     /// Returns the words of the text and a tag for each word: `O`, or `B-` and `I-` with the type
@@ -133,6 +162,23 @@ impl TypedText {
     }
 }
 
+/// Converts ranges of words to ranges of code points. `word_ranges` contains the range of each word.
+fn typed_spans<'k>(
+    word_ranges: &[Range<usize>],
+    spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
+) -> Result<Vec<TypedSpan>, Error> {
+    let to_typed_span = |(words, kind): (Range<usize>, &str)| {
+        let Range { start, end } = words;
+        let span = match word_ranges.get(words) {
+            Some([first, .., last]) => first.start..last.end,
+            Some([word]) => word.clone(),
+            _ => return Err(Error::Span { start, end, length: word_ranges.len() }),
+        };
+        Ok(TypedSpan { span, kind: kind.to_owned() })
+    };
+    spans.into_iter().map(to_typed_span).collect()
+}
+
 /// Texts translated into another language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TranslatedSpans {
@@ -158,6 +204,9 @@ pub struct SpanReport {
     pub dropped: BTreeMap<SpanLoss, usize>,
     /// Number of texts whose markers could not be recovered, by reason.
     pub faults: MarkerErrorCounts,
+    /// Counts of cleaned and rejected replies of the translator.
+    #[serde(skip_serializing_if = "ReplyReport::is_empty")]
+    pub replies: ReplyReport,
 }
 
 /// Translates texts with their typed spans.
@@ -193,9 +242,28 @@ pub fn translate_spans(
     to: Language,
     translator: &mut dyn Translator,
     placer: &mut dyn PlaceSpans,
+    progress: impl FnMut(Stage, usize, usize),
+) -> Result<TranslatedSpans, Error> {
+    let notation = Some(MarkerNotation::default());
+    translate_spans_with(source, from, to, translator, notation, placer, progress)
+}
+
+/// Translates texts with their typed spans like [`translate_spans`], with markers in another
+/// notation. If `notation` is `None`, texts are translated without markers, and `placer` locates all
+/// spans.
+///
+/// # Errors
+/// The errors of [`translate_spans`].
+pub fn translate_spans_with(
+    source: &[TypedText],
+    from: Language,
+    to: Language,
+    translator: &mut dyn Translator,
+    notation: Option<MarkerNotation>,
+    placer: &mut dyn PlaceSpans,
     mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<TranslatedSpans, Error> {
-    let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
+    let mut transfer = SpanTransfer::new(translator, from, to, notation, &mut progress)?;
     let mut report = SpanReport { texts: source.len(), ..SpanReport::default() };
     let (mut span_texts, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
     for TypedText { text, spans } in source {
@@ -228,5 +296,6 @@ pub fn translate_spans(
         texts.push(text.map(|text| TypedText { text, spans: retained }));
     }
     report.faults = transfer.faults;
+    report.replies = transfer.translator.take_reply_report();
     Ok(TranslatedSpans { texts, report })
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::markers::{MarkerError, mark};
+use crate::markers::{MarkerError, MarkerNotation};
 use crate::place::slice;
 use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
@@ -122,6 +122,16 @@ pub(crate) fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Returns a translation with the white space around `source`; `None` if the translation is blank.
+fn with_outer_white_space(source: &str, translation: &str) -> Option<String> {
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}');
+    let inner = translation.trim_matches(is_blank);
+    let (core, start) = (source.trim(), source.trim_start());
+    let leading = &source[..source.len() - start.len()];
+    let trailing = &start[core.len()..];
+    (!inner.is_empty()).then(|| format!("{leading}{inner}{trailing}"))
+}
+
 fn has_lost_markers(result: &Result<Placed, SpanLoss>) -> bool {
     *result == Err(SpanLoss::LostMarkers)
 }
@@ -131,6 +141,8 @@ pub(crate) struct SpanTransfer<'a> {
     pub translator: &'a mut dyn Translator,
     pub from: Language,
     pub to: Language,
+    /// Form of the markers; `None` if texts are translated without markers.
+    pub notation: Option<MarkerNotation>,
     pub progress: &'a mut dyn FnMut(Stage, usize, usize),
     pub faults: MarkerErrorCounts,
 }
@@ -141,16 +153,19 @@ impl<'a> SpanTransfer<'a> {
         translator: &'a mut dyn Translator,
         from: Language,
         to: Language,
+        notation: Option<MarkerNotation>,
         progress: &'a mut dyn FnMut(Stage, usize, usize),
     ) -> Result<Self, Error> {
         if from == to {
             let problem = "the data is already in this language".into();
             return Err(Error::Language { language: to, problem });
         }
-        Ok(Self { translator, from, to, progress, faults: MarkerErrorCounts::default() })
+        let faults = MarkerErrorCounts::default();
+        Ok(Self { translator, from, to, notation, progress, faults })
     }
 
-    /// Translates texts in batches; a blank translation counts as missing.
+    /// Translates texts in batches. A blank translation counts as missing. White space around a
+    /// translation is replaced by the white space around its source.
     pub fn translate(&mut self, stage: Stage, texts: &[&str]) -> Translations {
         let mut translations = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.translator.batch_size().max(1)) {
@@ -160,14 +175,14 @@ impl<'a> SpanTransfer<'a> {
                 let (expected, got) = (batch.len(), translated.len());
                 return Err(Error::Count { expected, got });
             }
-            let has_text = |text: &String| !text.trim().is_empty();
-            translations.extend(translated.into_iter().map(|text| text.filter(has_text)));
+            let pairs = batch.iter().zip(translated);
+            translations.extend(pairs.map(|(source, text)| with_outer_white_space(source, &text?)));
         }
         (self.progress)(stage, texts.len(), texts.len());
         Ok(translations)
     }
 
-    /// Translates texts with their spans marked and recovers the markers.
+    /// Translates texts and locates their spans: by markers, or without markers by `placer`.
     ///
     /// If `placer` is not `None`, it locates the spans that were not recovered. Spans that overlap
     /// a marked span are located in the recovered translation. If markers were lost, all spans are
@@ -177,12 +192,45 @@ impl<'a> SpanTransfer<'a> {
         sources: &[SpanText<'_>],
         placer: Option<&mut dyn PlaceSpans>,
     ) -> Result<Vec<TransferredText>, Error> {
+        let mut transferred = match self.notation {
+            Some(notation) => self.transfer_markers(sources, notation)?,
+            None => self.translate_unmarked(sources)?,
+        };
+        if let Some(placer) = placer {
+            self.place_lost_spans(sources, &mut transferred, placer)?;
+        }
+        Ok(transferred)
+    }
+
+    /// Translates texts without markers. All spans count as lost.
+    fn translate_unmarked(
+        &mut self,
+        sources: &[SpanText<'_>],
+    ) -> Result<Vec<TransferredText>, Error> {
+        let texts: Vec<&str> = sources.iter().map(|source| source.text).collect();
+        let translations = self.translate(Stage::Passages, &texts)?;
+        let transfer = |(source, text): (&SpanText<'_>, Option<String>)| {
+            let loss = match text {
+                Some(_) => SpanLoss::LostMarkers,
+                None => SpanLoss::UntranslatedText,
+            };
+            TransferredText { text, spans: vec![Err(loss); source.spans.len()] }
+        };
+        Ok(sources.iter().zip(translations).map(transfer).collect())
+    }
+
+    /// Translates texts with their spans marked and recovers the markers.
+    fn transfer_markers(
+        &mut self,
+        sources: &[SpanText<'_>],
+        notation: MarkerNotation,
+    ) -> Result<Vec<TransferredText>, Error> {
         let mut inputs = Vec::with_capacity(sources.len());
         for SpanText { text, spans } in sources {
             let indices = non_overlapping_indices(spans);
             let selected_spans: Vec<_> =
                 indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
-            inputs.push((mark(text, &selected_spans)?, indices));
+            inputs.push((notation.mark(text, &selected_spans)?, indices));
         }
         let texts: Vec<&str> = inputs.iter().map(|(marked, _)| marked.text.as_str()).collect();
         let translations = self.translate(Stage::MarkedPassages, &texts)?;
@@ -211,9 +259,6 @@ impl<'a> SpanTransfer<'a> {
                 }
             };
             transferred.push(TransferredText { text, spans });
-        }
-        if let Some(placer) = placer {
-            self.place_lost_spans(sources, &mut transferred, placer)?;
         }
         Ok(transferred)
     }

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::checked::{NoAnswer, valid_answers};
+use crate::checked::{NoAnswer, valid_answers, valid_span};
 use crate::place::slice;
 use crate::search::SearchConfig;
 use crate::transfer::{
     MARKERS_METHOD, MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText,
     add_count,
 };
-use crate::{BySearch, Error, PlaceError, PlaceSpans, Translator};
+use crate::{BySearch, Error, MarkerNotation, PlaceError, PlaceSpans, ReplyReport, Translator};
 
 /// Options for [`translate`](crate::translate()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranslateConfig {
+    /// Form of the markers around answers. `None` translates passages without markers, so that
+    /// markers do not change the translation, and searches for every answer.
+    pub notation: Option<MarkerNotation>,
     /// Whether an answer with lost markers is translated separately and searched for in the
     /// translated passage, as in the paper.
     pub fall_back: bool,
@@ -27,7 +30,8 @@ pub struct TranslateConfig {
 
 impl Default for TranslateConfig {
     fn default() -> Self {
-        Self { fall_back: true, search: SearchConfig::default() }
+        let notation = Some(MarkerNotation::default());
+        Self { notation, fall_back: true, search: SearchConfig::default() }
     }
 }
 
@@ -37,7 +41,7 @@ pub struct Translated {
     /// The language.
     pub language: Language,
     /// Questions, passages and answers in the language, for questions with at least one located
-    /// answer. Ids, titles and order are taken from the source.
+    /// answer and for unanswerable questions. Ids, titles and order are taken from the source.
     pub dataset: Dataset,
     /// Questions with translated question text and the source's passage and answers. All questions
     /// of `dataset` are included.
@@ -53,12 +57,15 @@ pub struct TranslateReport {
     pub source: usize,
     /// Number of questions whose first retained answer was located by its markers.
     pub by_markers: usize,
-    /// Number of questions whose first retained answer was located by search.
+    /// Number of questions whose first retained answer was located by search or by another
+    /// implementation of [`PlaceSpans`].
     pub by_search: usize,
     /// Number of questions with answers in existing translations; see
     /// [`align_by_id`](crate::align_by_id).
     #[serde(rename = "given")]
     pub from_parallel: usize,
+    /// Number of retained questions without an answer in the source (SQuAD 2.0).
+    pub unanswerable: usize,
     /// Number of skipped questions, by reason.
     pub discarded: Discarded,
     /// Number of texts whose markers could not be recovered, by reason, including texts whose
@@ -69,12 +76,18 @@ pub struct TranslateReport {
     /// Number of dropped distinct answers of retained questions, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped_answers: BTreeMap<SpanLoss, usize>,
+    /// Form of the markers; `None` for translations without markers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub markers: Option<MarkerNotation>,
+    /// Counts of cleaned and rejected replies of the translator.
+    #[serde(skip_serializing_if = "ReplyReport::is_empty")]
+    pub replies: ReplyReport,
 }
 
 /// Number of skipped questions, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Discarded {
-    /// The source has no answer.
+    /// The source has an answer and an existing translation has none, or the reverse.
     pub no_answer: usize,
     /// Every answer is blank or not at its offset.
     pub misplaced_answer: usize,
@@ -115,7 +128,7 @@ impl Discarded {
     /// Returns each reason as text with its count.
     pub fn by_reason(&self) -> [(&'static str, usize); 9] {
         [
-            ("without an answer", self.no_answer),
+            ("answer in one language only", self.no_answer),
             ("answer not at its offset", self.misplaced_answer),
             ("question without translation", self.untranslated_question),
             ("passage without translation", self.untranslated_passage),
@@ -131,19 +144,28 @@ impl Discarded {
 impl TranslateReport {
     /// Returns the number of retained questions.
     pub fn kept(&self) -> usize {
-        self.by_markers + self.by_search + self.from_parallel
+        self.by_markers + self.by_search + self.from_parallel + self.unanswerable
     }
 
     /// Adds the answers of one question to the counts, and returns the translated passage and the
     /// distinct answers that were located in it.
     ///
-    /// Returns `None` if no answer was located. `misplaced` is the number of source answers that
+    /// Returns `None` if the question has answers and none was located, or the passage has no
+    /// translation. `misplaced` is the number of source answers that
     /// are not at their offset.
-    fn count_answers(
+    pub(crate) fn count_answers(
         &mut self,
         transferred: TransferredText,
         misplaced: usize,
     ) -> Option<(String, Vec<Answer>)> {
+        if transferred.spans.is_empty() {
+            match transferred.text {
+                Some(_) => self.unanswerable += 1,
+                None => self.discarded.untranslated_passage += 1,
+            }
+            return Some((transferred.text?, Vec::new()));
+        }
+        // A passage without a translation has no located answer.
         let passage = transferred.text.unwrap_or_default();
         let (mut answers, mut losses, mut method) = (Vec::new(), Vec::new(), None);
         for result in transferred.spans {
@@ -198,7 +220,8 @@ impl TranslateReport {
 /// ([`mark`](crate::mark())). If the markers are lost, answers and passage are translated
 /// separately, and the passage is searched for the answers ([`search`](crate::search())). The
 /// translated passage is also searched for answers that overlap a marked answer. Answers that
-/// cannot be aligned, and questions without a remaining answer, are skipped and counted.
+/// cannot be aligned, and questions without a remaining answer, are skipped and counted. Questions
+/// without an answer in the source (SQuAD 2.0) are translated with their passage and retained.
 ///
 /// Questions of one paragraph may have different translations of the passage, because the markers
 /// are at different positions in the translated text.
@@ -226,18 +249,23 @@ pub fn translate(
     config: &TranslateConfig,
     mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<Translated, Error> {
-    let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
-    let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
+    let mut transfer = SpanTransfer::new(translator, from, to, config.notation, &mut progress)?;
+    let (source_count, markers) = (source.questions.len(), config.notation);
+    let mut report = TranslateReport { source: source_count, markers, ..Default::default() };
     let translated_questions = translate_questions(&mut transfer, source, &mut report)?;
     let (mut selected_questions, mut passages) = (Vec::new(), Vec::new());
     for question in &translated_questions {
         match valid_answers(question) {
             Ok((answers, misplaced)) => {
                 selected_questions.push((question, misplaced));
-                let spans = answers.iter().filter_map(|answer| answer.span()).collect();
+                let spans = answers.iter().map(|answer| valid_span(answer)).collect();
                 passages.push(SpanText { text: &question.context, spans });
             }
-            Err(NoAnswer::None) => report.discarded.no_answer += 1,
+            // An unanswerable question has no span to locate.
+            Err(NoAnswer::None) => {
+                selected_questions.push((question, 0));
+                passages.push(SpanText { text: &question.context, spans: Vec::new() });
+            }
             Err(NoAnswer::Misplaced) => report.discarded.misplaced_answer += 1,
         }
     }
@@ -245,6 +273,7 @@ pub fn translate(
     let placer = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
     let transferred = transfer.transfer_spans(&passages, placer)?;
     report.faults = transfer.faults;
+    report.replies = transfer.translator.take_reply_report();
     let answered_questions = selected_questions.into_iter().zip(transferred).filter_map(
         |((question, misplaced), transferred)| {
             let (passage, answers) = report.count_answers(transferred, misplaced)?;

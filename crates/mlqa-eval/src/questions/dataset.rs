@@ -214,11 +214,18 @@ impl Dataset {
 
     /// Converts the questions to SQuAD JSON. Adjacent questions with equal titles and contexts
     /// share a paragraph.
+    ///
+    /// If some questions have gold answers, each question without an answer has the key
+    /// `is_impossible`, as in SQuAD 2.0.
     pub fn to_squad(&self) -> squad::File {
-        let row = |question: &Question| Row {
-            title: Arc::clone(&question.title),
-            context: Arc::clone(&question.context),
-            qa: question.into(),
+        let has_answers = self.questions.iter().any(|question| !question.answers.is_empty());
+        let row = |question: &Question| {
+            let mut qa = squad::Qa::from(question);
+            if has_answers && question.answers.is_empty() {
+                qa.extra.push("is_impossible", true.into());
+            }
+            let (title, context) = (Arc::clone(&question.title), Arc::clone(&question.context));
+            Row { title, context, qa }
         };
         let rows = self.questions.iter().map(row).collect();
         Form::Rows { version: self.version.clone(), rows }.into_squad()

@@ -2,6 +2,7 @@
 mod alignment;
 mod candidates;
 mod codec;
+mod links;
 mod score;
 mod search_span;
 mod units;
@@ -16,8 +17,10 @@ use crate::Error;
 pub use alignment::{Alignment, ByAlignment};
 pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, translation_similarity};
 pub use codec::{ByConstrainedDecoding, CodecConfig, spelling_similarity};
+pub use links::{ByLinks, ParallelTexts};
 pub use score::{ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
+pub(crate) use units::is_written_without_spaces;
 pub use units::word_ranges;
 
 /// A span of a source text, and the translation of the text.

@@ -21,12 +21,12 @@ impl PlaceSpans for BySearch {
             let length = task.source.chars().count().max(1);
             let position = task.span.start as f64 / length as f64;
             Ok(match search(&task.target, answer, position, &self.config) {
-                Ok(answer) => match answer.span() {
-                    Some(span) => {
-                        Ok(Placed { span, score: 1.0, method: self.name(), runners_up: Vec::new() })
-                    }
-                    None => Err(PlaceError::NotFound),
-                },
+                Ok(answer) => Ok(Placed {
+                    span: answer.span().expect("a found answer has an offset"),
+                    score: 1.0,
+                    method: self.name(),
+                    runners_up: Vec::new(),
+                }),
                 Err(SearchError::NotFound) => Err(PlaceError::NotFound),
                 Err(SearchError::Ambiguous) => Err(PlaceError::Ambiguous),
             })

@@ -1,7 +1,16 @@
 //! Word boundaries, where spans may start and end.
 use std::ops::Range;
 
+use mlqa_eval::Language;
 use unicode_segmentation::UnicodeSegmentation;
+
+/// Languages written without spaces between words.
+const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
+
+/// Returns whether a language is written without spaces between words.
+pub(crate) fn is_written_without_spaces(language: Language) -> bool {
+    UNSPACED.contains(&language.base())
+}
 
 /// Returns the word ranges of a text (Unicode UAX 29), in code points.
 ///

@@ -6,20 +6,22 @@ use mlqa_eval::Language;
 
 use super::journal::Journal;
 use crate::lines::{Line, TranslationTable, add_translation, is_blank_translation, parse};
-use crate::{Error, Translations, Translator};
+use crate::{Error, ReplyReport, Translations, Translator};
 
 /// A cache of another translator's results in a JSONL file, so that each text is requested only
 /// once.
 ///
 /// The file is synced to disk after every [`Translator::batch_size`] texts, so that a killed run
 /// can be resumed. Texts with a missing or blank translation are not stored and will be requested
-/// again. The file does not record its translator: use a separate file for each translator. The
-/// file is locked while it is open.
+/// again. Each line records [`Translator::identity`]; lines of other translators are ignored and
+/// retained. The file is locked while it is open.
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
     journal: Journal,
     table: TranslationTable,
+    identity: Option<String>,
+    other_translations: usize,
 }
 
 /// First bytes of every line of a cache.
@@ -33,12 +35,36 @@ impl<T: Translator> Cached<T> {
     /// [`Error::Io`] if the file cannot be opened, read or locked; [`Error::Line`] for a line that
     /// is not a translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let identity = inner.identity();
+        Self::open_as(inner, path, identity)
+    }
+
+    /// Opens or creates the cache with another identity than [`Translator::identity`], for example
+    /// because a server has moved to another address.
+    ///
+    /// # Errors
+    /// The errors of [`Cached::open`].
+    pub fn open_as(
+        inner: T,
+        path: impl AsRef<Path>,
+        identity: Option<String>,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
-        let mut table = TranslationTable::new();
+        let (mut table, mut other_translations) = (TranslationTable::new(), 0);
         let journal = Journal::open(path, LINE_PREFIX, |line, number| {
-            add_translation(&mut table, parse(line, path, number)?, path, number)
+            let line = parse(line, path, number)?;
+            if line.provider == identity {
+                return add_translation(&mut table, line, path, number);
+            }
+            other_translations += 1;
+            Ok(())
         })?;
-        Ok(Self { inner, journal, table })
+        Ok(Self { inner, journal, table, identity, other_translations })
+    }
+
+    /// Returns the number of translations of other translators in the file.
+    pub fn other_translations(&self) -> usize {
+        self.other_translations
     }
 
     /// Translates `texts`, which must be distinct, and stores the translations.
@@ -52,7 +78,8 @@ impl<T: Translator> Cached<T> {
             .zip(targets)
             .filter_map(|(&source, target)| {
                 let target = target.filter(|target| !is_blank_translation(source, target))?;
-                Some(Line { from, to, source: source.to_owned(), target })
+                let (source, provider) = (source.to_owned(), self.identity.clone());
+                Some(Line { from, to, source, target, provider })
             })
             .collect();
         self.journal.add(&lines)?;
@@ -81,5 +108,13 @@ impl<T: Translator> Translator for Cached<T> {
 
     fn batch_size(&self) -> usize {
         self.inner.batch_size()
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.identity.clone()
+    }
+
+    fn take_reply_report(&mut self) -> ReplyReport {
+        self.inner.take_reply_report()
     }
 }

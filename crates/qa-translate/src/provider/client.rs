@@ -6,6 +6,7 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Response, Uri};
 
+use super::report::{Rejected, Rejection};
 use crate::Error;
 
 /// Address, time limit and retries of a translation server.
@@ -28,7 +29,8 @@ impl Default for ServerConfig {
         Self {
             url: "http://localhost:5000".into(),
             timeout_seconds: 120.0,
-            attempts: 6,
+            // The waits add up to 123 seconds, longer than a limit of requests per minute.
+            attempts: 8,
             first_wait_seconds: 1.0,
             longest_wait_seconds: 60.0,
         }
@@ -73,12 +75,23 @@ pub(super) enum Failure {
     Temporary(String, Option<Duration>),
     /// A failure that a retry cannot resolve.
     Permanent(String),
+    /// The server does not accept the texts, for example because they are too long.
+    Rejected(String),
+}
+
+/// Reason why a request has no result.
+pub(super) enum RequestError {
+    /// The server does not accept the texts of the request, or its reply is not a translation.
+    Rejected(Rejected),
+    /// The server could not be reached or returned an unexpected response.
+    Failed(Error),
 }
 
 /// A client that sends JSON to one address.
 ///
 /// Connection errors, timeouts, incomplete responses and the status codes 429 and 5xx are retried
-/// with increasing waits. Other errors and redirections are not retried.
+/// with increasing waits. Other errors and redirections are not retried. The status codes 400, 413
+/// and 422 reject the request's texts.
 pub(super) struct JsonClient {
     address: String,
     config: ServerConfig,
@@ -109,7 +122,7 @@ impl JsonClient {
         &self,
         body: &Value,
         read: impl Fn(&str) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, RequestError> {
         let body = body.to_string();
         let max_wait = Duration::from_secs_f64(self.config.longest_wait_seconds);
         let mut wait = Duration::from_secs_f64(self.config.first_wait_seconds).min(max_wait);
@@ -122,11 +135,44 @@ impl JsonClient {
                     wait = wait.saturating_mul(2).min(max_wait);
                     attempt += 1;
                 }
+                Err(Failure::Rejected(detail)) => {
+                    let reason = Rejection::Status;
+                    return Err(RequestError::Rejected(Rejected { reason, detail }));
+                }
                 Err(Failure::Temporary(problem, _) | Failure::Permanent(problem)) => {
                     let url = self.address.clone();
-                    return Err(Error::Server { url, problem, attempts: attempt });
+                    let error = Error::Server { url, problem, attempts: attempt };
+                    return Err(RequestError::Failed(error));
                 }
             }
+        }
+    }
+
+    /// Returns the JSON at another path of the server; `None` if it cannot be read.
+    pub(super) fn get(&self, path: &str) -> Option<Value> {
+        let url = format!("{}{path}", self.config.url.trim_end_matches('/'));
+        let mut response = self.agent.get(&url).call().ok()?;
+        if response.status().as_u16() != 200 {
+            return None;
+        }
+        let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
+        serde_json::from_str(&body.read_to_string().ok()?).ok()
+    }
+
+    /// Creates the error for a request that was answered in the first attempt.
+    pub(super) fn error(&self, problem: String) -> Error {
+        Error::Server { url: self.address.clone(), problem, attempts: 1 }
+    }
+
+    /// Returns the address without user name and password.
+    pub(super) fn public_address(&self) -> String {
+        match self.address.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+                format!("{scheme}://{host}/{path}")
+            }
+            None => self.address.clone(),
         }
     }
 
@@ -149,6 +195,7 @@ impl JsonClient {
         let problem = || format!("status {status}: {}", error_message(&text));
         match status {
             200 => Ok(text),
+            400 | 413 | 422 => Err(Failure::Rejected(problem())),
             429 | 500..=599 => Err(Failure::Temporary(problem(), requested_wait)),
             _ => Err(Failure::Permanent(problem())),
         }
@@ -199,7 +246,7 @@ fn error_message(text: &str) -> String {
 }
 
 /// Returns the first line, truncated to 200 code points.
-fn first_line(text: &str) -> String {
+pub(super) fn first_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or("no text");
     line.chars().take(200).collect()
 }

@@ -8,11 +8,15 @@
 //! | existing translations of the data, such as XQuAD | [`align_by_id`](crate::align_by_id), no translator |
 mod cached;
 mod chat;
+mod chat_rules;
+mod clean;
 mod client;
 mod file;
 mod http;
 mod identity;
 mod journal;
+mod report;
+mod split;
 
 pub use cached::Cached;
 pub use chat::ChatTranslator;
@@ -20,6 +24,7 @@ pub use client::ServerConfig;
 pub use file::{FileTranslator, MissingText};
 pub use http::HttpTranslator;
 pub use identity::Identity;
+pub use report::{RejectedText, Rejection, RemovedPart, ReplyReport};
 
 use mlqa_eval::Language;
 
@@ -41,6 +46,19 @@ pub trait Translator {
     fn batch_size(&self) -> usize {
         32
     }
+
+    /// Returns a description of the translator and of all settings that affect its translations.
+    ///
+    /// [`Cached`] stores the description with each translation, and reuses only translations with
+    /// an equal description.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the counts of cleaned and rejected replies since the last call.
+    fn take_reply_report(&mut self) -> ReplyReport {
+        ReplyReport::default()
+    }
 }
 
 impl<T: Translator + ?Sized> Translator for &mut T {
@@ -50,5 +68,13 @@ impl<T: Translator + ?Sized> Translator for &mut T {
 
     fn batch_size(&self) -> usize {
         (**self).batch_size()
+    }
+
+    fn identity(&self) -> Option<String> {
+        (**self).identity()
+    }
+
+    fn take_reply_report(&mut self) -> ReplyReport {
+        (**self).take_reply_report()
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of the program.
 use std::process::Stdio;
 
-use crate::common::{Reply, Server, dataset, question, upper_case, upper_case_chat};
+use crate::common::{Reply, Server, chat_reply, dataset, question, upper_case, upper_case_chat};
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
@@ -75,26 +75,26 @@ fn translates_with_a_server_and_mixes_files() {
 #[test]
 fn an_interrupted_run_resumes_from_its_cache() {
     let program = program(5);
-    let failing_server = Server::start(|number, body| match number {
-        0 | 1 => upper_case(body),
-        _ => Reply::Status(500, "down".into()),
+    // The third and the fourth request fail.
+    let server = Server::start(|number, body| match number {
+        2 | 3 => Reply::Status(500, "down".into()),
+        _ => upper_case(body),
     });
-    let translate = |url: &str| {
-        format!(
-            "translate --in en.json --to de --server {url} --out out --batch-size 2 --attempts 2 \
-             --first-wait 0.01"
-        )
-    };
-    program.expect_error(&translate(&failing_server.url), &["status 500: down", "tried 2 times"]);
+    let translate = format!(
+        "translate --in en.json --to de --server {} --out out --batch-size 2 --attempts 2 \
+         --first-wait 0.01",
+        server.url
+    );
+    program.expect_error(&translate, &["status 500: down", "tried 2 times"]);
     assert!(!program.path_of("out/report.json").exists());
-    let working_server = Server::start(|_, body| upper_case(body));
-    program.expect_success(&translate(&working_server.url));
-    let requested = working_server.requested_texts();
-    // Four questions were translated with the first server.
-    assert_eq!(requested[0].1, "q4");
-    assert_eq!(requested.len(), 1 + 5);
+    program.expect_success(&translate);
+    // Four questions were translated in the first run.
+    let requested = server.requested_texts();
+    assert_eq!(requested[4 + 2].1, "q4");
+    assert_eq!(requested.len(), 4 + 2 + 1 + 5);
     // A third run sends no request.
-    program.expect_success(&translate("http://127.0.0.1:9"));
+    program.expect_success(&translate);
+    assert_eq!(server.requested_texts(), requested);
 }
 
 #[test]
@@ -255,8 +255,166 @@ fn examples_of_help_run() {
         (&["translate"], 2, "french/train-context-fr-question-fr.json"),
         (&["mix"], 3, "all/xquad-context-de-question-es.json"),
         (&["ner"], 1, "french/en.fr.conll"),
+        (&["place"], 1, "pairs.txt"),
     ] {
         let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-translate"), command, count);
         assert!(folder.path().join(output).exists(), "{command:?}: {output}");
+    }
+}
+
+#[test]
+fn a_cache_belongs_to_a_translator() {
+    let program = program(2);
+    let server = Server::start(|_, body| {
+        let name = body["model"].as_str().unwrap();
+        let text = body["messages"][1]["content"].as_str().unwrap();
+        chat_reply(&format!("{name} {text}"), "stop")
+    });
+    let url = &server.url;
+    let command = |options: &str| format!("translate --in en.json --to de --out out {options}");
+    let question = || read(&program, "out/train-context-de-question-de.json").questions.remove(0);
+    program.expect_success(&command(&format!("--chat {url} --model a")));
+    assert_eq!(question().question, "a q0");
+    let output = program.expect_success(&command(&format!("--chat {url} --model b")));
+    assert_eq!((question().question.as_str(), server.request_count()), ("b q0", 8));
+    let note = "cache.de.jsonl: 4 translations by another translator are not used";
+    assert!(output.err.contains(note), "{}", output.err);
+    // The translations of the first model are retained, and reused by the first model.
+    program.expect_success(&command(&format!("--chat {url} --model a")));
+    assert_eq!((question().question.as_str(), server.request_count()), ("a q0", 8));
+    // A name makes the cache independent of the server's address.
+    let named = "--model a --provider-name mine";
+    program.expect_success(&command(&format!("--chat {url} {named}")));
+    assert_eq!(server.request_count(), 12);
+    program.expect_success(&command(&format!("--chat http://127.0.0.1:9 {named}")));
+}
+
+#[test]
+fn rejected_texts_are_errors_or_skipped_and_listed() {
+    let program = program(3);
+    let server = Server::start(|_, body| match body["q"].to_string().contains("n1") {
+        true => Reply::Status(400, json!({"error": "too long"}).to_string()),
+        false => upper_case(body),
+    });
+    let command = format!("translate --in en.json --to de --server {} --out out", server.url);
+    let expected = ["status 400: too long", "number ([n1]) here", "--missing skip"];
+    program.expect_error(&command, &expected);
+    let output = program.expect_success(&format!("{command} --missing skip")).out;
+    assert!(output.contains("de: 2 of 3 kept"), "{output}");
+    assert!(output.contains("text rejected by the server: 1"), "{output}");
+    let rejected = &report(&program)["de"]["replies"]["rejected_texts"][0];
+    assert_eq!(
+        (&rejected["reason"], &rejected["text"]),
+        (&json!("status"), &json!("number ([n1]) here"))
+    );
+}
+
+#[test]
+fn unanswerable_questions_are_translated_and_mixed() {
+    let program = program(2);
+    let mut source = read(&program, "en.json");
+    source.questions[1].answers.clear();
+    source.write(program.path_of("en.json")).unwrap();
+    let server = Server::start(|_, body| upper_case(body));
+    let command = format!("translate --in en.json --to de --server {} --out out", server.url);
+    let output = program.expect_success(&command).out;
+    assert!(output.contains("1 by markers") && output.contains("1 unanswerable"), "{output}");
+    let report = report(&program);
+    assert_eq!((&report["de"]["kept"], &report["de"]["skip_ratio"]), (&json!(2), &json!(0.0)));
+    let german = read(&program, "out/train-context-de-question-de.json");
+    assert_eq!(german.questions[1].question, "Q1");
+    assert_eq!(&*german.questions[1].context, "NUMBER N1 HERE");
+    assert!(german.questions[1].answers.is_empty());
+    assert!(program.read("out/train-context-de-question-de.json").contains("is_impossible"));
+    let mix = "mix --in en.json --translated out --out mixed";
+    assert_eq!(program.expect_success(mix).out.matches(": 2 rows").count(), 2);
+}
+
+#[test]
+fn the_form_of_the_markers_can_be_selected() {
+    let program = program(3);
+    // A translator that repeats a word beside brackets, loses tags and retains quotes.
+    let server = Server::start(|_, body| {
+        let texts = body["q"].as_array().unwrap().iter().map(|text| {
+            text.as_str().unwrap().replace("([", "again ([").replace("<m>", "").to_uppercase()
+        });
+        let texts: Vec<String> = texts.collect();
+        Reply::Status(200, json!({ "translatedText": texts }).to_string())
+    });
+    let run = |options: &str| {
+        let command = format!("translate --in en.json --to de --server {} --out out", server.url);
+        let output = program.expect_success(&format!("{command} {options}")).out;
+        let german = read(&program, "out/train-context-de-question-de.json");
+        (output, german.questions[1].clone())
+    };
+    assert_eq!(&*run("").1.context, "NUMBER AGAIN N1 HERE");
+    let (output, question) = run("--markers auto");
+    for line in [
+        "de: brackets: 0 of 3 translations unchanged by markers, 3 recovered, 3 equal",
+        "de: tags: 0 of 3 translations unchanged by markers, 0 recovered, 0 equal",
+        "de: quotes: 3 of 3 translations unchanged by markers, 3 recovered, 3 equal",
+        "3 by markers",
+    ] {
+        assert!(output.contains(line), "{output}");
+    }
+    assert_eq!((&*question.context, question.answers[0].answer_start), ("NUMBER N1 HERE", Some(7)));
+    assert_eq!(report(&program)["de"]["markers"], json!("quotes"));
+    let (output, question) = run("--markers none");
+    assert!(output.contains("0 by markers, 3 by search"), "{output}");
+    assert_eq!((&*question.context, question.answers[0].answer_start), ("NUMBER N1 HERE", Some(7)));
+    assert!(run("--markers tags").0.contains("0 by markers, 3 by search"));
+    let command =
+        "translate --in en.json --to de --file t.jsonl --out out --markers none --no-search";
+    program.expect_error(command, &["--markers = none", "--no-search"]);
+}
+
+#[test]
+fn answers_are_placed_by_an_alignment_file() {
+    let program = program(0);
+    let text = "The town hall, built in 1843.";
+    let mut source = vec![
+        question("a", "What?", text, "town hall"),
+        question("b", "When?", text, "1843"),
+        question("c", "Who?", text, "built"),
+        question("d", "How?", text, "The"),
+    ];
+    source[3].answers.clear();
+    dataset(source).write(program.path_of("en.json")).unwrap();
+    let translations = [
+        (text, "1843 entstand das Rathaus."),
+        ("What?", "Was?"),
+        ("When?", "Wann?"),
+        ("Who?", "Wer?"),
+        ("How?", "Wie?"),
+    ];
+    program.write("t.jsonl", translations.map(|(a, b)| entry(a, b)).concat());
+    let place = "place --in en.json --to de --file t.jsonl";
+    program.expect_success(&format!("{place} --pairs pairs.txt"));
+    let pairs = program.read("pairs.txt");
+    let lines: Vec<&str> = pairs.lines().collect();
+    assert_eq!(lines[0], "The town hall , built in 1843 . ||| 1843 entstand das Rathaus .");
+    assert_eq!(
+        lines[1..],
+        ["What ? ||| Was ?", "When ? ||| Wann ?", "Who ? ||| Wer ?", "How ? ||| Wie ?"]
+    );
+    program.write("links.txt", "1-3 2-3 6-0 7-4\n0-0\n\n\n\n");
+    let place = format!("{place} --alignment links.txt --out out");
+    let output = program.expect_success(&place).out;
+    assert!(output.contains("de: 3 of 4 kept"), "{output}");
+    assert!(output.contains("answer not in the passage: 1"), "{output}");
+    let german = read(&program, "out/train-context-de-question-de.json");
+    german.check_answers().unwrap();
+    let answers: Vec<_> = german.questions.iter().map(|q| (&*q.id, q.answers.first())).collect();
+    assert_eq!(answers[0].1.unwrap().text, "Rathaus");
+    assert_eq!(answers[1].1.unwrap().text, "1843");
+    assert_eq!(answers[2], ("d", None));
+    for (links, expected) in [
+        ("1-3\n", ["links.txt:2: expected 5 lines", "got 1 lines"]),
+        ("1-3\n\n\n\n\n0-0\n", ["links.txt:6: expected 5 lines", "got 6 lines"]),
+        ("\n2-0\n\n\n\n", ["links.txt:2: expected links i-j with i below 2", "\"2-0\""]),
+        ("1:3\n\n\n\n\n", ["links.txt:1: expected links i-j", "\"1:3\""]),
+    ] {
+        program.write("links.txt", links);
+        program.expect_error(&place, &expected);
     }
 }

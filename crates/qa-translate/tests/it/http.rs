@@ -2,8 +2,10 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{DE, EN, Reply, Server, ZH, upper_case};
-use qa_translate::{Error, HttpTranslator, ServerConfig, Translations, Translator};
-use serde_json::json;
+use qa_translate::{
+    Error, HttpTranslator, MissingText, Rejection, ServerConfig, Translations, Translator,
+};
+use serde_json::{Value, json};
 
 fn translate(config: ServerConfig, texts: &[&str]) -> Translations {
     HttpTranslator::new(config, 2, None).unwrap().translate(texts, EN, DE)
@@ -135,4 +137,84 @@ fn invalid_settings_are_rejected() {
             other => panic!("{expected}: {other:?}"),
         }
     }
+}
+
+/// Returns a server that rejects batches and texts above its limits, like LibreTranslate.
+fn limited_server(settings: Option<Value>, max_texts: usize, max_characters: usize) -> Server {
+    Server::with_settings(settings, move |_, body| {
+        let texts = body["q"].as_array().unwrap();
+        let is_long = |text: &Value| text.as_str().unwrap().chars().count() > max_characters;
+        match texts.len() > max_texts || texts.iter().any(is_long) {
+            true => Reply::Status(400, json!({"error": "exceeds text limit"}).to_string()),
+            false => upper_case(body),
+        }
+    })
+}
+
+#[test]
+fn long_texts_are_split_at_sentences() {
+    let texts = ["a", "One is a.  Two is b. Three is c.", "b", "Four is d. Five is e."];
+    let expected = texts.map(|text| Some(text.to_uppercase()));
+    for settings in [Some(json!({"charLimit": 12})), Some(json!({"charLimit": -1})), None] {
+        let is_known = settings == Some(json!({"charLimit": 12}));
+        let server = limited_server(settings, 4, 12);
+        let mut http = HttpTranslator::new(server.config(), 4, None).unwrap();
+        assert_eq!(http.translate(&texts, EN, DE).unwrap(), expected);
+        let report = http.take_reply_report();
+        assert_eq!((report.split, report.rejected.len()), (2, 0));
+        assert!(http.take_reply_report().is_empty());
+        // With a known limit, only the first request is rejected.
+        let requests = server.request_count();
+        assert_eq!(requests, if is_known { 1 + 4 } else { 1 + 2 + 2 + 4 });
+    }
+}
+
+#[test]
+fn the_batch_size_decreases_to_the_limit_of_the_server() {
+    let server = limited_server(None, 3, 100);
+    let mut http = HttpTranslator::new(server.config(), 8, None).unwrap();
+    let texts: Vec<String> = (0..16).map(|k| format!("n{k}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let expected: Vec<_> = texts.iter().map(|text| Some(text.to_uppercase())).collect();
+    assert_eq!(http.translate(&texts, EN, DE).unwrap(), expected);
+    // Batches of 8 and two of 4 are rejected; all later batches have two texts.
+    assert_eq!(server.request_count(), 3 + 4 + 4);
+}
+
+#[test]
+fn texts_that_cannot_be_split_are_errors_or_skipped() {
+    let long = "One sentence that is too long";
+    let server = limited_server(Some(json!({"charLimit": 12})), 4, 12);
+    let new = || HttpTranslator::new(server.config(), 4, None).unwrap();
+    let error = new().translate(&["a", long], EN, DE).unwrap_err().to_string();
+    assert!(error.contains("exceeds") || error.contains("29 code points"), "{error}");
+    assert!(error.contains(long) && error.contains("--missing skip"), "{error}");
+    let mut http = new().with_missing(MissingText::Skip);
+    assert_eq!(http.translate(&["a", long], EN, DE).unwrap(), [Some("A".into()), None]);
+    let report = http.take_reply_report();
+    assert_eq!(report.rejected[&Rejection::Status], 1);
+    assert_eq!(report.rejected_texts[0].text, long);
+    // A server that rejects every text has a wrong setting.
+    let server = Server::start(|_, _| Reply::Status(400, json!({"error": "xx?"}).to_string()));
+    let http = HttpTranslator::new(server.config(), 4, None).unwrap();
+    let texts = vec!["a"; 40];
+    let error = http.with_missing(MissingText::Skip).translate(&texts, EN, DE).unwrap_err();
+    assert!(error.to_string().contains("the first 16 texts were rejected"), "{error}");
+}
+
+#[test]
+fn blank_replies_are_listed() {
+    let server =
+        Server::start(|_, _| Reply::Status(200, json!({"translatedText": [" ", "B"]}).to_string()));
+    let mut http = HttpTranslator::new(server.config(), 4, None).unwrap();
+    assert_eq!(http.translate(&["a", "b"], EN, DE).unwrap(), [None, Some("B".into())]);
+    assert_eq!(http.take_reply_report().rejected[&Rejection::Blank], 1);
+}
+
+#[test]
+fn the_default_retries_last_longer_than_a_limit_per_minute() {
+    let config = ServerConfig::default();
+    let waits = (0..config.attempts - 1).map(|k| config.first_wait_seconds * f64::from(1 << k));
+    let total: f64 = waits.map(|wait| wait.min(config.longest_wait_seconds)).sum();
+    assert!(total > 90.0, "{total}");
 }

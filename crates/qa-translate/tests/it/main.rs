@@ -11,6 +11,7 @@ mod ner;
 mod place;
 mod project;
 mod provider;
+mod recorded;
 mod search;
 mod spans;
 mod translate;

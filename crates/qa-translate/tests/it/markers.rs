@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
-use qa_translate::{Error, MarkedText, MarkerError, mark};
+use qa_translate::{Error, MarkedText, MarkerError, MarkerNotation, mark};
 
 fn mark_one(text: &str, span: Range<usize>) -> MarkedText {
     mark(text, &[span]).unwrap()
@@ -167,7 +167,8 @@ fn several_spans_are_recovered_by_number() {
 proptest! {
     #[test]
     fn spans_of_any_text_are_recovered(
-        text in "[a(\\[\\])：1: \u{301}北é]{1,30}",
+        notation in prop::sample::select(&MarkerNotation::ALL),
+        text in "[a(\\[\\])：1: \u{301}北é\"<m>/\u{200f}.,]{1,30}",
         bounds in proptest::collection::btree_set(0usize..30, 0..8),
     ) {
         let length = text.chars().count();
@@ -175,11 +176,129 @@ proptest! {
         let mut spans: Vec<Range<usize>> = bounds.chunks_exact(2).map(|two| two[0]..two[1]).collect();
         spans.retain(|span| !slice(&text, span).trim().is_empty());
         spans.reverse();
-        let marked = mark(&text, &spans).unwrap();
+        spans.retain(|span| !slice(&text, span).replace('\u{200f}', "").trim().is_empty());
+        let marked = notation.mark(&text, &spans).unwrap();
         let found = marked.recover(&marked.text).unwrap();
         prop_assert_eq!(&found.text, &text);
         for (span, found) in spans.iter().zip(&found.spans) {
             prop_assert_eq!(slice(&text, span).trim().to_owned(), slice(&text, found));
         }
+    }
+}
+
+#[test]
+fn invisible_characters_beside_markers_are_not_part_of_the_span() {
+    let marked = mark_one("in 1843.", 3..7);
+    for mark in [
+        "\u{200e}", "\u{200f}", "\u{61c}", "\u{202b}", "\u{2066}", "\u{200b}", "\u{200c}",
+        "\u{200d}", "\u{2060}", "\u{feff}", "\u{ad}",
+    ] {
+        for text in [
+            format!("في {mark}([{mark}1843{mark}]){mark}."),
+            format!("في (\u{200f}[{mark} 1843 {mark}]{mark})."),
+            format!("في {mark}( {mark}[1843{mark} ]{mark} )."),
+        ] {
+            let (found, span, _) = recover(&marked, &text).unwrap();
+            assert_eq!(span, "1843", "{mark:?} {text}");
+            let visible: String = found.chars().filter(|c| !mark.contains(*c)).collect();
+            assert_eq!(visible.replace('\u{200f}', ""), "في 1843.");
+        }
+    }
+    assert_eq!(recover(&marked, "a ([\u{200f} \u{200f}])"), Err(MarkerError::Empty));
+    // A joiner after a virama is part of the last letter, as are the source's own characters.
+    let joined = "ന\u{d4d}\u{200d}";
+    assert_eq!(recover(&marked, &format!("a ([{joined}]) b")).unwrap().1, joined);
+    let marked = mark_one("a \u{200f}b\u{200f} c", 2..5);
+    assert_eq!(recover(&marked, &marked.text).unwrap().1, "\u{200f}b\u{200f}");
+}
+
+#[test]
+fn numbers_of_markers_may_have_any_digits() {
+    let marked = mark("Ada met Bo", &[0..3, 8..10]).unwrap();
+    for text in [
+        "([١:Ada]) traf ([٢:Bo])",
+        "([۱:Ada]) traf ([۲ :Bo])",
+        "([१:Ada]) traf ([२:Bo])",
+        "([১:Ada]) traf ([২：Bo])",
+        "([๑:Ada]) traf ([๒:Bo])",
+        "([\u{200f}1\u{200f}:\u{200f}Ada]) traf (\u{200e}[2\u{200e}:Bo])",
+    ] {
+        let found = marked.recover(text).unwrap();
+        let spans: Vec<String> = found.spans.iter().map(|span| slice(&found.text, span)).collect();
+        assert_eq!(spans, ["Ada", "Bo"], "{text}");
+    }
+}
+
+#[test]
+fn punctuation_in_a_marker_is_not_part_of_the_span() {
+    for (text, span, translation, expected) in [
+        ("It was 1843.", 7..11, "Es war ([1843.])", "1843"),
+        ("It was 1843.", 7..11, "Es war ([1843]).", "1843"),
+        ("Who? Ada, Bo", 5..8, "Wer? ([Ada,]) Bo", "Ada"),
+        ("Who? Ada, Bo", 5..8, "([Ada、])Bo", "Ada"),
+        ("Is it Ada?", 6..9, "Ist es ([Ada ?])", "Ada"),
+        ("Is it Ada?", 6..9, "¿Es ([Ada?])", "Ada"),
+        ("Who is Ada", 7..10, "([¿Ada])", "Ada"),
+        ("Der \"Faust\" ist", 5..10, "The ([\"Faust\"]) is", "Faust"),
+        ("Der „Faust“ ist", 5..10, "The ([“Faust”]) is", "Faust"),
+        ("Der „Faust“ ist", 5..10, "The “([Faust”]) is", "Faust"),
+        ("a (Ada) b", 3..6, "a ([(Ada)]) b", "Ada"),
+        // An abbreviation or ordinal number retains its full stop.
+        ("On the 3rd day", 7..10, "Am ([3.]) Tag", "3."),
+        ("in 5 BC and", 3..7, "([5 v. Chr.]) und", "5 v. Chr."),
+        ("It is the 3rd.", 10..13, "Es ist der ([3.]).", "3."),
+        // The source's span has punctuation, too.
+        ("He said \"no.\"", 9..12, "Er sagte ([nein.])", "nein."),
+        ("the \"Faust\"", 4..11, "der ([„Faust“])", "„Faust“"),
+        // Brackets and quotation marks in pairs are part of a longer span.
+        ("Ada of Rome", 0..11, "([Ada (Rom)])", "Ada (Rom)"),
+    ] {
+        let found = recover(&mark_one(text, span), translation).unwrap();
+        assert_eq!(found.1, expected, "{translation}");
+    }
+}
+
+#[test]
+fn tags_and_quotes_are_recovered() {
+    let text = "Ada met Bo in Bern.";
+    let tags = MarkerNotation::Tags.mark(text, &[14..18, 0..3]).unwrap();
+    assert_eq!(tags.text, "<m2>Ada</m2> met Bo in <m1>Bern</m1>.");
+    for translation in [
+        "In <m1>Bern</m1> traf <m2>Ada</m2> Bo.",
+        "In < m1 > Bern < / m1 > traf <M2>Ada</M2> Bo.",
+        "In ＜m１＞Bern＜/m１＞ traf <m٢>Ada</m> Bo.",
+    ] {
+        let found = tags.recover(translation).unwrap();
+        let spans: Vec<String> = found.spans.iter().map(|span| slice(&found.text, span)).collect();
+        assert_eq!(spans, ["Bern", "Ada"], "{translation}");
+    }
+    for (translation, error) in [
+        ("In <m1>Bern</m1> traf Ada Bo.", MarkerError::Missing),
+        ("In <m1>Bern</m1> traf <m3>Ada</m3> Bo.", MarkerError::Missing),
+        ("In <m>Bern</m> traf <m>Ada</m> Bo.", MarkerError::Missing),
+        ("In <m1>Bern</m1> traf <m1>Ada</m1> Bo.", MarkerError::Duplicate),
+        ("<m1>In</m1> <m1>Bern</m1> traf <m2>Ada</m2>", MarkerError::Duplicate),
+        ("In <m1>Bern <m2>traf</m1> Ada</m2>", MarkerError::Reordered),
+        ("In <m1>Bern</m2> traf <m2>Ada</m1> Bo.", MarkerError::Reordered),
+        ("In <m1> </m1> traf <m2>Ada</m2> Bo.", MarkerError::Empty),
+    ] {
+        assert_eq!(tags.recover(translation), Err(error), "{translation}");
+    }
+    let quotes = MarkerNotation::Quotes.mark(text, std::slice::from_ref(&(8..10))).unwrap();
+    assert_eq!(quotes.text, "Ada met \"Bo\" in Bern.");
+    for translation in ["„Bo“ war da", "« Bo » war da", "「Bo」war da"] {
+        assert_eq!(recover(&quotes, translation).unwrap().1, "Bo", "{translation}");
+    }
+    assert_eq!(quotes.recover("Bo war da"), Err(MarkerError::Missing));
+    assert_eq!(quotes.recover("„Bo“ war „da“"), Err(MarkerError::Duplicate));
+    // Texts that contain the markers, and several spans, are marked with brackets.
+    for (notation, text, spans) in [
+        (MarkerNotation::Tags, "a <m> b", vec![(0, 1)]),
+        (MarkerNotation::Quotes, "a “b”", vec![(0, 1)]),
+        (MarkerNotation::Quotes, "a b", vec![(0, 1), (2, 3)]),
+    ] {
+        let spans: Vec<Range<usize>> = spans.into_iter().map(|(start, end)| start..end).collect();
+        let marked = notation.mark(text, &spans).unwrap();
+        assert_eq!(marked.notation, MarkerNotation::Brackets, "{text}");
     }
 }

@@ -55,26 +55,25 @@ fn a_resumed_run_sends_no_text_twice() {
     let program = program();
     let sentences = (0..5).map(|k| format!("n{k}\tB-LOC\nis\tO\n\n"));
     program.write("a.b.conll", sentences.collect::<String>());
-    let failing_server = Server::start(|number, body| match number {
-        0 => echo(body),
-        _ => Reply::Status(500, "down".into()),
+    let server = Server::start(|number, body| match number {
+        1 => Reply::Status(500, "down".into()),
+        _ => echo(body),
     });
-    let command = |url: &str| {
-        format!(
-            "ner --in a.b.conll --to de,zh --server {url} --out out/ --batch-size 2 --attempts 1"
-        )
-    };
-    program.expect_error(&command(&failing_server.url), &["status 500: down"]);
+    let command = format!(
+        "ner --in a.b.conll --to de,zh --server {} --out out/ --batch-size 2 --attempts 1",
+        server.url
+    );
+    program.expect_error(&command, &["status 500: down"]);
     assert!(!program.path_of("out").exists());
-    let working_server = Server::start(|_, body| echo(body));
-    program.expect_success(&command(&working_server.url));
-    let requested = working_server.requested_texts();
-    // Two sentences were translated with the first server.
-    assert_eq!(requested[0], ("de".into(), "([n2]) is".into()));
-    assert_eq!(requested.len(), 3 + 5);
+    program.expect_success(&command);
+    // Two sentences were translated in the first run.
+    let requested = server.requested_texts();
+    assert_eq!(requested[2 * 2], ("de".into(), "([n2]) is".into()));
+    assert_eq!(requested.len(), 2 * 2 + 3 + 5);
     let first = program.read_bytes("out/a.b.zh.conll");
     // A third run sends no request and replaces the output with equal files.
-    program.expect_success(&command("http://127.0.0.1:9"));
+    program.expect_success(&command);
+    assert_eq!(server.requested_texts(), requested);
     assert_eq!(program.read_bytes("out/a.b.zh.conll"), first);
     assert!(program.path_of("out.cache.de.jsonl").exists());
 }
@@ -119,4 +118,18 @@ fn sentences_with_a_lost_entity_are_skipped() {
     program.expect_error("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
     assert_eq!(server.request_count(), 0);
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
+}
+
+#[test]
+fn the_untokenised_text_is_translated() {
+    let program = program();
+    let text = "# sent_id = s1\n# text = Ada can't see Bonn.\n1\tAda\tB-PER\n2\tca\tO\n3\tn't\tO\n\
+                4\tsee\tO\n5\tBonn\tB-LOC\n6\t.\tO\n\n\
+                # sent_id = s2\n# text = Zum Rhein\n1\tZu\tO\n2\tdem\tO\n3\tRhein\tB-LOC\n";
+    program.write("a.iob2", text);
+    let server = Server::start(|_, body| echo(body));
+    program.expect_success(&format!("ner --in a.iob2 --to de --server {} --out out", server.url));
+    let texts: Vec<String> = server.requested_texts().into_iter().map(|(_, text)| text).collect();
+    // The words of the second sentence are not in its text.
+    assert_eq!(texts, ["([1:Ada]) can't see ([2:Bonn]).", "Zu dem ([Rhein])"]);
 }

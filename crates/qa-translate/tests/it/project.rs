@@ -1,7 +1,7 @@
 //! Tests of projecting spans by similarity.
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use qa_translate::{Error, ProjectionConfig, project};
+use qa_translate::{Error, ProjectionConfig, Symmetrization, project, project_links};
 
 fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
     project(similarity.view(), span, &ProjectionConfig::default()).unwrap()
@@ -113,4 +113,50 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn tokens_without_similar_tokens_are_not_linked() {
+    let similarity = array![[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    assert_eq!(run(&similarity, 0..1), None);
+    assert_eq!(run(&similarity, 0..3), Some(1..3));
+    let negative = ProjectionConfig { min_similarity: -0.1, ..ProjectionConfig::default() };
+    assert_eq!(project(similarity.view(), 0..1, &negative).unwrap(), Some(0..1));
+}
+
+#[test]
+fn all_links_of_a_token_are_projected() {
+    // "Rathaus" is linked to "town" and "hall"; "New York" is linked to one token.
+    let links = [(0, 4), (0, 5), (1, 2), (2, 2), (3, 9)];
+    assert_eq!(project_links(&links, 0..1, 3), Some(4..6));
+    assert_eq!(project_links(&links, 1..3, 3), Some(2..3));
+    assert_eq!(project_links(&links, 0..3, 3), Some(2..6));
+    // A larger gap splits the links, and the group with more links is used.
+    assert_eq!(project_links(&links, 0..4, 2), Some(2..6));
+    assert_eq!(project_links(&[(0, 7), (0, 1)], 0..1, 2), Some(1..2));
+    assert_eq!(project_links(&links, 4..9, 3), None);
+}
+
+#[test]
+fn grow_diag_links_tokens_to_several_tokens() {
+    // Target token 1 is the most similar target token of the source tokens 1 and 2, and most similar
+    // to source token 1. Source token 0 is similar to the target tokens 3 and, less, 4.
+    let similarity = array![
+        [0.0, 0.1, 0.0, 0.9, 0.8],
+        [0.1, 0.9, 0.2, 0.0, 0.0],
+        [0.0, 0.7, 0.1, 0.1, 0.2],
+        [0.0, 0.0, 0.0, 0.0, 0.0],
+    ];
+    let grow_diag = ProjectionConfig {
+        symmetrization: Symmetrization::GrowDiag,
+        ..ProjectionConfig::default()
+    };
+    let grown = |span| project(similarity.view(), span, &grow_diag).unwrap();
+    assert_eq!((run(&similarity, 0..1), grown(0..1)), (Some(3..4), Some(3..5)));
+    assert_eq!((run(&similarity, 2..3), grown(2..3)), (None, Some(1..2)));
+    assert_eq!(grown(3..4), None);
+    let mut invalid = similarity.clone();
+    invalid[(3, 4)] = f32::NAN;
+    let error = project(invalid.view(), 0..1, &grow_diag).unwrap_err().to_string();
+    assert!(error.contains("row 3, column 4"), "{error}");
 }

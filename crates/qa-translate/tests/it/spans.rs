@@ -89,16 +89,16 @@ fn the_first_of_overlapping_spans_is_retained() {
     let actual = run(&source, |text| {
         Some(match text {
             "([2:Ada]) saw ([1:her])" => "lost".into(),
-            "Ada saw her" => "Ada sah Ada-Lovelace".into(),
-            "Ada" => "Ada-L".into(),
-            "her" => "Ada-Lovelace".into(),
+            "Ada saw her" => "Ada sah Eva-Lovelace".into(),
+            "Ada" => "Eva".into(),
+            "her" => "Eva-Lovelace".into(),
             other => other.to_owned(),
         })
     });
     let kept: Vec<_> = actual.texts.iter().flatten().map(span_texts).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(kept[0], [part("New York", "LOC"), part("City", "MISC")]);
-    assert_eq!(kept[1], [part("Ada-Lovelace", "A")]);
+    assert_eq!(kept[1], [part("Eva-Lovelace", "A")]);
     assert_eq!(actual.report.dropped[&SpanLoss::Overlap], 2);
     let json = serde_json::to_value(&actual.report).unwrap();
     assert_eq!(json["dropped"], serde_json::json!({"overlap": 2}));
@@ -232,7 +232,11 @@ proptest! {
                 prop_assert_eq!(&text.text, &source.text);
                 let (target_parts, all) = (span_texts(text), span_texts(source));
                 let mut all = all.iter().map(|(part, kind)| (part.trim().to_owned(), *kind));
-                prop_assert!(target_parts.into_iter().all(|one| all.any(|other| one == other)));
+                let mut is_part = |(part, kind): (String, &str)| {
+                    all.any(|(other, other_kind)| other.contains(&part) && other_kind == kind)
+                };
+                let are_parts = target_parts.into_iter().all(&mut is_part);
+                prop_assert!(are_parts);
             }
         }
     }

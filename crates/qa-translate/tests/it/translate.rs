@@ -116,12 +116,11 @@ fn missing_translations_are_counted_by_reason() {
         untranslated_question: 1,
         untranslated_passage: 1,
         untranslated_answer: 1,
-        no_answer: 1,
         misplaced_answer: 1,
         ..Discarded::default()
     };
-    assert_eq!((got.report.discarded, got.report.kept()), (expected, 0));
-    assert_eq!(expected.total(), 5);
+    assert_eq!((got.report.discarded, got.report.kept()), (expected, 1));
+    assert_eq!((expected.total(), got.report.unanswerable), (4, 1));
     assert_eq!(got.questions.questions.len(), 4);
 }
 
@@ -288,7 +287,7 @@ proptest! {
         prop_assert_eq!(got.report.further_answers, kept.answers.len() - 1);
         let dropped: usize = got.report.dropped_answers.values().sum();
         prop_assert_eq!(kept.answers.len() + dropped, distinct.len());
-        prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|actual| actual.text.trim() == one.text)));
+        prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|actual| actual.text.contains(&one.text))));
         let without_overlap = |k: usize| distinct[..k].iter().all(|one| {
             let (one, other) = (one.span().unwrap(), distinct[k].span().unwrap());
             one.end <= other.start || other.end <= one.start

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub struct Sentence {
     /// The `sent_id` in Universal NER files, the language in WikiAnn files; `None` in CoNLL files.
     pub id: Option<String>,
+    /// The untokenised text: `# text` in Universal NER files, `None` in the other formats.
+    pub text: Option<String>,
     /// Words of the sentence.
     pub words: Vec<String>,
     /// A tag for each word: `O`, or one of `B-`, `I-`, `E-` and `S-` followed by a type.
@@ -26,7 +28,7 @@ impl Sentence {
     /// Creates a sentence from words and tags.
     pub fn new(words: &[&str], tags: &[&str]) -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        Self { id: None, words: owned(words), tags: owned(tags), lines: Vec::new() }
+        Self { id: None, text: None, words: owned(words), tags: owned(tags), lines: Vec::new() }
     }
 
     /// The line of the first word.
@@ -134,6 +136,9 @@ impl Parser<'_> {
         if self.format == NerFormat::UniversalNer && line.starts_with('#') {
             if let Some(id) = line.strip_prefix("# sent_id = ") {
                 self.current.get_or_insert_default().id = Some(id.to_owned());
+            }
+            if let Some(text) = line.strip_prefix("# text = ") {
+                self.current.get_or_insert_default().text = Some(text.to_owned());
             }
             return Ok(());
         }

@@ -2,6 +2,7 @@
 //! mixes languages.
 mod mix;
 mod ner;
+mod place;
 mod provider;
 mod report;
 mod translate;
@@ -43,6 +44,7 @@ atomically.";
 enum Command {
     Translate(Box<translate::Args>),
     Ner(Box<ner::Args>),
+    Place(Box<place::Args>),
     Mix(mix::Args),
 }
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Translate(args) => translate::run(&args),
         Command::Ner(args) => return cli::end(ner::run(&args)),
+        Command::Place(args) => place::run(&args),
         Command::Mix(args) => mix::run(&args),
     };
     cli::end(result)

@@ -3,13 +3,13 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::Language;
 use qa_translate::{
-    BySearch, Error, SpanReport, TranslatedSpans, Translator, TypedText, translate_spans,
+    BySearch, Error, SpanReport, TranslatedSpans, Translator, TypedText, translate_spans_with,
 };
 use serde_json::json;
 use shards::{Preparation, PreparedFolder};
 use transfer_eval::ner::{Scheme, Sentence, find_entities, read_ner, write_ner};
 
-use crate::provider::{Options, Progress, check_unique};
+use crate::provider::{Options, Progress, check_unique, format_replies};
 use crate::{CommandResult, format_dropped, print_line};
 
 /// Translate tagged sentences and project their entities
@@ -56,11 +56,18 @@ fn stem(path: &Path) -> String {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
 
-/// Converts a sentence to a text with its entities.
+/// Converts a sentence to a text with its entities. The untokenised text of the sentence is used if
+/// it consists of the words.
 fn typed_text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
     let mut spans: Vec<_> = find_entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     spans.sort_by_key(|entity| entity.start);
     let spans = spans.into_iter().map(|entity| (entity.start..entity.end + 1, entity.kind));
+    let spans: Vec<_> = spans.collect();
+    if let Some(text) = &sentence.text
+        && let Some(text) = TypedText::from_sentence(text, &sentence.words, spans.clone())?
+    {
+        return Ok(text);
+    }
     TypedText::from_words(&sentence.words, spans, language)
 }
 
@@ -71,10 +78,11 @@ fn print_summary(to: Language, kept: usize, report: &SpanReport) {
     let methods =
         if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
     print_line(&format!(
-        "{to}: {kept} of {} sentences kept, {found} of {} entities found{methods}{}",
+        "{to}: {kept} of {} sentences kept, {found} of {} entities found{methods}{}{}",
         report.texts,
         report.spans,
-        format_dropped("entity", &report.dropped)
+        format_dropped("entity", &report.dropped),
+        format_replies(&report.replies)
     ));
 }
 
@@ -110,7 +118,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     };
     let translate = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
         let mut placer = BySearch { config: args.options.search() };
-        translate_spans(&source, args.from, to, translator, &mut placer, progress)
+        let notation = args.options.notation(|| source.clone(), args.from, to, translator)?;
+        translate_spans_with(&source, args.from, to, translator, notation, &mut placer, progress)
     };
     args.options.for_each_language(&args.to, cache, translate, finish)?;
     let folder = PreparedFolder::start(&args.out)?;

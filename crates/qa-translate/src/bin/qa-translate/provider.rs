@@ -1,33 +1,43 @@
 //! Options for the source of translations, and the translator of each language.
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atomic_file::cli;
 use mlqa_eval::Language;
 use qa_translate::{
-    Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MissingText, Occurrence,
-    SearchConfig, ServerConfig, Stage, Translator,
+    Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MarkerNotation, MissingText,
+    NotationScore, Occurrence, ReplyReport, SearchConfig, ServerConfig, Stage, Translator,
+    TypedText, best_notation, compare_notations, sample_sentences,
 };
+use serde::Deserialize;
 
-use crate::{CommandResult, parse_name};
+use crate::{CommandResult, parse_name, print_line};
 
 /// Options of the commands that translate.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
     provider: Provider,
-    /// How to handle texts that --file does not contain: error or skip
-    #[arg(long, default_value = "error", value_parser = parse_name::<MissingText>, requires = "file")]
+    /// How to handle texts that --file does not contain or the server rejects with status 400, 413
+    /// or 422: error or skip
+    #[arg(long, default_value = "error", value_parser = parse_name::<MissingText>)]
     missing: MissingText,
     /// JSONL file that caches the server's translations [default: one per language]
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "file")]
     cache: Option<PathBuf>,
+    /// Name of the translator in the cache, to reuse translations after the server has moved
+    /// [default: address, model and version of the prompt]
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    provider_name: Option<String>,
     /// Environment variable with the server's API key
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     api_key_env: Option<String>,
     /// Model name on the --chat server
     #[arg(long, value_name = "NAME", requires = "chat")]
     model: Option<String>,
+    /// Maximum number of tokens of a reply of the --chat server [default: the server's]
+    #[arg(long, value_name = "N", requires = "chat")]
+    max_tokens: Option<u32>,
     /// Number of texts per request
     #[arg(long, default_value_t = 16, requires = "server")]
     batch_size: usize,
@@ -44,7 +54,25 @@ pub struct Options {
     /// position is nearest to the position in the source
     #[arg(long)]
     nearest: bool,
+    /// Form of the markers around answers or entities: brackets `([ ])`, tags `<m> </m>`, quotes, or
+    /// none to translate without markers and search for the translated answer. With auto, 100
+    /// sentences are translated in each form, and the best form is used
+    #[arg(long, default_value = "brackets", value_parser = parse_name::<Markers>)]
+    markers: Markers,
 }
+
+/// Form of the markers around spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Markers {
+    Auto,
+    None,
+    #[serde(untagged)]
+    Notation(MarkerNotation),
+}
+
+/// Number of sentences that are translated to select the form of the markers.
+const SAMPLE_SENTENCES: usize = 100;
 
 #[derive(clap::Args)]
 #[group(id = "provider", required = true, multiple = false)]
@@ -75,6 +103,42 @@ impl Options {
     pub fn search(&self) -> SearchConfig {
         let occurrence = if self.nearest { Occurrence::Nearest } else { Occurrence::Unique };
         SearchConfig { occurrence }
+    }
+
+    /// Returns whether texts are translated without markers.
+    pub fn is_unmarked(&self) -> bool {
+        self.markers == Markers::None
+    }
+
+    /// Returns the form of the markers for a translator. Prints the comparison of `auto`, which
+    /// translates sentences of `texts`.
+    pub fn notation(
+        &self,
+        texts: impl FnOnce() -> Vec<TypedText>,
+        from: Language,
+        to: Language,
+        translator: &mut dyn Translator,
+    ) -> Result<Option<MarkerNotation>, Error> {
+        match self.markers {
+            Markers::None => Ok(None),
+            Markers::Notation(notation) => Ok(Some(notation)),
+            Markers::Auto => {
+                let sample = sample_sentences(&texts(), SAMPLE_SENTENCES);
+                let scores = compare_notations(&sample, from, to, translator)?;
+                for score in &scores {
+                    let NotationScore { notation, sentences, .. } = score;
+                    print_line(&format!(
+                        "{to}: {notation}: {} of {sentences} translations unchanged by markers, {} \
+                         recovered, {} equal to a separate translation, {} unchanged and equal",
+                        score.unchanged,
+                        score.recovered,
+                        score.confirmed,
+                        score.unchanged_and_confirmed
+                    ));
+                }
+                Ok(best_notation(&scores))
+            }
+        }
     }
 
     fn source(&self) -> Result<Source, Error> {
@@ -126,16 +190,21 @@ impl Options {
                 Source::Server(config, key) => {
                     let server: &mut dyn Translator = match &self.model {
                         Some(model) => {
-                            chat = ChatTranslator::new(config.clone(), model, key.as_deref())?;
+                            chat = ChatTranslator::new(config.clone(), model, key.as_deref())?
+                                .with_max_tokens(self.max_tokens)
+                                .with_missing(self.missing);
                             &mut chat
                         }
                         None => {
                             let (config, key) = (config.clone(), key.clone());
-                            http = HttpTranslator::new(config, self.batch_size, key)?;
+                            http = HttpTranslator::new(config, self.batch_size, key)?
+                                .with_missing(self.missing);
                             &mut http
                         }
                     };
-                    cached = Cached::open(server, cache)?;
+                    let identity = self.provider_name.clone().or_else(|| server.identity());
+                    cached = Cached::open_as(server, &cache, identity)?;
+                    note_other_translations(&cache, cached.other_translations());
                     &mut cached
                 }
             };
@@ -145,6 +214,31 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Prints a note if a cache has translations of other translators.
+fn note_other_translations(cache: &Path, count: usize) {
+    if count > 0 {
+        eprintln!(
+            "note: {}: {count} translations by another translator are not used",
+            cache.display()
+        );
+    }
+}
+
+/// Formats the counts of cleaned and rejected replies, to append to a line.
+pub fn format_replies(replies: &ReplyReport) -> String {
+    let mut text = String::new();
+    if replies.split > 0 {
+        text.push_str(&format!("; splits of long texts: {}", replies.split));
+    }
+    for (part, count) in &replies.removed {
+        text.push_str(&format!("; replies with {part} removed: {count}"));
+    }
+    for (reason, count) in &replies.rejected {
+        text.push_str(&format!("; texts without translation, {reason}: {count}"));
+    }
+    text
 }
 
 /// Rejects a list that contains a language twice.

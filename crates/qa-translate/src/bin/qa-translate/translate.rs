@@ -1,10 +1,13 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atomic_file::FileSet;
-use mlqa_eval::{Dataset, DatasetName, Language};
-use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, align_by_id, translate};
+use mlqa_eval::{Answer, Dataset, DatasetName, Language, Question};
+use qa_translate::{
+    Error, TranslateConfig, TranslateReport, Translated, TypedSpan, TypedText, align_by_id,
+    translate,
+};
 
-use crate::provider::{Options, check_unique, parse_pair};
+use crate::provider::{Options, check_unique, format_replies, parse_pair};
 use crate::{CommandResult, format_dropped, print_line, report};
 
 /// Translate a data set and project its answers
@@ -57,7 +60,10 @@ pub struct Args {
         value_name = "LANG=FILE,…",
         value_parser = parse_pair::<PathBuf>,
         group = "provider",
-        conflicts_with_all = ["cache", "api_key_env", "timeout", "attempts", "first_wait"]
+        conflicts_with_all = [
+            "missing", "cache", "provider_name", "api_key_env", "timeout", "attempts",
+            "first_wait", "markers"
+        ]
     )]
     parallel: Vec<(Language, PathBuf)>,
     /// Skip answers whose markers are lost instead of searching for them
@@ -72,6 +78,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> CommandResult {
+    if args.no_search && args.options.is_unmarked() {
+        return Err(Error::Config {
+            key: "--markers",
+            value: "none".into(),
+            rule: "another value with --no-search; without markers, answers can only be searched",
+        });
+    }
     let parallel_languages = args.parallel.iter().map(|(to, _)| to);
     check_unique(&args.to)?;
     check_unique(parallel_languages.clone())?;
@@ -81,26 +94,31 @@ pub fn run(args: &Args) -> CommandResult {
         return Err(Error::Empty { hint });
     }
     let source = Dataset::read(&args.source)?;
+    let output = Output { folder: &args.out, split: &args.split, from: args.from };
     for &to in args.to.iter().chain(parallel_languages) {
         // The output is checked before the translation, which may take hours.
-        for path in args.paths(to) {
-            atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
-        }
+        output.check(to)?;
     }
     let mut languages_without_questions = Vec::new();
     let mut finish = |translated: Translated| -> CommandResult {
-        print_summary(translated.language, &translated.report);
         languages_without_questions
             .extend((translated.report.kept() == 0).then_some(translated.language));
-        write(args, translated)
+        print_and_write(&output, translated)
     };
     if args.parallel.is_empty() {
-        let config = TranslateConfig { fall_back: !args.no_search, search: args.options.search() };
+        let config = TranslateConfig {
+            fall_back: !args.no_search,
+            search: args.options.search(),
+            ..TranslateConfig::default()
+        };
         let cache = |to: Language| args.out.join(format!("cache.{to}.jsonl"));
         args.options.for_each_language(
             &args.to,
             cache,
             |to, translator, progress| {
+                let texts = || source.questions.iter().map(typed_text).collect();
+                let notation = args.options.notation(texts, args.from, to, translator)?;
+                let config = TranslateConfig { notation, ..config.clone() };
                 translate(&source, args.from, to, translator, &config, progress)
             },
             |_, translated| finish(translated),
@@ -110,12 +128,17 @@ pub fn run(args: &Args) -> CommandResult {
             finish(align_by_id(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
+    check_not_empty(&args.out, &languages_without_questions)
+}
+
+/// Returns an error if no question was kept for a language.
+pub fn check_not_empty(out: &Path, languages_without_questions: &[Language]) -> CommandResult {
     if languages_without_questions.is_empty() {
         return Ok(());
     }
     let languages: Vec<String> =
         languages_without_questions.iter().map(Language::to_string).collect();
-    let report = args.out.join(report::NAME);
+    let report = out.join(report::NAME);
     let hint = format!(
         "no question was kept for {}; {} has the reasons",
         languages.join(", "),
@@ -124,35 +147,62 @@ pub fn run(args: &Args) -> CommandResult {
     Err(Error::Empty { hint })
 }
 
-impl Args {
+/// The output folder, with the names of its files.
+pub struct Output<'a> {
+    pub folder: &'a Path,
+    pub split: &'a str,
+    pub from: Language,
+}
+
+impl Output<'_> {
     /// Returns the paths of the two files of a language: with passages in this language, and with
     /// the source's passages.
-    fn paths(&self, to: Language) -> [PathBuf; 2] {
+    pub fn paths(&self, to: Language) -> [PathBuf; 2] {
         [to, self.from].map(|context| {
-            let name = DatasetName { split: self.split.clone(), context, question: to };
-            self.out.join(name.to_string())
+            let name = DatasetName { split: self.split.to_owned(), context, question: to };
+            self.folder.join(name.to_string())
+        })
+    }
+
+    /// Checks that the files of a language can be written.
+    pub fn check(&self, to: Language) -> CommandResult {
+        self.paths(to).iter().try_for_each(|path| {
+            atomic_file::check_output(path).map_err(Error::io(path, "write the file"))
         })
     }
 }
 
-/// Writes the files of a language and the report atomically. If no question was kept, only the
-/// report is written, and files of an earlier run are unchanged.
-fn write(args: &Args, translated: Translated) -> CommandResult {
+/// Returns a passage with its answers that have an offset.
+fn typed_text(question: &Question) -> TypedText {
+    let with_offset = question.answers.iter().filter_map(Answer::span);
+    let spans = with_offset.map(|span| TypedSpan { span, kind: "answer".into() }).collect();
+    TypedText { text: question.context.to_string(), spans }
+}
+
+/// Prints the counts of a language, and writes its files and the report atomically. If no question
+/// was kept, only the report is written, and files of an earlier run are unchanged.
+pub fn print_and_write(output: &Output<'_>, translated: Translated) -> CommandResult {
+    print_summary(translated.language, &translated.report);
     let write_error = |path| Error::io(path, "write the file");
-    std::fs::create_dir_all(&args.out).map_err(write_error(&args.out))?;
+    std::fs::create_dir_all(output.folder).map_err(write_error(output.folder))?;
     let mut file_set = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {
-        for (path, dataset) in args.paths(language).iter().zip([dataset, questions]) {
+        for (path, dataset) in output.paths(language).iter().zip([dataset, questions]) {
             file_set.add(path, dataset.to_json(path)?).map_err(write_error(path))?;
         }
     }
-    report::publish(&args.out, language, report, file_set)
+    report::publish(output.folder, language, report, file_set)
 }
 
 fn print_summary(to: Language, report: &TranslateReport) {
+    let unanswerable = match report.unanswerable {
+        0 => String::new(),
+        count => format!(", {count} unanswerable"),
+    };
     let mut line = format!(
-        "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data), skip ratio {:.4}",
+        "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data{unanswerable}), \
+         skip ratio {:.4}",
         report.kept(),
         report.source,
         report.by_markers,
@@ -169,5 +219,6 @@ fn print_summary(to: Language, report: &TranslateReport) {
         line.push_str(&format!("; further answers: {}", report.further_answers));
     }
     line.push_str(&format_dropped("dropped answer", &report.dropped_answers));
+    line.push_str(&format_replies(&report.replies));
     print_line(&line);
 }

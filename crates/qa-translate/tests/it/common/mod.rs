@@ -70,6 +70,13 @@ pub fn upper_case_chat(request: &Value) -> Reply {
     Reply::Status(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
 }
 
+/// Returns a chat response with a message and a finish reason.
+pub fn chat_reply(content: &str, finish_reason: &str) -> Reply {
+    let message = json!({"role": "assistant", "content": content});
+    let choice = json!({"index": 0, "message": message, "finish_reason": finish_reason});
+    Reply::Status(200, json!({"choices": [choice]}).to_string())
+}
+
 /// A server on a free port that runs until the end of the test.
 pub struct Server {
     pub url: String,
@@ -81,6 +88,14 @@ pub struct Server {
 impl Server {
     /// Starts a server; `reply` receives the index of the request and its body.
     pub fn start(reply: impl Fn(usize, &Value) -> Reply + Send + 'static) -> Self {
+        Self::with_settings(None, reply)
+    }
+
+    /// Starts a server that returns `settings` for `GET` requests, which are not logged.
+    pub fn with_settings(
+        settings: Option<Value>,
+        reply: impl Fn(usize, &Value) -> Reply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -91,6 +106,12 @@ impl Server {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some((head, line, body)) = read_request(&mut stream) else { continue };
+                if line.starts_with("GET ") {
+                    let status = if settings.is_some() { 200 } else { 404 };
+                    let text = settings.as_ref().map(Value::to_string).unwrap_or_default();
+                    respond(&mut stream, status, &text, "");
+                    continue;
+                }
                 header_log.lock().unwrap().push(head);
                 let number = {
                     let mut log = log.lock().unwrap();
@@ -108,12 +129,7 @@ impl Server {
                         continue;
                     }
                 };
-                let length = text.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} -\r\n{header}content-length: {length}\r\nconnection: \
-                     close\r\n\r\n{text}"
-                );
-                let _ = stream.write_all(answer.as_bytes());
+                respond(&mut stream, status, &text, &header);
             }
         });
         Self { url, requests, headers }
@@ -146,6 +162,15 @@ impl Server {
     }
 }
 
+fn respond(stream: &mut TcpStream, status: u16, text: &str, header: &str) {
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 {status} -\r\n{header}content-length: {length}\r\nconnection: \
+         close\r\n\r\n{text}"
+    );
+    let _ = stream.write_all(answer.as_bytes());
+}
+
 /// Reads the headers, the request line and the JSON body.
 fn read_request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
     let mut bytes = Vec::new();
@@ -159,6 +184,9 @@ fn read_request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let lowercase_head = head.to_lowercase();
+        if lowercase_head.starts_with("get ") {
+            return Some((lowercase_head, head.lines().next().unwrap().to_owned(), Value::Null));
+        }
         let length = lowercase_head.split("content-length: ").nth(1).unwrap();
         let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
         if body.len() >= length {

@@ -80,6 +80,8 @@ fn universal_ner_is_parsed() {
         [Some("s1"), Some("s2")]
     );
     assert_eq!(sentences[0].words, ["Ein", "#Haus"]);
+    let texts: Vec<_> = sentences.iter().map(|one| one.text.as_deref()).collect();
+    assert_eq!(texts, [Some("Ein #Haus"), None]);
     assert_eq!(NerFormat::detect("# newpar\n1\tJa\tO\t-\t-\n"), Ok(NerFormat::UniversalNer));
     assert_eq!(NerFormat::detect("1\tJa\tO\t-\t-\n"), Ok(NerFormat::UniversalNer));
     assert_error("# sent_id = s1\n1\tJa\tO\t-\t-\n3\tNein\tO\t-\t-\n", 3, &["`3`", "number 2"]);
