@@ -152,8 +152,8 @@ mod tests {
         assert!(error_of("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
         assert!(error_of("z = [\"many\"]").starts_with("sweeps.z = \"many\": invalid type"));
         assert_eq!(
-            error_of("z = [1, 5, 1.0]"),
-            "sweeps.z = 1.0: another value has the arm name z-1; remove one"
+            error_of("title = [\"a_b\", \"c\", \"a-b\"]"),
+            "sweeps.title = \"a-b\": another value has the arm name title-a-b; remove one"
         );
         assert!(error_of("z = 5").ends_with("a table with one such list, found 5"));
         assert!(error_of("mine-z = { title = \"mine\" }").ends_with("found none in the table"));

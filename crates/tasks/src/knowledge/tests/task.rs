@@ -238,7 +238,7 @@ fn examples_of_the_last_batch_have_ids() {
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
     // The batch is full, although there are fewer mentions than rows in a batch.
     let task = with_first_batch(fixture.entity_prediction(&losses_config()), 5);
-    assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
+    assert!(task.example(4).id.is_some());
 }
 
 #[test]
