@@ -15,8 +15,11 @@ fn read(name: &str) -> Dataset {
     Dataset::read(path(name)).unwrap()
 }
 
-/// Returns id, question and answers (text and offset) of each question.
-fn questions(name: &str) -> Vec<(String, String, Vec<(String, Option<usize>)>)> {
+/// Text and offset of an answer.
+type TextAndOffset = (String, Option<usize>);
+
+/// Returns id, question and answers of each question.
+fn questions(name: &str) -> Vec<(String, String, Vec<TextAndOffset>)> {
     let answer = |answer: Answer| (answer.text, answer.answer_start);
     let questions = read(name).questions.into_iter();
     questions
@@ -24,7 +27,7 @@ fn questions(name: &str) -> Vec<(String, String, Vec<(String, Option<usize>)>)> 
         .collect()
 }
 
-fn owned(answers: &[(&str, Option<usize>)]) -> Vec<(String, Option<usize>)> {
+fn owned(answers: &[(&str, Option<usize>)]) -> Vec<TextAndOffset> {
     answers.iter().map(|&(text, start)| (text.to_owned(), start)).collect()
 }
 
@@ -177,11 +180,10 @@ fn offsets_without_a_position_are_written_as_minus_one() {
     assert_eq!(Dataset::read(&copy).unwrap().questions, dataset.questions);
 }
 
-/// Returns the ids and offsets of the retained questions, and the corrections.
-fn prepare(
-    name: &str,
-    mode: InvalidQuestions,
-) -> Result<(Vec<(String, Option<usize>)>, Vec<(String, InvalidAction)>), Error> {
+/// Ids and offsets of the retained questions, and ids and actions of the corrections.
+type Prepared = (Vec<(String, Option<usize>)>, Vec<(String, InvalidAction)>);
+
+fn prepare(name: &str, mode: InvalidQuestions) -> Result<Prepared, Error> {
     let mut file = squad::File::read(path(name)).unwrap();
     let corrections = file.prepare_training(&path(name), mode)?;
     let dataset = Dataset::from_squad(file, name).unwrap();

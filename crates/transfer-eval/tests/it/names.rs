@@ -104,7 +104,6 @@ fn program_scores_files_and_rejects_invalid_files() {
         ("coverage gold.json ours.jsonl", "f1", 50.0),
         ("coverage gold.json ours.jsonl --threshold 2", "precision", 100.0),
         ("coverage gold.json both.jsonl --language fr", "recall", 50.0),
-        ("coverage gold.json both.jsonl --language it", "f1", 0.0),
         ("coverage gold.json plain.json --primary", "precision", 100.0),
         ("precision gold.json plain.json", "wrong", 50.0),
         ("precision gold.json plain.json --primary", "wrong", 0.0),
@@ -121,6 +120,10 @@ fn program_scores_files_and_rejects_invalid_files() {
         ("names precision gold.json bad.json", &["bad.json:2: ", "[confidence, name, primary]"]),
         ("names precision gold.json primary.json", &["primary.json:1: 1 values, but 0"]),
         ("names coverage gold.json both.jsonl", &["both.jsonl: several languages"]),
+        (
+            "names coverage gold.json both.jsonl --language it",
+            &["both.jsonl: no line with lang \"it\"; the languages are de, fr"],
+        ),
         ("names coverage empty.json ours.jsonl", &["empty.json: no entity"]),
         ("names table .", &["results/coverage", "No such file"]),
     ]);
