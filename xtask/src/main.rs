@@ -207,7 +207,7 @@ enum Task {
         cargo xtask bench serve          polyqa serve compared with FastAPI over that pipeline\n  \
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
         cargo xtask bench recall         recall of paragraphs with the terms of polyqa answer, without libtorch\n  \
-         cargo xtask bench extract        kg-triples, without libtorch\n  \
+        cargo xtask bench extract        kg-triples, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
         cargo xtask bench encoder        a training step compared with transformers; requires 19 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \

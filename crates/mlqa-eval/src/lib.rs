@@ -36,8 +36,8 @@ pub use metric::{
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, LanguageCounts, Question,
-    QuestionSource, QuestionSources, check_file, find_language_file, list_dataset_names,
-    pair_languages, squad,
+    QuestionSource, QuestionSources, TextLanguage, check_file, find_language_file,
+    list_dataset_names, pair_languages, squad,
 };
 pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]

@@ -20,7 +20,7 @@ pub use answer::{Answer, Answers};
 pub use calibration::{AnsweredFile, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
-pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, Ranking};
+pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, OtherLanguages, Ranking};
 pub use precision::{PRECISION_VARIABLE, select_precision};
 pub use reader::Reader;
 pub use retriever::Retriever;
