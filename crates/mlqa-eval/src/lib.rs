@@ -44,5 +44,5 @@ pub use results::{AVERAGE, MeanInterval};
 pub use windows::{
     Compatible, Coverage, DecodeConfig, Purpose, Separator, UnanswerableWindow, Window,
     WindowConfig, WindowCounts, WindowCutter, WindowScore, WindowTokenizer, coverage, decode,
-    decode_answers, load_tokenizer, windows,
+    decode_answers, decode_candidates, load_tokenizer, windows,
 };

@@ -16,7 +16,7 @@ mod retriever;
 mod retriever_files;
 mod sentence;
 
-pub use answer::{Answer, Answers};
+pub use answer::{Answer, Answers, TruncatedQuestion};
 pub use calibration::{AnsweredFile, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};

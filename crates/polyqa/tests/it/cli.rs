@@ -278,3 +278,26 @@ fn pipes_are_read_once() {
         invalid.err
     );
 }
+
+#[test]
+fn long_questions_cause_a_warning() {
+    let program = polyqa();
+    program.write("text.txt", "Lima liegt in Peru.");
+    let long = "word ".repeat(150);
+    let run = |question: &str| {
+        let mut command = program.command("answer --model model --json text.txt -q Wo? -q");
+        let output = testkit::run_command(command.arg(question));
+        assert_eq!(output.code, Some(0), "{}", output.err);
+        output
+    };
+    let output = run(&long);
+    assert!(
+        output.err.contains("warning: 1 of 2 questions is longer than 64 tokens"),
+        "{}",
+        output.err
+    );
+    let lines = json_lines(&output.out);
+    assert_eq!(lines[0].get("truncated_question"), None);
+    assert_eq!(lines[1]["truncated_question"]["max_tokens"], 64);
+    assert!(!run("Was?").err.contains("warning"));
+}
