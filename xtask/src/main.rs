@@ -206,6 +206,7 @@ enum Task {
         cargo xtask bench answer         polyqa answer compared with transformers' pipeline\n  \
         cargo xtask bench serve          polyqa serve compared with FastAPI over that pipeline\n  \
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
+        cargo xtask bench recall         recall of paragraphs with the terms of polyqa answer, without libtorch\n  \
         cargo xtask bench extract        kg-triples, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
         cargo xtask bench encoder        a training step compared with transformers; requires 19 GB of memory\n  \
@@ -295,6 +296,7 @@ fn run_benches(root: &Path, arguments: &[String]) -> Result<()> {
         "answer" | "retrieval" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "programs" => Some("mlqa-eval"),
+        "recall" => Some("polyqa-language"),
         _ => None,
     };
     let mut bench = cargo(root);

@@ -34,7 +34,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use language::fold;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 pub use choices::{Answer, Question, count_votes, shuffled_questions};
 
@@ -134,23 +137,22 @@ pub struct Votes {
 }
 
 impl Votes {
-    /// Adds a candidate. Two names are equal if they differ only in case and in characters other
-    /// than letters, numbers and spaces. If a source proposes a name several times, it has one
-    /// vote.
+    /// Adds a candidate. If a source proposes a name several times, it has one vote.
+    ///
+    /// Two names are the same if their [folded](language::fold()) texts differ only in characters
+    /// other than letters, marks, numbers and spaces. So case, Unicode normal form, punctuation,
+    /// invisible characters and optional marks such as Arabic vowel signs do not matter, but
+    /// diacritics, tone marks and viramas do. Names are returned in NFC.
     pub fn add(&mut self, candidate: NameCandidate) {
         let NameCandidate { entity, language, name, source, primary } = candidate;
         self.candidates += 1;
-        let lower_case_name = name.to_lowercase();
-        let words = lower_case_name
-            .split_whitespace()
-            .map(|word| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>());
-        let key = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        let key = comparison_key(&name);
         if key.is_empty() {
             self.symbols_only += 1;
             return;
         }
         let spellings = self.names.entry((entity, language)).or_default().entry(key).or_default();
-        let votes = spellings.entry(name.trim().to_owned()).or_default();
+        let votes = spellings.entry(name.trim().nfc().collect()).or_default();
         votes.0 |= primary;
         votes.1.insert(source);
     }
@@ -223,6 +225,19 @@ impl Votes {
         report.entities = ranked.len();
         (ranked, report)
     }
+}
+
+/// Returns the text by which names are compared, see [`Votes::add`]; empty if the name has neither
+/// a letter nor a number.
+fn comparison_key(name: &str) -> String {
+    let folded = fold(name);
+    if !folded.as_str().contains(char::is_alphanumeric) {
+        return String::new();
+    }
+    let is_compared = |&c: &char| c.is_alphanumeric() || is_combining_mark(c);
+    let words = folded.as_str().split_whitespace();
+    let words = words.map(|word| word.chars().filter(is_compared).collect::<String>());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the number of distinct sources of all spellings, the best spelling, and whether the best

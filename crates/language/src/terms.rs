@@ -1,16 +1,12 @@
 //! Terms of a word index for texts of any language.
-use std::sync::LazyLock;
-
-use frostem::{Algorithm, Stemmer};
-
 use crate::fold;
 use crate::fold::{Class, class};
 
 /// Version of the terms that [`for_each_term`] returns for a text. An index that is stored in a
 /// file must store the version, because terms of different versions do not match.
 ///
-/// The version is incremented with each change of [`fold`], of the splitting, of the Unicode
-/// version, or of the stemmer.
+/// The version is incremented with each change of [`fold`], of the splitting, or of the Unicode
+/// version.
 pub const TERMS_VERSION: u32 = 1;
 
 /// Number of code points of the additional term of a long word.
@@ -18,8 +14,6 @@ const PREFIX_CHARS: usize = 5;
 
 /// Maximum number of code points of a term; the end of a longer word is ignored.
 const MAX_CHARS: usize = 64;
-
-static ARABIC: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::new(Algorithm::Arabic));
 
 /// Calls `visit` with each term of a text, in order.
 ///
@@ -30,7 +24,7 @@ static ARABIC: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::new(Algorithm::Arab
 /// | script | terms |
 /// |---|---|
 /// | Latin, Cyrillic, Greek, Devanagari and other scripts with spaces between words | the word, and its first five code points if it is longer |
-/// | Arabic | the word, and its stem (Snowball) if it differs |
+/// | Arabic | the word, and sequences of three letters if it is longer |
 /// | Han and kana | characters, and pairs of adjacent characters |
 /// | Hangul | pairs of adjacent syllables; a word of one syllable |
 /// | Thai, Lao, Khmer, Burmese and other scripts of South-East Asia without spaces | sequences of three code points; a shorter sequence between other characters |
@@ -54,9 +48,8 @@ pub fn for_each_term(text: &str, mut visit: impl FnMut(&str)) {
             Class::Arabic => {
                 let word = first_chars(run, MAX_CHARS);
                 visit(word);
-                let stem = ARABIC.stem(word);
-                if stem != word {
-                    visit(&stem);
+                if first_chars(word, 3).len() < word.len() {
+                    ngrams(word, 3, false, &mut visit);
                 }
             }
             Class::Word | Class::Mark | Class::Separator => {

@@ -1,5 +1,5 @@
 //! Tests of text folding.
-use language::{Folded, fold};
+use language::{Folded, fold, fold_retaining_case};
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
@@ -86,6 +86,12 @@ fn different_words_have_different_folded_texts() {
 }
 
 #[test]
+fn the_case_can_be_retained() {
+    let source = "Ｂra\u{308}nd\u{AD}vör-\nth’s ﬁne Straße ΟΔΟΣ";
+    assert_eq!(fold_retaining_case(source).as_str(), "Brändvörth's fine Straße ΟΔΟΣ");
+}
+
+#[test]
 fn ranges_of_the_folded_text_have_a_source() {
     let source =
         "\u{FEFF}Der\u{A0} \nBra\u{308}nd\u{AD}vör-\n  th\u{200B} kaufte O’Mal’s ﬁne القَلَمُ،";
@@ -146,7 +152,17 @@ fn check(source: &str) -> Result<(), TestCaseError> {
     let nfc: String = source.nfc().collect();
     prop_assert_eq!(text(&nfc), folded.as_str(), "NFC of {}", source.escape_unicode());
     prop_assert!(folded.as_str().nfkc().eq(folded.as_str().chars()), "{}", source.escape_unicode());
-    check_offsets(source, &folded)
+    check_offsets(source, &folded)?;
+    // With the case retained, only the case differs.
+    let cased = fold_retaining_case(source);
+    prop_assert_eq!(text(cased.as_str()), folded.as_str(), "{}", source.escape_unicode());
+    let again = fold_retaining_case(cased.as_str());
+    prop_assert_eq!(again.as_str(), cased.as_str());
+    let of_nfd = fold_retaining_case(&nfd);
+    prop_assert_eq!(of_nfd.as_str(), cased.as_str());
+    let end = cased.as_str().len();
+    prop_assert_eq!(cased.source_range(0..end), folded.source_range(0..folded.as_str().len()));
+    Ok(())
 }
 
 /// Characters with rules of their own, and characters that compose with them.

@@ -36,13 +36,13 @@ pub use metric::{
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, InvalidAction, InvalidQuestion,
-    InvalidQuestions, LanguageCounts, Question, QuestionSource, QuestionSources, check_file,
-    find_language_file, languages_in_name, list_dataset_names, pair_languages, squad,
+    InvalidQuestions, LanguageCounts, Question, QuestionSource, QuestionSources, TextLanguage,
+    check_file, find_language_file, languages_in_name, list_dataset_names, pair_languages, squad,
 };
 pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]
 pub use windows::{
     Compatible, Coverage, DecodeConfig, Purpose, Separator, UnanswerableWindow, Window,
     WindowConfig, WindowCounts, WindowCutter, WindowScore, WindowTokenizer, coverage, decode,
-    decode_answers, load_tokenizer, windows,
+    decode_answers, decode_candidates, load_tokenizer, windows,
 };

@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::sentence::sentence_around;
 use crate::{Calibration, Document};
 
+/// A question's id, if it has one, and its text.
+pub type Query = (Option<String>, String);
+
 /// An answer and its position in a document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
@@ -48,14 +51,29 @@ pub struct Answers {
     pub answers: Vec<Answer>,
     /// Probability of "no answer" in the softmax of [`Answer::probability`], 0 to 1.
     pub null_probability: f64,
+    /// The number of tokens of a question that was truncated; `None` if it was evaluated as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated_question: Option<TruncatedQuestion>,
     /// Whether the question has no answer: `answers` is empty, or in every passage the null score
     /// exceeds the best answer's score by more than the null threshold.
     pub no_answer: bool,
 }
 
+/// Length of a question that is longer than the reader's maximum. Only the beginning of the question
+/// was evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TruncatedQuestion {
+    /// Number of tokens of the question.
+    pub tokens: usize,
+    /// Number of tokens that were evaluated.
+    pub max_tokens: usize,
+}
+
 /// Collector of the answers to one question, passage by passage.
 #[derive(Debug)]
 pub(crate) struct Collector {
+    /// Number of candidates per passage that determine the probabilities.
+    n_best: usize,
     /// The best answers, best first. Until `finish` is called, their field `probability` contains
     /// the margin over "no answer".
     answers: Vec<Answer>,
@@ -66,12 +84,13 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub fn new() -> Self {
-        Self { answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
+    pub fn new(n_best: usize) -> Self {
+        Self { n_best, answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
     }
 
     /// Adds the answers in a passage of a document; only the best `max_answers` answers are
-    /// retained.
+    /// retained. If `n_best` has all candidates of the passage, the answers are the first ones of a
+    /// higher `max_answers`.
     pub fn add(
         &mut self,
         document: &Document,
@@ -81,7 +100,7 @@ impl Collector {
     ) {
         let null_score = f64::from(n_best.null_score.unwrap_or_default());
         let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
-        for candidate in &n_best.candidates {
+        for candidate in n_best.candidates.iter().take(self.n_best) {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
         }
         self.null_odds = self.null_odds.min(n_best.null_odds().unwrap_or(f64::INFINITY));
@@ -109,15 +128,20 @@ impl Collector {
         }
     }
 
-    pub fn finish(self, id: Option<String>, question: String, threshold: Option<f64>) -> Answers {
-        let Self { mut answers, log_total, null_odds } = self;
+    pub fn finish(
+        self,
+        (id, question): Query,
+        truncated_question: Option<TruncatedQuestion>,
+        threshold: Option<f64>,
+    ) -> Answers {
+        let Self { mut answers, log_total, null_odds, .. } = self;
         for answer in &mut answers {
             answer.probability = (answer.probability - log_total).exp();
         }
         let null_probability = (-log_total).exp();
         let no_answer =
             answers.is_empty() || threshold.is_some_and(|threshold| null_odds > threshold);
-        Answers { id, question, answers, null_probability, no_answer }
+        Answers { id, question, answers, null_probability, truncated_question, no_answer }
     }
 }
 
@@ -171,12 +195,12 @@ mod tests {
             null: false,
         };
         let calibration = Calibration { temperature: 2.0, ..Calibration::default() };
-        let mut collector = Collector::new();
+        let mut collector = Collector::new(20);
         let first = passage(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
         collector.add(&document, &first, &calibration, 2);
         let second = passage(vec![candidate(11, "Bogota", 2.0)], -4.0);
         collector.add(&document, &second, &calibration, 2);
-        let result = collector.finish(None, "Where?".into(), None);
+        let result = collector.finish((None, "Where?".into()), None, None);
         let weights = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
         let total: f64 = weights.iter().sum();
         let expected = [("Lima", weights[0]), ("Bogota", weights[2])];
@@ -185,6 +209,9 @@ mod tests {
             assert!((answer.probability - weight / total).abs() < 1e-12);
         }
         assert!((result.null_probability - weights[3] / total).abs() < 1e-12);
-        assert_eq!(Collector::new().finish(None, String::new(), None).null_probability, 1.0);
+        assert_eq!(
+            Collector::new(20).finish((None, String::new()), None, None).null_probability,
+            1.0
+        );
     }
 }

@@ -28,6 +28,9 @@ const ROW_FORMAT: &str =
 /// files can be larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document
 /// per line. A file with any other name is one document.
 ///
+/// Standard input (`-`), named pipes and the pipes of a shell's `<(…)` can be read only once. They
+/// are read when they are added, and their documents are stored in memory, up to 256 MB per input.
+///
 /// ```
 /// use polyqa::Documents;
 ///
@@ -71,39 +74,36 @@ impl From<Vec<Document>> for Documents {
 }
 
 impl Documents {
-    /// Returns the documents in these files, in this order. `-` is one text on standard input,
-    /// which is stored in memory.
+    /// Returns the documents in these files, in this order. `-` is one text on standard input.
     ///
     /// # Errors
-    /// [`Error::Read`] naming a file that does not exist, is a folder, or cannot be read.
+    /// [`Error::Read`] naming a file that does not exist, is a folder, or cannot be read;
+    /// [`Error::Content`] if the rows of a pipe are invalid or larger than 256 MB.
     pub fn from_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
-        let to_source = |path: PathBuf| {
-            if path == Path::new("-") {
-                return Ok(Source::InMemory(read_document(&path)?));
-            }
-            let metadata = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
-            if metadata.is_dir() {
-                let reason = "is a folder; expected its files, such as folder/*.txt";
-                return Err(Error::read(&path, std::io::Error::other(reason)));
-            }
+        let mut documents = Self::default();
+        for path in paths {
+            let is_pipe = path == Path::new("-") || is_pipe(&path)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            let is_rows = name.ends_with(".jsonl") || name.ends_with(".jsonl.gz");
-            Ok(if is_rows { Source::Rows(path) } else { Source::Text(path) })
-        };
-        let sources = paths.into_iter().map(to_source).collect::<Result<_>>()?;
-        Ok(Self { sources, unsplit: false })
+            if name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") {
+                documents = documents.with_rows(path)?;
+            } else if is_pipe {
+                documents.sources.push(Source::InMemory(read_document(&path)?));
+            } else {
+                documents.sources.push(Source::Text(path));
+            }
+        }
+        Ok(documents)
     }
 
-    /// Adds a file of rows, regardless of its name; `-` is standard input, which is stored in
-    /// memory.
+    /// Adds a file of rows, regardless of its name; `-` is standard input.
     ///
     /// # Errors
-    /// [`Error::Read`] or [`Error::Content`] if the rows on standard input are invalid. Errors in a
-    /// file are returned when its rows are read.
+    /// [`Error::Read`] naming a file that does not exist or is a folder; [`Error::Read`] or
+    /// [`Error::Content`] if the rows on standard input or of a pipe are invalid, or larger than
+    /// 256 MB. Errors in a regular file are returned when its rows are read.
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
-        if path == Path::new("-") {
-            let documents = read_rows(&path).map(|row| Ok(Source::InMemory(row?)));
-            self.sources.extend(documents.collect::<Result<Vec<_>>>()?);
+        if path == Path::new("-") || is_pipe(&path)? {
+            self.sources.extend(stored_rows(&path, MAX_BYTES)?);
         } else {
             self.sources.push(Source::Rows(path));
         }
@@ -151,6 +151,41 @@ impl Documents {
             }
         })
     }
+}
+
+/// Returns whether a file can be read only once: a pipe, a socket or a device.
+///
+/// # Errors
+/// [`Error::Read`] if the file does not exist or is a folder.
+fn is_pipe(path: &Path) -> Result<bool> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+    if metadata.is_dir() {
+        let reason = "is a folder; expected its files, such as folder/*.txt";
+        return Err(Error::read(path, std::io::Error::other(reason)));
+    }
+    Ok(!metadata.is_file())
+}
+
+/// Reads all rows of a file into memory.
+///
+/// # Errors
+/// The errors of [`read_rows`]; [`Error::Content`] if the texts have more than `max_bytes` bytes.
+fn stored_rows(path: &Path, max_bytes: u64) -> Result<Vec<Source>> {
+    let mut bytes = 0;
+    let store = |row: Result<Document>| {
+        let document = row?;
+        bytes += u64::try_from(document.text.len()).unwrap_or(u64::MAX);
+        if bytes > max_bytes {
+            let problem = format!(
+                "can be read only once and has texts of more than {} MB; expected a regular file, which is \
+                 read in parts",
+                max_bytes >> 20
+            );
+            return Err(Error::Content { path: path.to_owned(), problem });
+        }
+        Ok(Source::InMemory(document))
+    };
+    read_rows(path).map(store).collect()
 }
 
 /// Reads a file as one document.
@@ -204,5 +239,22 @@ pub(crate) fn row_id(id: Option<serde_json::Value>) -> Option<String> {
         serde_json::Value::Null => None,
         serde_json::Value::String(id) => Some(id),
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_pipe_have_a_maximum_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let text = "a".repeat(1 << 19);
+        std::fs::write(&path, format!("{{\"text\": \"{text}\"}}\n").repeat(3)).unwrap();
+        assert_eq!(stored_rows(&path, 3 << 19).unwrap().len(), 3);
+        let error = stored_rows(&path, 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("rows: can be read only once") && error.contains("1 MB"), "{error}");
     }
 }

@@ -1,10 +1,10 @@
 //! The first stage of retrieval: selects the passages that are read for a question, and computes
 //! penalties for less relevant passages.
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
-use mlqa_eval::{LanguageCounts, NBest};
-use unicode_segmentation::UnicodeSegmentation;
+use bm25::{Embedder, EmbedderBuilder, Scorer, TokenEmbedder, Tokenizer};
+use mlqa_eval::{LanguageCounts, NBest, TextLanguage};
 
 use crate::retriever::Vector;
 use crate::{Documents, Result, Retriever};
@@ -25,8 +25,12 @@ const MIN_COLLECTION: usize = 50;
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_CONSTANT: usize = 60;
 
-/// Bytes at the beginning of a document from which its script and language are detected.
-const SAMPLE_BYTES: usize = 2000;
+/// Bytes at the beginning of a passage from which its script and language are detected.
+const SAMPLE_BYTES: usize = 1000;
+
+/// Minimum percentage of passages that must not be in other languages than a question, so that
+/// BM25 selects passages for the question.
+const MIN_NATIVE_PERCENT: usize = 10;
 
 /// The method of ranking documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,33 +39,71 @@ pub enum Ranking {
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of the BM25 ranking and the dense ranking; equal to `Dense` if the
-    /// question and the documents seem to be in different languages.
+    /// Reciprocal rank fusion of the BM25 ranking and the dense ranking. A passage that seems to be
+    /// in another language than the question has its dense rank in place of its BM25 rank.
     Hybrid,
 }
 
-/// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the words of passages,
-/// and optionally a [`Retriever`].
+/// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the
+/// [terms](language::for_each_term) of passages, and optionally a [`Retriever`].
 ///
 /// BM25 finds passages that share words with a question, so it works within one language, and
 /// across languages only for names and numbers.
 pub struct FirstPass<'a> {
-    embedder: Embedder<u32, WordTokenizer>,
-    scorer: Scorer<usize>,
+    embedder: Embedder<Term, TermTokenizer>,
+    scorer: Scorer<usize, Term>,
     /// The index of the document of each passage.
     document_indices: Vec<usize>,
-    sample: LanguageCounts,
+    /// The language of each passage.
+    languages: Vec<TextLanguage>,
     dense: Option<(&'a Retriever, Vec<Vector>)>,
 }
 
-/// Splits a text into lower-case words by UAX #29; each Han or Hiragana character is a word.
-#[derive(Default)]
-struct WordTokenizer;
+/// A term of a passage, as a 64-bit hash. Of a million different terms, two have the same hash with
+/// a probability of 3e-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Term(u64);
 
-impl Tokenizer for WordTokenizer {
-    fn tokenize(&self, text: &str) -> Vec<String> {
-        text.unicode_words().map(str::to_lowercase).collect()
+impl TokenEmbedder for Term {
+    type EmbeddingSpace = Self;
+
+    fn embed(term: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        term.hash(&mut hasher);
+        Self(hasher.finish())
     }
+}
+
+/// Splits a text into terms.
+#[derive(Default)]
+struct TermTokenizer;
+
+impl Tokenizer for TermTokenizer {
+    fn tokenize(&self, text: &str) -> Vec<String> {
+        let mut terms = Vec::new();
+        language::for_each_term(text, |term| terms.push(term.to_owned()));
+        terms
+    }
+}
+
+/// The languages of passages, compared with the language of a question.
+#[derive(Clone, Debug, Default)]
+struct Comparison {
+    /// The languages of passages that seem to differ from the question's language.
+    foreign: HashSet<TextLanguage>,
+    /// Number of passages in these languages.
+    foreign_count: usize,
+    /// The question's language and the most frequent one of the foreign passages.
+    names: Option<[&'static str; 2]>,
+}
+
+/// Passages in other languages than a question, returned by [`FirstPass::other_languages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherLanguages {
+    /// Number of passages that seem to be in another language than the question.
+    pub passages: usize,
+    /// Script or language of the question, and of most of these passages.
+    pub names: [&'static str; 2],
 }
 
 impl FirstPass<'_> {
@@ -82,33 +124,29 @@ impl FirstPass<'_> {
         documents: &Documents,
         step: &mut dyn FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {
-        let (mut n_words, mut count) = (0.0f32, 0usize);
+        let (mut n_terms, mut count) = (0usize, 0usize);
         for passage in documents.passages() {
-            n_words += to_f32(passage?.1.text.unicode_words().count());
+            language::for_each_term(&passage?.1.text, |_| n_terms += 1);
             count += 1;
             step()?;
         }
-        let mean_words = n_words / to_f32(count.max(1));
-        let embedder = EmbedderBuilder::<u32, WordTokenizer>::with_avgdl(mean_words).build();
-        let (mut scorer, mut sample) = (Scorer::new(), LanguageCounts::default());
-        let (mut document_indices, mut sampled_bytes) = (Vec::with_capacity(count), 0);
+        let mean_terms = to_f32(n_terms) / to_f32(count.max(1));
+        let embedder = EmbedderBuilder::<Term, TermTokenizer>::with_avgdl(mean_terms).build();
+        let mut scorer = Scorer::new();
+        let (mut document_indices, mut languages) =
+            (Vec::with_capacity(count), Vec::with_capacity(count));
         for passage in documents.passages() {
             let (document, passage) = passage?;
             scorer.upsert(&document_indices.len(), embedder.embed(&passage.text));
-            if document_indices.last() != Some(&document) {
-                sampled_bytes = 0;
-            }
-            if sampled_bytes < SAMPLE_BYTES {
-                sampled_bytes += passage.text.len();
-                sample.add(&passage.text);
-            }
+            let sample = &passage.text[..passage.text.floor_char_boundary(SAMPLE_BYTES)];
+            languages.push(LanguageCounts::of(sample).language());
             document_indices.push(document);
             step()?;
         }
         for padding_index in document_indices.len()..MIN_COLLECTION {
             scorer.upsert(&padding_index, embedder.embed(""));
         }
-        Ok(Self { embedder, scorer, document_indices, sample, dense: None })
+        Ok(Self { embedder, scorer, document_indices, languages, dense: None })
     }
 
     /// Adds the retriever's embeddings of the passages. `documents` must be the documents passed to
@@ -125,8 +163,8 @@ impl FirstPass<'_> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<FirstPass<'a>> {
         let dense = Some((retriever, retriever.embed_all(documents, progress)?));
-        let Self { embedder, scorer, document_indices, sample, .. } = self;
-        Ok(FirstPass { embedder, scorer, document_indices, sample, dense })
+        let Self { embedder, scorer, document_indices, languages, .. } = self;
+        Ok(FirstPass { embedder, scorer, document_indices, languages, dense })
     }
 
     /// Returns the number of passages.
@@ -180,12 +218,15 @@ impl FirstPass<'_> {
         }
         let pairs = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
+            if dense.is_empty() {
+                return sorted_indices(self.bm25_scores(question));
+            }
             // Word matches between texts of different languages are mostly coincidental. Ranking
             // passages by such matches would lower the rank of relevant passages.
-            match !dense.is_empty() && self.language_mismatch(question).is_some() {
-                true => dense,
-                false => fuse_rankings([sorted_indices(self.bm25_scores(question)), dense]),
-            }
+            let comparison = self.compare_languages(question);
+            let is_foreign = |passage: usize| comparison.foreign.contains(&self.languages[passage]);
+            let scores = self.bm25_scores(question).filter(|&(passage, _)| !is_foreign(passage));
+            fuse_rankings(&sorted_indices(scores), &dense, is_foreign)
         };
         pairs.map(fuse).collect()
     }
@@ -199,51 +240,113 @@ impl FirstPass<'_> {
     /// Computes the penalty on the scores of answers in each passage: [`BM25_WEIGHT`] times the
     /// difference between the best BM25 score and the passage's BM25 score. Penalties also apply
     /// across languages, where names and numbers match.
-    fn bm25_penalties(&self, question: &str) -> Vec<f32> {
+    ///
+    /// If all passages in other languages are read, the best BM25 score is that of the passages in
+    /// the same language: passages in the question's language share more words with the question.
+    fn bm25_penalties(&self, question: &str, foreign: Option<&HashSet<TextLanguage>>) -> Vec<f32> {
         let mut scores = vec![0.0; self.passage_count()];
         for (passage, score) in self.bm25_scores(question) {
-            if let Some(passage_score) = scores.get_mut(passage) {
-                *passage_score = score;
-            }
+            // Indices beyond the passages are those of the padding, which has no terms.
+            scores[passage] = score;
         }
-        penalties(&scores, BM25_WEIGHT)
+        let group = |passage: usize| {
+            let language = self.languages[passage];
+            foreign.is_some_and(|foreign| foreign.contains(&language)).then_some(language)
+        };
+        let mut best_scores: HashMap<Option<TextLanguage>, f32> = HashMap::new();
+        for (passage, &score) in scores.iter().enumerate() {
+            let best = best_scores.entry(group(passage)).or_insert(score);
+            *best = best.max(score);
+        }
+        let penalty = |(passage, score)| BM25_WEIGHT * (best_scores[&group(passage)] - score);
+        scores.into_iter().enumerate().map(penalty).collect()
     }
 
     /// Selects at most `max_passages` passages for each question: by hybrid ranking if there is a
     /// retriever, else by BM25.
     ///
-    /// All passages are selected in two cases: the ranking is empty, or there is no retriever and
-    /// the question seems to be in another language than the documents.
+    /// Without a retriever, passages in other languages than the question are selected as well, if
+    /// there are at most `max_passages` of them. All passages are selected in two cases: the
+    /// ranking is empty, or there is no retriever and less than a tenth of the passages can be in
+    /// the question's language.
     ///
     /// # Errors
     /// The errors of [`rank`](Self::rank).
     pub(crate) fn select(&self, questions: &[&str], max_passages: usize) -> Result<Selection> {
         let cosines = self.cosines(questions)?;
-        let mut candidates = vec![None; questions.len()];
-        if max_passages < self.passage_count() {
-            let rankings = self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref());
-            for ((candidates, order), question) in
-                candidates.iter_mut().zip(rankings).zip(questions)
-            {
-                let reads_all = order.is_empty()
-                    || self.dense.is_none() && self.language_mismatch(question).is_some();
-                *candidates = (!reads_all).then(|| order.into_iter().take(max_passages).collect());
-            }
+        let limit = max_passages < self.passage_count();
+        let mut rankings = match limit {
+            true => self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref()),
+            false => Vec::new(),
         }
-        let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.penalty_weight);
-        let penalties = match &cosines {
-            Some(cosines) => cosines.iter().map(|cosines| penalties(cosines, weight)).collect(),
-            None => questions.iter().map(|question| self.bm25_penalties(question)).collect(),
-        };
-        Ok(Selection { candidates, penalties })
+        .into_iter();
+        let mut selection = Selection::default();
+        for (index, question) in questions.iter().enumerate() {
+            let comparison = self.compare_languages(question);
+            let ranking = rankings.next().filter(|ranking| !ranking.is_empty());
+            let reads_all = self.dense.is_none() && self.is_mostly_foreign(&comparison);
+            let ranking = ranking.filter(|_| !reads_all);
+            let reads_foreign = ranking.is_none() || comparison.foreign_count <= max_passages;
+            let mut candidates: Option<HashSet<usize>> =
+                ranking.map(|ranking| ranking.into_iter().take(max_passages).collect());
+            if let Some(candidates) =
+                candidates.as_mut().filter(|_| self.dense.is_none() && reads_foreign)
+            {
+                let is_foreign =
+                    |&index: &usize| comparison.foreign.contains(&self.languages[index]);
+                candidates.extend((0..self.passage_count()).filter(is_foreign));
+            }
+            selection.candidates.push(candidates);
+            selection.penalties.push(match (&cosines, &self.dense) {
+                (Some(cosines), Some((retriever, _))) => {
+                    penalties(&cosines[index], retriever.penalty_weight)
+                }
+                _ => self.bm25_penalties(question, reads_foreign.then_some(&comparison.foreign)),
+            });
+        }
+        Ok(selection)
     }
 
-    /// Returns the scripts or languages of the question and of the documents if the two seem to
-    /// differ. In this case, BM25 cannot rank the documents.
+    /// Compares the languages of all passages with the language of a question.
+    fn compare_languages(&self, question: &str) -> Comparison {
+        let question = LanguageCounts::of(question);
+        let mut counts: BTreeMap<TextLanguage, usize> = BTreeMap::new();
+        for &language in &self.languages {
+            *counts.entry(language).or_default() += 1;
+        }
+        let mut comparison = Comparison::default();
+        let mut max_count = 0;
+        for (language, count) in counts {
+            let Some(names) = question.differs_from(language) else { continue };
+            comparison.foreign.insert(language);
+            comparison.foreign_count += count;
+            if count > max_count {
+                (max_count, comparison.names) = (count, Some(names));
+            }
+        }
+        comparison
+    }
+
+    /// Returns whether nearly all passages are in other languages than the question.
+    fn is_mostly_foreign(&self, comparison: &Comparison) -> bool {
+        let native_count = self.passage_count() - comparison.foreign_count;
+        comparison.foreign_count > 0
+            && 100 * native_count < MIN_NATIVE_PERCENT * self.passage_count()
+    }
+
+    /// Returns the scripts or languages of the question and of most passages if nearly all passages
+    /// seem to be in other languages than the question. In this case, BM25 cannot rank the passages,
+    /// and without a retriever all passages are read.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
-        let mut question_sample = LanguageCounts::default();
-        question_sample.add(question);
-        question_sample.differs_from(&self.sample)
+        let comparison = self.compare_languages(question);
+        comparison.names.filter(|_| self.is_mostly_foreign(&comparison))
+    }
+
+    /// Returns the passages that seem to be in other languages than the question, if there are any.
+    /// BM25 selects such a passage only if it shares words with the question.
+    pub fn other_languages(&self, question: &str) -> Option<OtherLanguages> {
+        let Comparison { foreign_count, names, .. } = self.compare_languages(question);
+        Some(OtherLanguages { passages: foreign_count, names: names? })
     }
 }
 
@@ -289,12 +392,18 @@ fn sorted_indices(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
     scores.into_iter().map(|(index, _)| index).collect()
 }
 
-/// Computes the reciprocal rank fusion of two rankings.
-fn fuse_rankings(rankings: [Vec<usize>; 2]) -> Vec<usize> {
+/// Computes the reciprocal rank fusion of two rankings. In place of the first ranking, passages for
+/// which `is_second` is true have their rank in the second one.
+fn fuse_rankings(
+    first: &[usize],
+    second: &[usize],
+    is_second: impl Fn(usize) -> bool,
+) -> Vec<usize> {
     let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
-    for ranking in &rankings {
+    for (ranking, is_only) in [(first, false), (second, true)] {
         for (rank, &passage) in (FUSION_CONSTANT + 1..).zip(ranking) {
-            *scores.entry(passage).or_default() += 1.0 / to_f32(rank);
+            let weight = if is_only && is_second(passage) { 2.0 } else { 1.0 };
+            *scores.entry(passage).or_default() += weight / to_f32(rank);
         }
     }
     sorted_indices(scores.into_iter())
@@ -317,12 +426,15 @@ mod tests {
     fn fusion_adds_reciprocal_ranks() {
         // The scores are 1/61 + 1/62 for documents 4 and 7 (the lower index comes first), and 1/63
         // for documents 2 and 9.
-        assert_eq!(fuse_rankings([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
-        assert_eq!(fuse_rankings([vec![], vec![3, 1]]), [3, 1]);
+        let fuse = |first: &[usize], second: &[usize]| fuse_rankings(first, second, |_| false);
+        assert_eq!(fuse(&[7, 4, 9], &[4, 7, 2]), [4, 7, 2, 9]);
+        assert_eq!(fuse(&[], &[3, 1]), [3, 1]);
         // Documents appended to both rankings do not change the order of the other documents.
-        assert_eq!(fuse_rankings([vec![5, 0, 3, 1], vec![1, 3, 4, 0]]), [1, 3, 0, 5, 4]);
-        let extended_rankings = [vec![5, 0, 3, 1, 10, 11], vec![1, 3, 4, 0, 11, 12, 10]];
-        assert_eq!(fuse_rankings(extended_rankings), [1, 3, 0, 11, 10, 5, 4, 12]);
+        assert_eq!(fuse(&[5, 0, 3, 1], &[1, 3, 4, 0]), [1, 3, 0, 5, 4]);
+        let extended = fuse(&[5, 0, 3, 1, 10, 11], &[1, 3, 4, 0, 11, 12, 10]);
+        assert_eq!(extended, [1, 3, 0, 11, 10, 5, 4, 12]);
+        // Document 8 is in another language, so it has 2/61 in place of 1/61.
+        assert_eq!(fuse_rankings(&[7, 4], &[8, 4, 7], |passage| passage == 8), [8, 7, 4]);
     }
 
     #[test]
@@ -336,7 +448,7 @@ mod tests {
         let recipe = document("recipe", ["bread flour", "salt sea", "yeast time", "oven heat"]);
         let penalties = |documents: Vec<Document>| {
             let pass = FirstPass::over(&documents.into()).unwrap();
-            pass.bm25_penalties("Which river is in Lima in Peru?")
+            pass.bm25_penalties("Which river is in Lima in Peru?", None)
         };
         let cities_only = penalties(vec![cities.clone()]);
         let with_recipe = penalties(vec![cities, recipe]);
@@ -379,5 +491,80 @@ mod tests {
         let top_1 = pass.select(&questions, 1).unwrap();
         assert_eq!([0, 1, 2].map(|passage| top_1.contains(0, passage)), [true, false, false]);
         assert_eq!([0, 1, 2].map(|passage| top_1.contains(1, passage)), [true; 3]);
+    }
+
+    fn documents(texts: impl IntoIterator<Item = String>) -> Documents {
+        let document = |(index, text): (usize, String)| Document {
+            id: index.to_string().into(),
+            text: text.into(),
+        };
+        texts.into_iter().enumerate().map(document).collect::<Vec<_>>().into()
+    }
+
+    /// Returns the passages that are read for a question.
+    fn selected(pass: &FirstPass<'_>, question: &str, max_passages: usize) -> Vec<usize> {
+        let selection = pass.select(&[question], max_passages).unwrap();
+        (0..pass.passage_count()).filter(|&passage| selection.contains(0, passage)).collect()
+    }
+
+    #[test]
+    fn a_few_passages_in_other_languages_are_read() {
+        let german = |index: usize| {
+            format!(
+                "Der Leuchtturm Nummer {index} steht auf dem Hügel an der Küste und ist für alle offen, \
+                 die sich den Weg nach oben zutrauen. Wer ihn gegründet hat, ist nicht bekannt."
+            )
+        };
+        let english = "The lighthouse on the summit was founded in 1843 by Anselm Kirchwall, who paid \
+                       for the lamp and the house of the keeper, and it is open to visitors.";
+        let mut texts: Vec<String> = (0..85).map(german).collect();
+        texts.push(english.to_owned());
+        let question = "Wer hat den Leuchtturm auf dem Gipfel gegründet?";
+        let pass = FirstPass::over(&documents(texts.clone())).unwrap();
+        let all = selected(&pass, question, 50);
+        assert!(all.len() == 51 && all.contains(&85), "{all:?}");
+        assert_eq!(pass.language_mismatch(question), None);
+        let others = pass.other_languages(question).unwrap();
+        assert_eq!(others, OtherLanguages { passages: 1, names: ["de", "en"] });
+        // Its score is compared with those of other English passages.
+        let selection = pass.select(&[question], 50).unwrap();
+        assert_eq!(selection.penalties[0][85], 0.0);
+
+        // If nearly all passages are in another language, all are read.
+        texts.rotate_right(1);
+        texts[1..].fill(english.to_owned());
+        texts.push(german(0));
+        let pass = FirstPass::over(&documents(texts)).unwrap();
+        assert_eq!(selected(&pass, question, 50).len(), 87);
+        assert_eq!(pass.language_mismatch(question), Some(["de", "en"]));
+    }
+
+    #[test]
+    fn questions_over_a_collection_of_seven_languages_select_few_passages() {
+        let codes = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+        let of_language = codes.map(|code| {
+            let file = format!("{}/../../data/xquad/xquad.{code}.json", env!("CARGO_MANIFEST_DIR"));
+            let mut questions = mlqa_eval::Dataset::read(file).unwrap().questions;
+            questions.dedup_by(|question, previous| question.context == previous.context);
+            questions.truncate(20);
+            questions
+        });
+        let texts = of_language.iter().flatten().map(|question| question.context.to_string());
+        let pass = FirstPass::over(&documents(texts)).unwrap();
+        let mut found = 0;
+        for (index, question) in of_language.iter().flatten().enumerate() {
+            let text = question.question.as_str();
+            assert_eq!(pass.language_mismatch(text), None, "{text}");
+            let selected = selected(&pass, text, 5);
+            assert_eq!(selected.len(), 5, "{text}");
+            found += usize::from(
+                selected.iter().any(|&passage| pass.document_indices[passage] == index),
+            );
+        }
+        assert!(found >= 136, "{found} of 140");
+        // A name in Latin script does not change the language of a Chinese question.
+        let others = pass.other_languages("Sky Digital是什么时候推出的？").unwrap();
+        let chinese = pass.document_indices.iter().filter(|&&document| document >= 120).count();
+        assert_eq!(others.passages, pass.passage_count() - chinese);
     }
 }

@@ -16,11 +16,11 @@ mod retriever;
 mod retriever_files;
 mod sentence;
 
-pub use answer::{Answer, Answers};
+pub use answer::{Answer, Answers, TruncatedQuestion};
 pub use calibration::{AnsweredFile, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
-pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, Ranking};
+pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, OtherLanguages, Ranking};
 pub use precision::{PRECISION_VARIABLE, select_precision};
 pub use reader::Reader;
 pub use retriever::Retriever;

@@ -9,7 +9,7 @@ use tch::Device;
 use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
-use crate::answer::Collector;
+use crate::answer::{Collector, Query, TruncatedQuestion};
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
@@ -22,9 +22,26 @@ const BATCH_BYTES: usize = 1 << 18;
 const LARGE_HIDDEN_SIZE: i64 = 512;
 
 /// Returns the default window settings, limited to the model's positions.
+///
+/// The maximum length of a question is half a window, which is longer than in training: a long
+/// question leaves less space for the context, but its end is not lost.
 pub(crate) fn default_windows(config: &Config) -> WindowConfig {
     let positions = usize::try_from(config.max_length()).unwrap_or(0);
-    WindowConfig::for_model(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
+    let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
+    with_long_questions(WindowConfig::for_model(positions, segments))
+}
+
+/// Maximum number of special tokens of a window.
+const SPECIAL_TOKENS: usize = 4;
+
+/// Sets the maximum length of questions to half a window, or less if `doc_stride` requires it, but
+/// not less than the default of windows of this length.
+pub(crate) fn with_long_questions(windows: WindowConfig) -> WindowConfig {
+    let WindowConfig { max_length, doc_stride, .. } = windows;
+    let max_by_stride = max_length.saturating_sub(doc_stride + SPECIAL_TOKENS + 1);
+    let default = WindowConfig::for_model(max_length, 1).max_question_length;
+    let max_question_length = default.max(max_by_stride.min(max_length / 2));
+    WindowConfig { max_question_length, ..windows }
 }
 
 /// Number of questions that are answered in one pass over the documents.
@@ -60,8 +77,9 @@ pub struct Reader {
 impl Reader {
     /// Loads a Hugging Face folder of a model with a span head, and its calibration if it has one.
     ///
-    /// Windows have the default 384 tokens, or fewer if the model has fewer positions; at most five
-    /// answers are returned per question.
+    /// Windows have the default 384 tokens, or fewer if the model has fewer positions. Up to half of
+    /// a window is available to the question; the end of a longer question is ignored, see
+    /// [`Answers::truncated_question`]. At most five answers are returned per question.
     ///
     /// # Errors
     /// The errors of [`Pretrained::load_trained`] and [`Calibration::read`].
@@ -150,8 +168,8 @@ impl Reader {
     }
 
     /// Returns the best answers to a question over documents. Only the [`DEFAULT_CANDIDATES`] best passages
-    /// by BM25 are read. If the question and the documents seem to be in different languages, all
-    /// passages are read.
+    /// by BM25 are read, and at most as many passages that seem to be in other languages than the
+    /// question. If nearly all passages are in other languages, all passages are read.
     ///
     /// # Errors
     /// The errors of [`answer_all`](Self::answer_all).
@@ -164,9 +182,10 @@ impl Reader {
             results.extend(answers);
             Ok(())
         })?;
-        Ok(results.pop().unwrap_or_else(|| {
-            Collector::new().finish(None, question.to_owned(), self.calibration.null_threshold)
-        }))
+        match results.pop() {
+            Some(answers) => Ok(answers),
+            None => self.finish(self.collector(), (None, question.to_owned())),
+        }
     }
 
     /// Answers questions over all passages of the documents, or only over the passages selected by
@@ -191,7 +210,7 @@ impl Reader {
         on_answers: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for batch in questions.chunks(QUESTIONS_PER_PASS) {
-            let mut collectors: Vec<Collector> = batch.iter().map(|_| Collector::new()).collect();
+            let mut collectors: Vec<Collector> = batch.iter().map(|_| self.collector()).collect();
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
             let selection = selection.transpose()?;
@@ -211,11 +230,12 @@ impl Reader {
                 on_answers(Vec::new(), document)?;
             }
             self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
-            let threshold = self.calibration.null_threshold;
-            let answers = batch.iter().zip(collectors).map(|((id, question), collector)| {
-                collector.finish(id.clone(), question.clone(), threshold)
-            });
-            on_answers(answers.collect(), 0)?;
+            let answers = batch
+                .iter()
+                .zip(collectors)
+                .map(|(query, collector)| self.finish(collector, query.clone()))
+                .collect::<Result<Vec<_>>>()?;
+            on_answers(answers, 0)?;
         }
         Ok(())
     }
@@ -226,7 +246,7 @@ impl Reader {
         selection: Option<&Selection>,
         collectors: &mut [Collector],
     ) -> Result<()> {
-        let n_bests = self.predict(&pairs.questions)?;
+        let n_bests = self.document_predictor().predict(&pairs.questions)?;
         pairs.items.iter().zip(n_bests).for_each(|(pair, n_best)| {
             pair.add_to(n_best, selection, collectors, &self.calibration, self.max_answers);
         });
@@ -241,6 +261,41 @@ impl Reader {
             .with_progress(std::io::stderr().is_terminal())
     }
 
+    /// Returns a predictor that returns all candidates of a passage. Without all candidates, the
+    /// answers would depend on their maximum number, because many of the best candidates overlap.
+    pub(crate) fn document_predictor(&self) -> QaPredictor<'_> {
+        self.predictor().with_max_candidates(usize::MAX)
+    }
+
+    pub(crate) fn collector(&self) -> Collector {
+        Collector::new(self.decoding.n_best)
+    }
+
+    /// Returns the collected answers to a question.
+    pub(crate) fn finish(&self, collector: Collector, query: Query) -> Result<Answers> {
+        let truncated = self.truncated_question(&query.1)?;
+        Ok(collector.finish(query, truncated, self.calibration.null_threshold))
+    }
+
+    /// Returns the number of tokens of a question that is longer than the maximum
+    /// ([`WindowConfig::max_question_length`]), of which only the beginning is evaluated.
+    ///
+    /// # Errors
+    /// [`Error::Eval`](crate::Error::Eval) if the tokenizer fails.
+    pub fn truncated_question(&self, question: &str) -> Result<Option<TruncatedQuestion>> {
+        let max_tokens = self.windows.max_question_length;
+        // A token has at least one byte, but for a token of the word boundary at the beginning.
+        if self.windows.compatible.is_some() || question.len() < max_tokens {
+            return Ok(None);
+        }
+        let encoding = self.pretrained.tokenizer.encode_fast(question, false).map_err(|error| {
+            let (name, message) = (format!("on the question {question:?}"), error.to_string());
+            mlqa_eval::Error::Tokenizer { name, message }
+        })?;
+        let tokens = encoding.get_ids().len();
+        Ok((tokens > max_tokens).then_some(TruncatedQuestion { tokens, max_tokens }))
+    }
+
     /// Returns the n-best lists of questions over their contexts, see [`QaPredictor::predict`].
     ///
     /// # Errors
@@ -249,21 +304,23 @@ impl Reader {
         Ok(self.predictor().predict(questions)?)
     }
 
-    /// Returns the answers to questions over their contexts, in order.
+    /// Returns the answers to questions over their contexts, in order, with the `n_best` best
+    /// candidates, or as many as the maximum number of answers.
     ///
     /// # Errors
     /// The errors of [`predict`](Self::predict).
     pub fn answer_in_contexts(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
-        let n_bests = self.predict(questions)?;
-        let answers = questions.iter().zip(n_bests).map(|(question, n_best)| {
+        let n_bests = self.document_predictor().predict(questions)?;
+        let max_candidates = self.decoding.n_best.max(self.max_answers);
+        let answers = questions.iter().zip(n_bests).map(|(question, mut n_best)| {
             let document = Document { id: question.title.clone(), text: question.context.clone() };
-            let mut collector = Collector::new();
+            let mut collector = self.collector();
             collector.add(&document, &n_best, &self.calibration, self.max_answers);
-            let id = Some(question.id.clone());
-            let threshold = self.calibration.null_threshold;
-            (collector.finish(id, question.question.clone(), threshold), n_best)
+            n_best.truncate(max_candidates);
+            let query = (Some(question.id.clone()), question.question.clone());
+            Ok((self.finish(collector, query)?, n_best))
         });
-        Ok(answers.collect())
+        answers.collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
-use crate::answer::Collector;
+use crate::answer::{Collector, Query};
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
@@ -12,9 +12,6 @@ use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 /// Size in bytes of the passages that are cut into windows in one step. After each step, a request
 /// with too many windows is rejected.
 const BATCH_BYTES: usize = 1 << 18;
-
-/// A question's id, if it has one, and its text.
-pub type Query = (Option<String>, String);
 
 /// Cuts documents into a reader's windows; can be used on any thread.
 #[derive(Debug)]
@@ -126,19 +123,21 @@ impl Reading {
     /// The errors of [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
         let Self { queries, selection, groups, windows, logits } = self;
-        let mut answers: Vec<Collector> = queries.iter().map(|_| Collector::new()).collect();
+        let mut answers: Vec<Collector> = queries.iter().map(|_| reader.collector()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
         let calibration = &reader.calibration;
         for PairGroup { questions, items, n_windows } in groups {
             let windows: Vec<Window> = windows.by_ref().take(n_windows).collect();
             let logits = logits.by_ref().take(n_windows).collect();
-            let n_bests = reader.predictor().best_answers(&questions, &windows, logits)?;
+            let n_bests = reader.document_predictor().best_answers(&questions, &windows, logits)?;
             items.iter().zip(n_bests).for_each(|(pair, n_best)| {
                 pair.add_to(n_best, Some(&selection), &mut answers, calibration, max_answers);
             });
         }
-        let threshold = calibration.null_threshold;
-        let pairs = queries.into_iter().zip(answers);
-        Ok(pairs.map(|((id, text), answers)| answers.finish(id, text, threshold)).collect())
+        queries
+            .into_iter()
+            .zip(answers)
+            .map(|(query, collector)| reader.finish(collector, query))
+            .collect()
     }
 }

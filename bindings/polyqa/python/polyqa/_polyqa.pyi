@@ -22,8 +22,13 @@ class _Answers(TypedDict):
     null_probability: float
     no_answer: bool
 
+class TruncatedQuestion(TypedDict):
+    tokens: int
+    max_tokens: int
+
 class Answers(_Answers, total=False):
     id: str
+    truncated_question: TruncatedQuestion
 
 class Reader:
     def __new__(

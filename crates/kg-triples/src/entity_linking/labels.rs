@@ -1,7 +1,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
+use language::fold_retaining_case;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{LinkedText, Mention};
@@ -13,7 +15,7 @@ const MIN_CHARS: usize = 2;
 /// Counts of used and skipped labels of a language; `labels` is the sum of the other counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LabelReport {
-    /// Distinct labels.
+    /// Distinct labels; spellings of a label are one label.
     pub labels: usize,
     /// Labels skipped because they belong to several entities.
     pub ambiguous: usize,
@@ -43,7 +45,9 @@ pub struct LinkReport {
 /// Words are defined by Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
 /// match anywhere. A label does not match a word with an attached particle, such as the Arabic
 /// article. A label also matches its capitalised form, which occurs at the beginning of a sentence,
-/// unless this form is itself a label. Texts and labels should be in the same Unicode normal form.
+/// unless this form is itself a label. Other spellings of a label match as well: texts and labels are
+/// compared by [`fold_retaining_case`], so Unicode normal forms, kinds of apostrophes, invisible
+/// characters, line breaks and optional marks do not matter.
 ///
 /// ```
 /// use kg_triples::entity_linking::LabelMatcher;
@@ -85,7 +89,8 @@ impl LabelMatcher {
         // The entity is `None` if several entities have the label.
         let mut by_language: BTreeMap<Language, BTreeMap<String, Option<String>>> = BTreeMap::new();
         for (language, label, entity) in labels {
-            let label = label.as_ref().trim();
+            let folded = fold_retaining_case(label.as_ref());
+            let label = folded.as_str().trim();
             if label.is_empty() {
                 continue;
             }
@@ -167,13 +172,14 @@ impl LanguageMatcher {
     }
 
     fn mentions(&self, text: &str) -> Vec<Mention> {
-        let mut boundaries: Vec<usize> =
-            text.split_word_bound_indices().map(|(at, _)| at).collect();
-        boundaries.push(text.len());
+        let folded = fold_retaining_case(text);
+        let words = folded.as_str().split_word_bound_indices();
+        let mut boundaries: Vec<usize> = words.map(|(at, _)| at).collect();
+        boundaries.push(folded.as_str().len());
         let is_boundary = |at: usize| boundaries.binary_search(&at).is_ok();
         let mut matches: Vec<_> = self
             .automaton
-            .find_overlapping_iter(text)
+            .find_overlapping_iter(folded.as_str())
             .filter(|label_match| {
                 is_boundary(label_match.start()) && is_boundary(label_match.end())
             })
@@ -186,17 +192,16 @@ impl LanguageMatcher {
         // End of the last mention, in bytes and in code points.
         let (mut bytes, mut chars) = (0, 0);
         for label_match in matches {
-            if label_match.start() < bytes {
+            let source = folded.source_range(label_match.start()..label_match.end());
+            if source.start < bytes {
                 continue;
             }
-            let Some(entity) = self.entities.get(label_match.pattern().as_usize()) else {
-                continue;
-            };
-            let count_chars = |from, to| text.get(from..to).unwrap_or_default().chars().count();
-            let start = chars + count_chars(bytes, label_match.start());
-            let end = start + count_chars(label_match.start(), label_match.end());
-            (bytes, chars) = (label_match.end(), end);
-            mentions.push(Mention { start, end, entity: entity.clone() });
+            let count_chars = |range: Range<usize>| text[range].chars().count();
+            let start = chars + count_chars(bytes..source.start);
+            let end = start + count_chars(source.clone());
+            (bytes, chars) = (source.end, end);
+            let entity = self.entities[label_match.pattern().as_usize()].clone();
+            mentions.push(Mention { start, end, entity });
         }
         mentions
     }

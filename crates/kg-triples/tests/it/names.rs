@@ -52,6 +52,46 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
     assert_eq!(ranked_names(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
 }
 
+#[test]
+fn names_are_compared_by_their_folded_texts() {
+    // Latin, Vietnamese, Cyrillic, Greek, Arabic, Hebrew, Devanagari, Thai, Burmese, Hangul, kana.
+    for (name, spelling) in [
+        ("São Jorge", "Sa\u{303}o Jorge"),
+        ("O'Malveney & Söhne", "O’MALVENEY SÖHNE"),
+        ("Hà Nội", "Ha\u{300} No\u{302}\u{323}i"),
+        ("Йошкар-Ола", "Йошкар-Ола\u{301}"),
+        ("ΑΘΗΝΑΣ", "αθηνας"),
+        ("القنطرة", "القَنْطَــرَة"),
+        ("ירושלים", "יְרוּשָׁלַיִם"),
+        ("क़लम", "\u{958}लम"),
+        ("श्री", "श्\u{200D}री"),
+        ("น้ำ", "น\u{E49}\u{E4D}\u{E32}"),
+        ("한국", "\u{1112}\u{1161}\u{11AB}\u{1100}\u{116E}\u{11A8}"),
+        ("ガス", "ｶﾞｽ"),
+    ] {
+        let names = ranked_names(&[(name, "1", true), (spelling, "2", false)]);
+        assert_eq!(names, [(2, name.to_owned(), true)], "{spelling}");
+    }
+    for (name, other) in [
+        ("Hạ", "Hà"),
+        ("Schon", "Schön"),
+        ("мой", "мои"),
+        ("على", "عل"),
+        ("कल", "क्ल"),
+        ("राम", "रमा"),
+        ("มา", "ม้า"),
+        ("ไม่", "ไม้"),
+        ("နတ်", "နတ"),
+        ("ハ", "バ"),
+    ] {
+        assert_eq!(ranked_names(&[(name, "1", false), (other, "2", false)]).len(), 2, "{name}");
+    }
+    // A name is returned in NFC, whatever the candidates' forms are.
+    let names = ranked_names(&[("Sa\u{303}o Jorge", "1", false), ("São Jorge", "2", false)]);
+    assert_eq!(names, [(2, "São Jorge".to_owned(), false)]);
+    assert_eq!(ranked_names(&[("\u{200B}", "1", false), ("\u{301}", "2", false)]), []);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(testkit::case_count(64)))]
 

@@ -6,7 +6,7 @@ mod tables;
 pub use offsets::Folded;
 pub(crate) use tables::{Class, class};
 
-use run::fold_run;
+use run::{Case, fold_run};
 use tables::{NON_JOINER, SOFT_HYPHEN, is_arabic_letter, is_ignorable, properties};
 
 /// Folds a text for comparison and search.
@@ -39,31 +39,46 @@ use tables::{NON_JOINER, SOFT_HYPHEN, is_arabic_letter, is_ignorable, properties
 /// assert_eq!(&source[folded.source_range(2..10)], "Ambro\u{AD}sio");
 /// ```
 pub fn fold(text: &str) -> Folded {
-    let mut folder = Folder { source: text, base: None, folded: Folded::default() };
-    folder.folded.reserve(text.len());
-    let mut position = 0;
-    while position < text.len() {
-        position = folder.step(position);
-    }
-    folder.folded
+    Folder::fold(text, Case::Folded)
+}
+
+/// Folds a text like [`fold`], but retains the case of letters.
+///
+/// ```
+/// let folded = language::fold_retaining_case("Bra\u{308}ndvo\u{308}rth’s");
+/// assert_eq!(folded.as_str(), "Brändvörth's");
+/// ```
+pub fn fold_retaining_case(text: &str) -> Folded {
+    Folder::fold(text, Case::Retained)
 }
 
 /// The state of folding at a position of the source text.
 struct Folder<'t> {
     source: &'t str,
+    case: Case,
     /// The first character of the last run that is not removed.
     base: Option<char>,
     folded: Folded,
 }
 
-impl Folder<'_> {
+impl<'t> Folder<'t> {
+    fn fold(source: &'t str, case: Case) -> Folded {
+        let mut folder = Self { source, case, base: None, folded: Folded::default() };
+        folder.folded.reserve(source.len());
+        let mut position = 0;
+        while position < source.len() {
+            position = folder.step(position);
+        }
+        folder.folded
+    }
+
     /// Folds the text at a position and returns the next position.
     fn step(&mut self, start: usize) -> usize {
         let plain = self.plain_length(start);
         if plain > 0 {
             let part = &self.source[start..start + plain];
             self.base = part.chars().next_back();
-            self.folded.push_ascii(part, start);
+            self.folded.push_ascii(part, start, self.case);
             return start + plain;
         }
         let Some(c) = self.source[start..].chars().next() else { return self.source.len() };
@@ -98,13 +113,13 @@ impl Folder<'_> {
             visible_end = if is_ignorable(c) { visible_end } else { end };
         }
         self.base = base;
-        match properties(c).single {
+        match properties(c).single(self.case) {
             Some(folded) if visible_end == first_end && end == first_end => {
                 self.folded.push(folded, start..end)
             }
             _ => {
                 let mut run = String::new();
-                fold_run(&self.source[start..end], &mut run);
+                fold_run(&self.source[start..end], self.case, &mut run);
                 self.folded.push_run(&run, start..visible_end.max(start));
             }
         }

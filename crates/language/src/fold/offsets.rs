@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use super::run::Case;
+
 /// A folded text, with the position of each character in the source text.
 ///
 /// Texts that differ only in the encoding or in optional parts of their spelling have equal folded
@@ -74,11 +76,13 @@ impl Folded {
 
     /// Appends ASCII characters, each of which is folded to one ASCII character, from
     /// `source..source + part.len()` of the source text.
-    pub(super) fn push_ascii(&mut self, part: &str, source: usize) {
+    pub(super) fn push_ascii(&mut self, part: &str, source: usize, case: Case) {
         self.add_segment(source..source + part.len(), true);
         let start = self.text.len();
         self.text.push_str(part);
-        self.text[start..].make_ascii_lowercase();
+        if case == Case::Folded {
+            self.text[start..].make_ascii_lowercase();
+        }
     }
 
     /// Appends a character.

@@ -20,9 +20,16 @@ const JOINED: [([char; 2], char); 7] = [
     (['\u{09A4}', '\u{09CD}'], '\u{09CE}'),
 ];
 
+/// Whether folding retains the case of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Folded,
+    Retained,
+}
+
 /// Appends a folded run to `folded`. A run is a character and the characters after it that can
 /// change together with it.
-pub(super) fn fold_run(run: &str, folded: &mut String) {
+pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
     // U+00B4 has a compatibility decomposition into a space and a mark, and U+1FFD is canonically
     // equivalent to it.
     let acute_as_apostrophe = |c| if c == '\u{B4}' { '\'' } else { c };
@@ -34,12 +41,17 @@ pub(super) fn fold_run(run: &str, folded: &mut String) {
             visible.push(c);
         }
     }
-    let case_folded = UniCase::unicode(visible).to_folded_case();
+    // Invisible characters may have separated marks, which are now reordered.
+    let visible: String = visible.nfd().collect();
+    let cased = match case {
+        Case::Folded => UniCase::unicode(visible).to_folded_case(),
+        Case::Retained => visible,
+    };
     let mut base = '\0';
     // Whether a mark above the base was retained.
     let mut has_mark_above = false;
-    let mut kept = String::with_capacity(case_folded.len());
-    for c in case_folded.nfkd() {
+    let mut kept = String::with_capacity(cased.len());
+    for c in cased.nfkd() {
         let class = canonical_combining_class(c);
         if is_removed(c) || is_removed_after(c, base, has_mark_above) {
             continue;
@@ -77,7 +89,7 @@ fn is_removed_after(mark: char, base: char, has_mark_above: bool) -> bool {
         // The nukta of Hindi's loan consonants; the nukta of ड़ and ढ़ distinguishes words.
         '\u{093C}' => matches!(base, 'क' | 'ख' | 'ग' | 'ज' | 'फ'),
         // The stress mark of Cyrillic vowels; ѓ and ќ are letters.
-        '\u{0301}' => "аеиоуыэюяіє".contains(base),
+        '\u{0301}' => "аеиоуыэюяієАЕИОУЫЭЮЯІЄ".contains(base),
         // The case folding of İ is an i with a dot above.
         '\u{0307}' => matches!(base, 'i' | 'j') && !has_mark_above,
         _ => false,

@@ -5,7 +5,7 @@ use regex_syntax::hir::{self, HirKind};
 use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::run::fold_run;
+use super::run::{Case, fold_run};
 
 /// The zero-width non-joiner, which separates the parts of a word in Arabic script.
 pub(super) const NON_JOINER: char = '\u{200C}';
@@ -136,8 +136,20 @@ pub(super) struct Properties {
     pub class: Class,
     /// Whether the character belongs to the run of the previous character.
     pub continues: bool,
-    /// The folded character; `None` if the character alone is folded to no or several characters.
-    pub single: Option<char>,
+    /// The character that this character alone is folded to, with the case folded and with the
+    /// case retained; `None` for no or several characters.
+    singles: [Option<char>; 2],
+}
+
+impl Properties {
+    /// Returns the character that this character alone is folded to; `None` for no or several
+    /// characters.
+    pub fn single(&self, case: Case) -> Option<char> {
+        match case {
+            Case::Folded => self.singles[0],
+            Case::Retained => self.singles[1],
+        }
+    }
 }
 
 /// Characters per page of the cache.
@@ -162,13 +174,15 @@ pub(super) fn properties(c: char) -> Properties {
 /// Computes the properties of a character; `None` is a surrogate.
 fn compute(c: Option<char>) -> Properties {
     let Some(c) = c else {
-        return Properties { class: Class::Separator, continues: false, single: None };
+        return Properties { class: Class::Separator, continues: false, singles: [None; 2] };
     };
-    let mut folded = String::new();
-    fold_run(c.encode_utf8(&mut [0; 4]), &mut folded);
-    let mut chars = folded.chars();
-    let single = chars.next().filter(|_| chars.next().is_none());
-    Properties { class: find_class(c), continues: continues_run(c), single }
+    let singles = [Case::Folded, Case::Retained].map(|case| {
+        let mut folded = String::new();
+        fold_run(c.encode_utf8(&mut [0; 4]), case, &mut folded);
+        let mut chars = folded.chars();
+        chars.next().filter(|_| chars.next().is_none())
+    });
+    Properties { class: find_class(c), continues: continues_run(c), singles }
 }
 
 /// Returns whether a character can change by, or is removed together with, the characters before

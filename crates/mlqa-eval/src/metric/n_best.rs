@@ -63,6 +63,17 @@ impl NBest {
         self.candidates.iter().find(|candidate| !candidate.text.is_empty())
     }
 
+    /// Retains the first `max_candidates` candidates. Their probabilities are normalised again.
+    pub fn truncate(&mut self, max_candidates: usize) {
+        if max_candidates < self.candidates.len() {
+            self.candidates.truncate(max_candidates);
+            let total: f64 = self.candidates.iter().map(|candidate| candidate.probability).sum();
+            for candidate in &mut self.candidates {
+                candidate.probability /= total;
+            }
+        }
+    }
+
     /// Returns the null score minus the best answer's score, as in Hugging Face's `null_odds.json`.
     ///
     /// A larger value means "no answer" is more likely. If no candidate has a text, the result is

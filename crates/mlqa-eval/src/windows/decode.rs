@@ -42,6 +42,33 @@ where
     decode_with(questions, windows, start_logits, end_logits, config, config.n_best, |best| best)
 }
 
+/// Like [`decode`], but returns at most `max_candidates` answers per question. They are selected from
+/// the same starts and ends as those of [`decode`], so the answers of a call are the first answers
+/// of a call with a higher `max_candidates`.
+///
+/// With [`Compatible::RunQa`], `n_best` answers are returned.
+///
+/// # Errors
+/// The errors of [`decode`].
+pub fn decode_candidates<S, E>(
+    questions: &[Question],
+    windows: &[Window],
+    start_logits: &[ArrayBase<S, Ix1>],
+    end_logits: &[ArrayBase<E, Ix1>],
+    config: &DecodeConfig,
+    max_candidates: usize,
+) -> Result<Vec<NBest>, Error>
+where
+    S: Data<Elem = f32>,
+    E: Data<Elem = f32>,
+{
+    let max_answers = match config.compatible {
+        None => max_candidates,
+        Some(Compatible::RunQa) => config.n_best,
+    };
+    decode_with(questions, windows, start_logits, end_logits, config, max_answers, |best| best)
+}
+
 /// Returns only the [`NBest::answer`] of each question; faster than [`decode`].
 ///
 /// # Errors

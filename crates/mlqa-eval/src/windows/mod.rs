@@ -18,6 +18,6 @@ pub use cut::{
     Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, WindowTokenizer,
     windows,
 };
-pub use decode::{decode, decode_answers};
+pub use decode::{decode, decode_answers, decode_candidates};
 pub use decode_config::{DecodeConfig, WindowScore};
 pub use tokens::load_tokenizer;

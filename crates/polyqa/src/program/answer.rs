@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::row_id;
 use crate::first_pass::DEFAULT_CANDIDATES;
-use crate::{Answers, Documents, FirstPass, Reader, Retriever};
+use crate::{Answers, Documents, FirstPass, Reader, Retriever, TruncatedQuestion};
 use anyhow::{Context, Result, bail, ensure};
 use atomic_file::{Lines, cli};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
@@ -32,7 +32,7 @@ pub struct Args {
     /// File of questions: .jsonl rows, or SQuAD-style with contexts if there are no documents
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
-    /// Documents: text files or .jsonl files; - reads a text from standard input
+    /// Documents: text files or .jsonl files; - reads a text from standard input. Pipes are read once
     #[arg(value_name = "DOCUMENT")]
     texts: Vec<PathBuf>,
     /// File with additional documents, one {"id": "…", "text": "…"} per line
@@ -46,8 +46,8 @@ pub struct Args {
     embeddings: Option<PathBuf>,
     /// Number of passages that the retriever and BM25 select per question. With 0, all passages are
     /// read; without a retriever, 0 also disables the retrieval penalty on scores. Without a
-    /// retriever, all passages are also read for questions that seem to be in another language than
-    /// the documents
+    /// retriever, as many passages that seem to be in other languages than the question are read as
+    /// well, and all passages if nearly all are in other languages
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
@@ -78,7 +78,8 @@ Examples:
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
 end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document,
-probability, score. Each line is written as a whole, so an interrupted run leaves only
+probability, score. truncated_question has the number of tokens of a question of which only the
+first max_tokens were read. Each line is written as a whole, so an interrupted run leaves only
 complete lines.";
 
 /// Number of questions of a file that are evaluated together.
@@ -107,6 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
         };
         let dataset = Dataset::read(path)?;
         let reader = load_reader(args)?;
+        warn_of_truncation(&reader, dataset.questions.iter().map(|one| one.question.as_str()))?;
         return answer_contexts(args, &reader, &dataset);
     }
     if args.question.is_empty() && args.questions.is_none() {
@@ -114,6 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let questions = read_questions(args)?;
     let reader = load_reader(args)?;
+    warn_of_truncation(&reader, questions.iter().map(|(_, question)| question.as_str()))?;
     let retriever = args.retriever.load(&reader)?;
     let count = documents.count()?;
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
@@ -162,8 +165,32 @@ fn first_pass<'a>(
     Ok(Some((pass, candidates)))
 }
 
-/// Prints one warning if there are more passages than candidates, and a question seems to be in a
-/// different script or language from the documents.
+/// Prints one warning if questions are longer than the reader's maximum.
+fn warn_of_truncation<'q>(
+    reader: &Reader,
+    questions: impl ExactSizeIterator<Item = &'q str>,
+) -> Result<()> {
+    let total = questions.len();
+    let (mut count, mut first) = (0, None);
+    for question in questions {
+        if let Some(truncated) = reader.truncated_question(question)? {
+            count += 1;
+            first.get_or_insert((question, truncated));
+        }
+    }
+    let Some((question, TruncatedQuestion { tokens, max_tokens })) = first else { return Ok(()) };
+    let verb = if count == 1 { "questions is" } else { "questions are" };
+    let beginning: String = question.chars().take(60).collect();
+    cli::print_stderr(&format!(
+        "warning: {count} of {total} {verb} longer than {max_tokens} tokens, and the reader ignores the rest, as \
+         of {beginning:?} … ({tokens} tokens)"
+    ));
+    Ok(())
+}
+
+/// Prints one warning if there are more passages than candidates, and passages seem to be in other
+/// scripts or languages than a question. The warning reports the question for which the most
+/// passages are affected.
 fn warn_of_mismatch(
     pass: &FirstPass<'_>,
     candidates: usize,
@@ -173,12 +200,24 @@ fn warn_of_mismatch(
     if passages <= candidates {
         return;
     }
-    let pair = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
-    if let Some((question, [question_language, document_language])) = pair {
+    let mismatch =
+        questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
+    if let Some((question, [question_language, document_language])) = mismatch {
         cli::print_stderr(&format!(
             "warning: the question {question:?} ({question_language}) is not in the documents' language \
              ({document_language}), and BM25 compares words; all {passages} passages are read. A --retriever \
              selects passages across languages"
+        ));
+        return;
+    }
+    let others = questions.iter().filter_map(|(_, text)| Some((text, pass.other_languages(text)?)));
+    let unread = others.filter(|(_, others)| others.passages > candidates);
+    if let Some((question, others)) = unread.max_by_key(|(_, others)| others.passages) {
+        let (count, [question_language, other_language]) = (others.passages, others.names);
+        cli::print_stderr(&format!(
+            "warning: {count} of {passages} passages are not in the language of the question {question:?} \
+             ({question_language}), but in others such as {other_language}; they are read only if they share \
+             words with the question. A --retriever selects passages across languages"
         ));
     }
 }
@@ -204,6 +243,7 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
             Ok("") => {}
             Ok(question) => {
                 let one_question = [(None, question.to_owned())];
+                warn_of_truncation(&reader, std::iter::once(question))?;
                 if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
                     warn_of_mismatch(pass, candidates, &one_question);
                 }

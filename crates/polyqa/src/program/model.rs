@@ -8,6 +8,7 @@ use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, ResolvedModel};
 use torch_ext::{DeviceChoice, Precision, resolve_device};
 
+use crate::reader::with_long_questions;
 use crate::{Reader, Retriever, select_precision};
 
 /// The command-line option `--model`.
@@ -173,10 +174,13 @@ impl ReaderArgs {
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);
         windows.doc_stride = self.doc_stride.unwrap_or(windows.doc_stride);
+        let mut windows = with_long_questions(windows);
         windows.compatible = compatible;
         let mut decoding = reader.decoding().clone();
         decoding.max_answer_length = self.max_answer_length;
-        decoding.n_best = decoding.n_best.max(self.answers);
+        if compatible == Some(Compatible::RunQa) {
+            decoding.n_best = decoding.n_best.max(self.answers);
+        }
         decoding.compatible = compatible;
         decoding.window_score = match (compatible, self.window_score) {
             (Some(Compatible::RunQa), _) => WindowScore::Raw,

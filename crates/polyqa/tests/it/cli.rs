@@ -235,3 +235,69 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     program.write("wide/model.safetensors", &program.read_bytes("model/model.safetensors")[..9000]);
     doctor("wide", &["truncated"], &[]);
 }
+
+#[test]
+#[cfg(unix)]
+fn pipes_are_read_once() {
+    let program = polyqa();
+    let rows = "{\"id\": \"a\", \"text\": \"Lima liegt in Peru.\"}\n{\"id\": \"b\", \"text\": \"Quito nicht.\"}\n";
+    program.write("rows.jsonl", rows);
+    program.write("text.txt", "Lima liegt in Peru.");
+    let run = |file: &str, content: &str, options: &str| {
+        let pipe = program.path_of(file);
+        let _ = std::fs::remove_file(&pipe);
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(status.success());
+        let line = format!("answer --model model --json -n 2 -q Wo? {options} {file}");
+        let mut command = program.command(&line);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| std::fs::write(&pipe, content));
+            let output = testkit::run_command(&mut command);
+            writer.join().unwrap().unwrap();
+            output
+        })
+    };
+    let expected = |options: &str| {
+        program.expect_success(&format!("answer --model model --json -n 2 -q Wo? {options}")).out
+    };
+    let with_rows = run("pipe", rows, "--documents");
+    assert_eq!(with_rows.out, expected("--documents rows.jsonl"), "{}", with_rows.err);
+    let named_rows = run("pipe.jsonl", rows, "");
+    assert_eq!(named_rows.out, expected("rows.jsonl"), "{}", named_rows.err);
+    let as_text = run("pipe.txt", "Lima liegt in Peru.", "");
+    assert_eq!(
+        as_text.out,
+        expected("text.txt").replace("text.txt", "pipe.txt"),
+        "{}",
+        as_text.err
+    );
+    let invalid = run("pipe.jsonl", "{", "");
+    assert!(
+        invalid.code != Some(0) && invalid.err.contains("pipe.jsonl: line 1"),
+        "{}",
+        invalid.err
+    );
+}
+
+#[test]
+fn long_questions_cause_a_warning() {
+    let program = polyqa();
+    program.write("text.txt", "Lima liegt in Peru.");
+    let long = "word ".repeat(150);
+    let run = |question: &str| {
+        let mut command = program.command("answer --model model --json text.txt -q Wo? -q");
+        let output = testkit::run_command(command.arg(question));
+        assert_eq!(output.code, Some(0), "{}", output.err);
+        output
+    };
+    let output = run(&long);
+    assert!(
+        output.err.contains("warning: 1 of 2 questions is longer than 64 tokens"),
+        "{}",
+        output.err
+    );
+    let lines = json_lines(&output.out);
+    assert_eq!(lines[0].get("truncated_question"), None);
+    assert_eq!(lines[1]["truncated_question"]["max_tokens"], 64);
+    assert!(!run("Was?").err.contains("warning"));
+}

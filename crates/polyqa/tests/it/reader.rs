@@ -147,3 +147,43 @@ fn empty_documents_have_no_answer() {
     let result = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
     assert!(!result.answers.is_empty() && result.no_answer);
 }
+
+#[test]
+fn a_lower_maximum_of_answers_returns_the_first_answers() {
+    let load = |max_answers| reader().with_max_answers(max_answers);
+    let questions = xquad("en");
+    let documents: Vec<Document> = questions
+        .iter()
+        .step_by(60)
+        .map(|question| document(&question.id, &question.context))
+        .collect();
+    let of_200 = load(200).answer(&questions[0].question, documents.clone()).unwrap();
+    assert!(of_200.answers.len() > 60, "{}", of_200.answers.len());
+    for count in [1, 3, 5, 20, 60] {
+        let of_few = load(count).answer(&questions[0].question, documents.clone()).unwrap();
+        assert_eq!(of_few.answers, of_200.answers[..count]);
+        assert_eq!(of_few.null_probability, of_200.null_probability);
+    }
+    // The same holds for answers in contexts, where candidates are limited.
+    let in_context = |count| load(count).answer_in_contexts(&questions[..1]).unwrap().remove(0);
+    let ((of_many, many), (of_few, few)) = (in_context(30), in_context(3));
+    assert_eq!(of_few.answers, of_many.answers[..3]);
+    assert_eq!((few.candidates.len(), many.candidates.len()), (20, 30));
+    let total: f64 = few.candidates.iter().map(|candidate| candidate.probability).sum();
+    assert!((total - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_long_question_is_read_up_to_half_a_window() {
+    let reader = reader();
+    let limit = reader.windows().max_question_length;
+    assert_eq!(limit, reader.windows().max_length / 2);
+    let question = |words: usize| format!("{}Where is Lima?", "word ".repeat(words));
+    assert_eq!(reader.truncated_question(&question(3)).unwrap(), None);
+    let truncated = reader.truncated_question(&question(200)).unwrap().unwrap();
+    assert!(truncated.max_tokens == limit && truncated.tokens > 200, "{truncated:?}");
+    let answers = reader.answer(&question(200), vec![document("d", "Lima is in Peru.")]).unwrap();
+    assert_eq!(answers.truncated_question, Some(truncated));
+    let answers = reader.answer(&question(3), vec![document("d", "Lima is in Peru.")]).unwrap();
+    assert!(!serde_json::to_string(&answers).unwrap().contains("truncated"));
+}

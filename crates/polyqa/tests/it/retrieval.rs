@@ -261,3 +261,55 @@ fn offsets_include_a_byte_order_mark() {
     }
     assert_eq!(plain, marked);
 }
+
+/// Returns the rank of a document with a sentence among 60 other documents, `None` if it shares no
+/// word with the question.
+fn rank_of(sentence: &str, question: &str) -> Option<usize> {
+    let filler = "The train of the station leaves at noon and the bus in the evening.";
+    let text = |index: usize| {
+        if index == 30 { sentence.to_owned() } else { format!("{filler} ({index})") }
+    };
+    let document = |index| Document { id: format!("{index}").into(), text: text(index).into() };
+    let documents: Documents = (0..61).map(document).collect::<Vec<_>>().into();
+    let pass = FirstPass::over(&documents).unwrap();
+    pass.rank(&[question], Ranking::Bm25).unwrap()[0].iter().position(|&index| index == 30)
+}
+
+#[test]
+fn words_are_found_in_other_spellings() {
+    for (word, spelling) in [
+        ("Gütersloho", "Gu\u{308}tersloho"),
+        ("Thạch", "Tha\u{323}ch"),
+        ("O'Briandale", "O’Briandale"),
+        ("Brandvoort", "Brandvoort’s"),
+        ("fluffig", "ﬂuﬀig"),
+        ("Steinfeldo", "Stein\u{AD}feldo"),
+        ("Steinfeldo", "Stein-\nfeldo"),
+        ("Steinfeldo", "Stein\u{200B}feldo"),
+        ("Hafenstraße", "HAFENSTRASSE"),
+        ("قرطاجنة", "قَرْطَاجَنَّة"),
+        ("قرطاجنة", "قرطاجنــة"),
+        ("أسامة", "اسامة"),
+        ("القنطرة", "والقنطرة"),
+        ("क़लम", "\u{958}लम"),
+        ("कलम", "क़लम"),
+        ("श्री", "श्\u{200D}री"),
+        ("KX71", "ＫＸ７１"),
+        ("1871", "१८७१"),
+        ("batch", "max_batch_size"),
+    ] {
+        for (asked, written) in [(word, spelling), (spelling, word)] {
+            let rank = rank_of(&format!("Zur Mühle gehört {written} ."), &format!("{asked}?"));
+            assert_eq!(rank, Some(0), "{written:?} for {asked:?}");
+        }
+    }
+    for (asked, written) in
+        [("monte", "mondo"), ("Stürme", "Stämme"), ("มา", "ม้า"), ("कल", "क्ल"), ("fired", "firms")]
+    {
+        assert_eq!(
+            rank_of(&format!("Zur Mühle: {written} ."), asked),
+            None,
+            "{written} for {asked}"
+        );
+    }
+}

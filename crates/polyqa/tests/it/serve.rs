@@ -500,3 +500,18 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
     let reply = service.client().post(&json!({"question": "Where?", "documents": long_documents}));
     assert_eq!(reply.status, 413, "{}", reply.body);
 }
+
+#[test]
+fn truncated_questions_are_reported() {
+    let service = Service::start("");
+    let long = "word ".repeat(150) + "Where is Lima?";
+    let body = json!({"questions": ["Where is Lima?", long], "text": "Lima is in Peru."});
+    let reply = service.client().post(&body);
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.body["results"][0].get("truncated_question"), None);
+    let truncated = &reply.body["results"][1]["truncated_question"];
+    assert!(
+        truncated["max_tokens"] == 64 && truncated["tokens"].as_u64() > Some(150),
+        "{truncated}"
+    );
+}

@@ -1,6 +1,6 @@
 //! Prediction of answers by a trained model.
 use mlqa_eval::{DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
-use mlqa_eval::{decode, windows};
+use mlqa_eval::{decode_candidates, windows};
 use ndarray::Array1;
 use tch::{Tensor, no_grad};
 use tokenizers::Tokenizer;
@@ -47,6 +47,8 @@ pub struct QaPredictor<'a> {
     tokenizer: &'a Tokenizer,
     windows: WindowConfig,
     decoding: DecodeConfig,
+    /// Maximum number of answers per question; `None` for `n_best` of the decoding options.
+    max_candidates: Option<usize>,
     batch_size: usize,
     second_text: Option<SecondTextConfig<'a>>,
     show_progress: bool,
@@ -62,6 +64,7 @@ impl<'a> QaPredictor<'a> {
             tokenizer,
             windows,
             decoding,
+            max_candidates: None,
             batch_size: 64,
             second_text: None,
             show_progress: true,
@@ -72,6 +75,14 @@ impl<'a> QaPredictor<'a> {
     #[must_use]
     pub fn with_decoding(self, decoding: &DecodeConfig) -> Self {
         Self { decoding: decoding.clone(), ..self }
+    }
+
+    /// Sets the maximum number of answers per question, see
+    /// [`decode_candidates`](mlqa_eval::decode_candidates()). By default, it is `n_best` of the
+    /// decoding options.
+    #[must_use]
+    pub fn with_max_candidates(self, max_candidates: usize) -> Self {
+        Self { max_candidates: Some(max_candidates), ..self }
     }
 
     /// Sets the number of windows per batch.
@@ -118,7 +129,7 @@ impl<'a> QaPredictor<'a> {
     /// [`window_logits`](Self::window_logits).
     ///
     /// # Errors
-    /// The errors of [`decode`].
+    /// The errors of [`decode`](mlqa_eval::decode()).
     pub fn best_answers(
         &self,
         questions: &[Question],
@@ -127,7 +138,8 @@ impl<'a> QaPredictor<'a> {
     ) -> Result<Vec<NBest>> {
         let (starts, ends): (Vec<_>, Vec<_>) =
             logits.into_iter().map(|(start, end)| (Array1::from(start), Array1::from(end))).unzip();
-        Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
+        let max_candidates = self.max_candidates.unwrap_or(self.decoding.n_best);
+        Ok(decode_candidates(questions, windows, &starts, &ends, &self.decoding, max_candidates)?)
     }
 
     /// Computes the windows of questions, and the start and end logits of each window. No second

@@ -19,8 +19,9 @@ A line of --candidates:
   {\"entity\": \"Q183\", \"lang\": \"de\", \"name\": \"Deutschland\", \"source\": \"mt:en\"}
 A source has one vote for a name of an entity in a language. The id of a source should contain
 the method and the language of its input. \"primary\": true marks the preferred name of a source,
-such as a label in contrast to aliases. Names that differ only in case, punctuation and symbols
-are equal. If --out ends in .tsv, it contains the best name of each entity and language. Otherwise
+such as a label in contrast to aliases. Names that differ only in case, punctuation, symbols,
+Unicode normal form, invisible characters or optional marks (such as Arabic vowel signs) are the
+same; diacritics, tone marks and viramas distinguish names. If --out ends in .tsv, it contains the best name of each entity and language. Otherwise
 a line has entity, lang and values: a list of [support, name, primary], best first.")]
 pub struct Args {
     /// JSONL files of name candidates, whose lines have entity, lang, name, source

@@ -41,6 +41,38 @@ fn the_longest_label_of_whole_words_is_linked() {
 }
 
 #[test]
+fn labels_are_found_in_other_spellings() {
+    let labels = [
+        ("Thạch Lũng", "Q1"),
+        ("O'Malveney", "Q2"),
+        ("القنطرة", "Q3"),
+        ("कलम", "Q4"),
+        ("한국", "Q5"),
+        ("New York", "Q6"),
+        ("Sa\u{303}o", "Q7"),
+        ("Москва", "Q8"),
+    ];
+    let text = "In Tha\u{323}ch Lu\u{303}ng: O’Malveney, القَنْطَرَة, क\u{93C}लम, \u{1112}\u{1161}\u{11AB}\u{1100}\u{116E}\u{11A8}, \
+        New\n York, São, Москва\u{301}, Bran-\nd, sa\u{303}o.";
+    let expected = pairs(&[
+        ("Tha\u{323}ch Lu\u{303}ng", "Q1"),
+        ("O’Malveney", "Q2"),
+        ("القَنْطَرَة", "Q3"),
+        ("क\u{93C}लम", "Q4"),
+        ("\u{1112}\u{1161}\u{11AB}\u{1100}\u{116E}\u{11A8}", "Q5"),
+        ("New\n York", "Q6"),
+        ("São", "Q7"),
+        ("Москва\u{301}", "Q8"),
+    ]);
+    assert_eq!(matches(&labels, "vi", text), expected);
+    // Words that differ in tone marks, diacritics, viramas or case are other words.
+    let labels = [("มา", "Q1"), ("schon", "Q2"), ("कल", "Q3"), ("IT", "Q4")];
+    assert_eq!(matches(&labels, "th", "ม้า schön क्ल it"), []);
+    // Spellings of a label that belong to different entities are ambiguous.
+    assert_eq!(matches(&[("São", "Q1"), ("Sa\u{303}o", "Q2")], "pt", "São"), []);
+}
+
+#[test]
 fn words_respect_combining_marks_and_scripts() {
     // A label does not end between a letter and its mark.
     assert_eq!(matches(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));

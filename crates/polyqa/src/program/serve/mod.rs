@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (reader, model) = args.reader.load(None)?;
     let retriever = args.retriever.load(&reader)?;
     let (jobs, job_receiver) = mpsc::channel();
-    let max_answers = reader.decoding().n_best;
+    let max_answers = reader.decoding().n_best.max(args.reader.answers);
     let gather_time = Duration::from_millis(limits.gather);
     let cutter = Cutter::of(&reader, retriever);
     let answers = (args.reader.answers, max_answers);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Limits;
-use crate::reading::Query;
+use crate::answer::Query;
 use crate::{Answers, Document};
 
 /// The body of `POST /answer`.
