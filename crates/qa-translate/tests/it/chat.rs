@@ -1,6 +1,9 @@
 //! Tests of translation by a chat server.
+use std::sync::OnceLock;
+
 use crate::common::{DE, EN, Reply, Server, chat_reply, upper_case_chat};
 use mlqa_eval::Language;
+use proptest::prelude::*;
 use qa_translate::{
     ChatTranslator, Error, MissingText, Rejection, RemovedPart, ReplyReport, ServerConfig,
     Translator,
@@ -228,4 +231,55 @@ fn the_length_limit_and_the_identity_depend_on_the_options() {
     assert_ne!(translator("b").identity().unwrap(), identity);
     translator("a").with_max_tokens(Some(5)).translate(&["a"], EN, DE).unwrap();
     assert_eq!(server.requests.lock().unwrap()[0].1["max_tokens"], json!(5));
+}
+
+/// Generates texts of delimiters that rules remove.
+fn delimited_text() -> impl Strategy<Value = String> {
+    let parts = [
+        "<think>",
+        "</think>",
+        "[THINK]",
+        "<|channel|>analysis<|message|>",
+        "assistantfinal",
+        "<|im_end|>",
+        "</s>",
+        "<translation>",
+        "</translation>",
+        "```",
+        "```text\n",
+        "\"",
+        "„",
+        "“",
+        "Translation:",
+        "Note: ",
+        "Sure! ",
+        "I'm sorry",
+        "{\"a\": \"b\"}",
+        "[\"b\"]",
+        "\n",
+        " ",
+        "a",
+        "([",
+        "])",
+        "é",
+        "北京",
+    ];
+    prop::collection::vec(prop::sample::select(parts.to_vec()), 1..8).prop_map(|all| all.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_reply_that_is_equal_to_the_text_is_not_changed(text in delimited_text()) {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        let server = SERVER.get_or_init(|| {
+            Server::start(|_, body| {
+                chat_reply(body["messages"][1]["content"].as_str().unwrap(), "stop")
+            })
+        });
+        let mut translator = ChatTranslator::new(server.config(), "m", None).unwrap();
+        let translation = translator.translate(&[&text], EN, DE).unwrap().remove(0);
+        prop_assert_eq!(translation.unwrap_or_default(), text.trim());
+        let report = translator.take_reply_report();
+        prop_assert!(report.removed.is_empty(), "{:?}", report);
+    }
 }

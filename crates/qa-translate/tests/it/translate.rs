@@ -98,6 +98,16 @@ fn answers_with_damaged_markers_are_searched() {
 }
 
 #[test]
+fn white_space_around_a_translation_is_that_of_the_source() {
+    let source = dataset(vec![question("1", " q?", "rome is old\n", "rome")]);
+    let got = run(&source, &TranslateConfig::default(), |text| {
+        Some(format!("\n\u{feff} {} \u{200b}\n", text.trim().to_uppercase()))
+    });
+    let question = &got.dataset.questions[0];
+    assert_eq!((question.question.as_str(), &*question.context), (" Q?", "ROME IS OLD\n"));
+}
+
+#[test]
 fn missing_translations_are_counted_by_reason() {
     let mut source = source();
     source.questions.push(question("4", "q four", "four", "four"));

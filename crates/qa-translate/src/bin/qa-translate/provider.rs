@@ -125,6 +125,8 @@ impl Options {
             Markers::Auto => {
                 let sample = sample_sentences(&texts(), SAMPLE_SENTENCES);
                 let scores = compare_notations(&sample, from, to, translator)?;
+                // The report of a run counts only the texts of its data.
+                drop(translator.take_reply_report());
                 for score in &scores {
                     let NotationScore { notation, sentences, .. } = score;
                     print_line(&format!(
