@@ -3,7 +3,7 @@ use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
-use super::tables::{ascii_digit, is_ignorable, is_removed};
+use super::tables::{ascii_digit, is_removed};
 
 /// Zero-width joiner.
 const JOINER: char = '\u{200D}';
@@ -37,11 +37,11 @@ pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
     for c in run.nfd().map(acute_as_apostrophe).nfkd() {
         if c == JOINER {
             compose_joined(&mut visible);
-        } else if !is_ignorable(c) {
+        } else if !is_removed(c) {
             visible.push(c);
         }
     }
-    // Invisible characters may have separated marks, which are now reordered.
+    // Removed characters may have separated marks, which are now reordered.
     let visible: String = visible.nfd().collect();
     let cased = match case {
         Case::Folded => UniCase::unicode(visible).to_folded_case(),
@@ -53,7 +53,7 @@ pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
     let mut kept = String::with_capacity(cased.len());
     for c in cased.nfkd() {
         let class = canonical_combining_class(c);
-        if is_removed(c) || is_removed_after(c, base, has_mark_above) {
+        if is_removed_after(c, base, has_mark_above) {
             continue;
         }
         let c = unify(c);
