@@ -115,6 +115,8 @@ fn ranges_of_the_folded_text_have_a_source() {
         let range = folded.source_range(start..start + part.len());
         assert_eq!(&source[range], expected, "{part:?}");
     }
+    let joined = "അവന\u{D4D}\u{200D} ";
+    assert_eq!(fold(joined).source_range(6..9), 6..15);
     let end = folded.as_str().len();
     assert_eq!(folded.source_range(end..end), source.len()..source.len());
     assert_eq!(fold("").source_range(0..0), 0..0);

@@ -6,7 +6,7 @@ mod tables;
 pub use offsets::Folded;
 pub(crate) use tables::{Class, class};
 
-use run::{Case, fold_run};
+use run::{Case, JOINER, VIRAMAS, fold_run};
 use tables::{NON_JOINER, SOFT_HYPHEN, is_arabic_letter, is_ignorable, properties};
 
 /// Folds a text for comparison and search.
@@ -97,6 +97,7 @@ impl<'t> Folder<'t> {
         let first_end = end;
         // The end of the last character of the run that is not invisible.
         let mut visible_end = if is_ignorable(c) { start } else { end };
+        let mut last = c;
         let base = if properties(c).continues { self.base } else { Some(c) };
         for c in self.source[end..].chars() {
             // ASCII characters never continue a run.
@@ -113,7 +114,10 @@ impl<'t> Folder<'t> {
                 break;
             }
             end = next;
-            visible_end = if is_ignorable(c) { visible_end } else { end };
+            // A joiner after a virama is part of a letter in an older encoding.
+            if !is_ignorable(c) || (c == JOINER && VIRAMAS.contains(&last)) {
+                (visible_end, last) = (end, c);
+            }
         }
         self.base = base;
         match properties(c).single(self.case) {

@@ -6,7 +6,7 @@ use unicode_normalization::char::canonical_combining_class;
 use super::tables::{ascii_digit, is_removed};
 
 /// Zero-width joiner.
-const JOINER: char = '\u{200D}';
+pub(super) const JOINER: char = '\u{200D}';
 
 /// Characters whose older encoding is a consonant, a virama and a joiner: the Malayalam chillu
 /// letters and the Bengali khanda ta (Unicode Standard 16.0, sections 12.9 and 12.2).
@@ -26,6 +26,9 @@ pub(super) enum Case {
     Folded,
     Retained,
 }
+
+/// The viramas in [`JOINED`].
+pub(super) const VIRAMAS: [char; 2] = ['\u{0D4D}', '\u{09CD}'];
 
 /// Appends a folded run to `folded`. A run is a character and the characters after it that can
 /// change together with it.
