@@ -115,10 +115,21 @@ fn ranges_of_the_folded_text_have_a_source() {
         let range = folded.source_range(start..start + part.len());
         assert_eq!(&source[range], expected, "{part:?}");
     }
+    let joined = "അവന\u{D4D}\u{200D} ";
+    assert_eq!(fold(joined).source_range(6..9), 6..15);
     let end = folded.as_str().len();
     assert_eq!(folded.source_range(end..end), source.len()..source.len());
     assert_eq!(fold("").source_range(0..0), 0..0);
     assert_eq!(fold("\u{200B}").source_range(0..0), 0..0);
+}
+
+#[test]
+fn the_time_is_linear_in_the_number_of_invisible_characters() {
+    // Quadratic time would be many minutes.
+    for c in ['\u{AD}', '\u{200C}', '\u{200B}', '\u{301}', '\u{64E}', ' ', '-', '\u{1161}'] {
+        let text = format!("ب{}ب", c.to_string().repeat(300_000));
+        assert!(fold(&text).as_str().len() >= 4, "{c:?}");
+    }
 }
 
 /// Checks offsets: each character has a non-empty source at character boundaries, in order, and

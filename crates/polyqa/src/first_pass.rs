@@ -25,8 +25,8 @@ const MIN_COLLECTION: usize = 50;
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_CONSTANT: usize = 60;
 
-/// Bytes at the beginning of a passage from which its script and language are detected.
-const SAMPLE_BYTES: usize = 1000;
+/// Characters at the beginning of a passage from which its script and language are detected.
+const SAMPLE_CHARS: usize = 1000;
 
 /// Minimum percentage of passages that must not be in other languages than a question, so that
 /// BM25 selects passages for the question.
@@ -138,7 +138,8 @@ impl FirstPass<'_> {
         for passage in documents.passages() {
             let (document, passage) = passage?;
             scorer.upsert(&document_indices.len(), embedder.embed(&passage.text));
-            let sample = &passage.text[..passage.text.floor_char_boundary(SAMPLE_BYTES)];
+            let sample_end = passage.text.char_indices().nth(SAMPLE_CHARS);
+            let sample = sample_end.map_or(&*passage.text, |(end, _)| &passage.text[..end]);
             languages.push(LanguageCounts::of(sample).language());
             document_indices.push(document);
             step()?;

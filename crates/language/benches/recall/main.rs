@@ -60,7 +60,7 @@ struct Questions {
 
 impl Questions {
     fn read(path: &Path, every: usize) -> Self {
-        let mut bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let mut bytes = std::fs::read(path).unwrap();
         if path.extension().is_some_and(|extension| extension == "gz") {
             let mut unpacked = Vec::new();
             flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut unpacked).unwrap();

@@ -6,7 +6,7 @@ mod tables;
 pub use offsets::Folded;
 pub(crate) use tables::{Class, class};
 
-use run::{Case, fold_run};
+use run::{Case, JOINER, VIRAMAS, fold_run};
 use tables::{NON_JOINER, SOFT_HYPHEN, is_arabic_letter, is_ignorable, properties};
 
 /// Folds a text for comparison and search.
@@ -52,6 +52,9 @@ pub fn fold_retaining_case(text: &str) -> Folded {
     Folder::fold(text, Case::Retained)
 }
 
+/// Maximum number of characters between a hyphen or a non-joiner and the letter after it.
+const MAX_LOOKAHEAD: usize = 64;
+
 /// The state of folding at a position of the source text.
 struct Folder<'t> {
     source: &'t str,
@@ -94,6 +97,7 @@ impl<'t> Folder<'t> {
         let first_end = end;
         // The end of the last character of the run that is not invisible.
         let mut visible_end = if is_ignorable(c) { start } else { end };
+        let mut last = c;
         let base = if properties(c).continues { self.base } else { Some(c) };
         for c in self.source[end..].chars() {
             // ASCII characters never continue a run.
@@ -110,7 +114,10 @@ impl<'t> Folder<'t> {
                 break;
             }
             end = next;
-            visible_end = if is_ignorable(c) { visible_end } else { end };
+            // A joiner after a virama is part of a letter in an older encoding.
+            if !is_ignorable(c) || (c == JOINER && VIRAMAS.contains(&last)) {
+                (visible_end, last) = (end, c);
+            }
         }
         self.base = base;
         match properties(c).single(self.case) {
@@ -160,8 +167,7 @@ impl<'t> Folder<'t> {
     /// upper-case.
     fn continuation(&self, position: usize) -> Option<usize> {
         let is_blank = |c: char| matches!(c, ' ' | '\t' | '\u{0C}') || is_ignorable(c);
-        let rest = &self.source[position..];
-        let rest = rest.trim_start_matches(is_blank);
+        let rest = self.lookahead(position).trim_start_matches(is_blank);
         let rest = rest
             .strip_prefix("\r\n")
             .or_else(|| rest.strip_prefix(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']))?;
@@ -169,12 +175,19 @@ impl<'t> Folder<'t> {
         let next = rest.chars().next()?;
         let continues_word =
             next.is_alphabetic() && !next.is_uppercase() && !properties(next).continues;
-        continues_word.then(|| self.source.len() - rest.len())
+        continues_word.then(|| position + self.lookahead(position).len() - rest.len())
+    }
+
+    /// Returns the text at a position, up to a maximum length that bounds the time for texts with many
+    /// invisible characters.
+    fn lookahead(&self, position: usize) -> &'t str {
+        let rest = &self.source[position..];
+        rest.char_indices().nth(MAX_LOOKAHEAD).map_or(rest, |(end, _)| &rest[..end])
     }
 
     /// Returns whether a non-joiner after `base` that ends at a position is between Arabic letters.
     fn separates(&self, base: Option<char>, position: usize) -> bool {
-        let next = self.source[position..].chars().find(|&c| !is_ignorable(c));
+        let next = self.lookahead(position).chars().find(|&c| !is_ignorable(c));
         base.is_some_and(is_arabic_letter) && next.is_some_and(is_arabic_letter)
     }
 }

@@ -3,10 +3,10 @@ use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
-use super::tables::{ascii_digit, is_ignorable, is_removed};
+use super::tables::{ascii_digit, is_removed};
 
 /// Zero-width joiner.
-const JOINER: char = '\u{200D}';
+pub(super) const JOINER: char = '\u{200D}';
 
 /// Characters whose older encoding is a consonant, a virama and a joiner: the Malayalam chillu
 /// letters and the Bengali khanda ta (Unicode Standard 16.0, sections 12.9 and 12.2).
@@ -27,6 +27,9 @@ pub(super) enum Case {
     Retained,
 }
 
+/// The viramas in [`JOINED`].
+pub(super) const VIRAMAS: [char; 2] = ['\u{0D4D}', '\u{09CD}'];
+
 /// Appends a folded run to `folded`. A run is a character and the characters after it that can
 /// change together with it.
 pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
@@ -37,11 +40,11 @@ pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
     for c in run.nfd().map(acute_as_apostrophe).nfkd() {
         if c == JOINER {
             compose_joined(&mut visible);
-        } else if !is_ignorable(c) {
+        } else if !is_removed(c) {
             visible.push(c);
         }
     }
-    // Invisible characters may have separated marks, which are now reordered.
+    // Removed characters may have separated marks, which are now reordered.
     let visible: String = visible.nfd().collect();
     let cased = match case {
         Case::Folded => UniCase::unicode(visible).to_folded_case(),
@@ -53,7 +56,7 @@ pub(super) fn fold_run(run: &str, case: Case, folded: &mut String) {
     let mut kept = String::with_capacity(cased.len());
     for c in cased.nfkd() {
         let class = canonical_combining_class(c);
-        if is_removed(c) || is_removed_after(c, base, has_mark_above) {
+        if is_removed_after(c, base, has_mark_above) {
             continue;
         }
         let c = unify(c);

@@ -166,11 +166,7 @@ fn first_pass<'a>(
 }
 
 /// Prints one warning if questions are longer than the reader's maximum.
-fn warn_of_truncation<'q>(
-    reader: &Reader,
-    questions: impl ExactSizeIterator<Item = &'q str>,
-) -> Result<()> {
-    let total = questions.len();
+fn warn_of_truncation<'q>(reader: &Reader, questions: impl Iterator<Item = &'q str>) -> Result<()> {
     let (mut count, mut first) = (0, None);
     for question in questions {
         if let Some(truncated) = reader.truncated_question(question)? {
@@ -179,11 +175,14 @@ fn warn_of_truncation<'q>(
         }
     }
     let Some((question, TruncatedQuestion { tokens, max_tokens })) = first else { return Ok(()) };
-    let verb = if count == 1 { "questions is" } else { "questions are" };
     let beginning: String = question.chars().take(60).collect();
+    let others = match count {
+        1 => String::new(),
+        _ => format!(", and {} other questions are longer than that", count - 1),
+    };
     cli::print_stderr(&format!(
-        "warning: {count} of {total} {verb} longer than {max_tokens} tokens, and the reader ignores the rest, as \
-         of {beginning:?} … ({tokens} tokens)"
+        "warning: only the first {max_tokens} of {tokens} tokens of the question {beginning:?}… are read{others}; \
+         shorten it"
     ));
     Ok(())
 }

@@ -292,7 +292,7 @@ fn long_questions_cause_a_warning() {
     };
     let output = run(&long);
     assert!(
-        output.err.contains("warning: 1 of 2 questions is longer than 64 tokens"),
+        output.err.contains("warning: only the first 64 of 300 tokens of the question \"word word"),
         "{}",
         output.err
     );
