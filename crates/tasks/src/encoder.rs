@@ -47,9 +47,12 @@ pub trait Encoder {
     /// Returns the number of segment embeddings; with 1, segment ids have no effect.
     fn segments(&self) -> i64;
 
-    /// Returns whether the second text of a pair is always segment 1, as in BERT's pre-training.
-    fn pairs_have_segments(&self) -> bool {
-        false
+    /// Returns the segments of the two texts of a pair: the number of separator tokens, counted
+    /// back from the second text, that are in segment 1 like the second text and the token after
+    /// it; `None` if all tokens are in segment 0. The tokenizer's files determine the segments, see
+    /// [`Model::pair_segments`](xlmr_model::Model::pair_segments).
+    fn pair_segments(&self) -> Option<usize> {
+        None
     }
 
     /// Returns the number of layers after the embeddings.
@@ -161,8 +164,8 @@ impl Encoder for Model {
         self.config().type_vocab_size
     }
 
-    fn pairs_have_segments(&self) -> bool {
-        !self.config().architecture.is_roberta() && self.segments() > 1
+    fn pair_segments(&self) -> Option<usize> {
+        Model::pair_segments(self)
     }
 
     fn layers(&self) -> usize {

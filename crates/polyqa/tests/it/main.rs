@@ -6,6 +6,7 @@ mod common;
 mod pretrained;
 mod reader;
 mod retrieval;
+mod segments;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;

@@ -93,6 +93,9 @@ fn fine_tune(
 ) -> Result<TrainingResult> {
     let recipe = trial.recipe;
     let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    if recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
     let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
