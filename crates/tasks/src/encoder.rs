@@ -231,6 +231,10 @@ impl Encoder for Model {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.add_json("config", &self.config().to_json());
+        // Other segments than those of the architecture's own tokenizer change the model's outputs.
+        if Model::pair_segments(self) != self.config().default_pair_segments() {
+            fingerprint.add_json("pair_segments", &Model::pair_segments(self));
+        }
         if self.precision() != Precision::F32 {
             fingerprint.add("precision", self.precision().name());
         }

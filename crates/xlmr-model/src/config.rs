@@ -473,8 +473,8 @@ impl Config {
     }
 
     /// Returns [`Model::pair_segments`](crate::Model::pair_segments) of the architecture's own
-    /// tokenizer.
-    pub(crate) fn default_pair_segments(&self) -> Option<usize> {
+    /// tokenizer: `Some(0)` for BERT, ELECTRA and DeBERTa with several segments, else `None`.
+    pub fn default_pair_segments(&self) -> Option<usize> {
         (self.type_vocab_size > 1 && !self.architecture.is_roberta()).then_some(0)
     }
 

@@ -60,6 +60,9 @@ const PARTS: [(&str, Part); 7] = [
     (".lora_magnitude_vector.weight", Part::Magnitude),
 ];
 
+/// The part of a name that PEFT adds for a module of `modules_to_save`.
+const MODULES_TO_SAVE: &str = ".modules_to_save.";
+
 /// Source of expected shapes, for error messages.
 const SOURCE: &str = "according to adapter_config.json and the model";
 
@@ -118,9 +121,15 @@ impl MergedAdapter {
             };
             slot.replace(stored.to_owned())
         } else {
-            // PEFT wraps adapted modules in a module with the attribute `base_layer`.
-            let name = name.replace(".base_layer.", ".").replace(".modules_to_save.", ".");
+            // PEFT wraps adapted and saved modules. With `bias: all`, it saves the biases of saved
+            // modules twice, and the biases of the modules that they replace.
+            let name = name.replace(".base_layer.", ".").replace(MODULES_TO_SAVE, ".");
             let target = names.add_prefix(&name);
+            if name.contains(".original_module.")
+                || (stored.contains(MODULES_TO_SAVE) && self.is_stored(&name))
+            {
+                return Ok(());
+            }
             if !base_shapes.contains_key(&target) && !config.is_saved_module(&name) {
                 let reason = format!(
                     "tensor {stored} belongs neither to a LoRA nor to the model; supported: LoRA and \
@@ -137,6 +146,11 @@ impl MergedAdapter {
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns whether the file has a tensor of this name, after PEFT's prefix.
+    fn is_stored(&self, name: &str) -> bool {
+        self.file.contains(&format!("{NAME_PREFIX}{name}"))
     }
 
     /// Sets the scales of all updates, and checks that the file has exactly the updates that the

@@ -7,6 +7,7 @@ mod pretrained;
 mod reader;
 mod retrieval;
 mod segments;
+mod sentence_transformers;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;
