@@ -296,6 +296,7 @@ impl<'a> Loader<'a> {
         // meaning and its label layer is not loaded.
         let class = head.class(&self.config.architecture);
         let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
+        let merged_names = self.checkpoint.merged_names();
         for spec in head_specs(&self.config, head) {
             let is_loaded = if spec.name == names.lm_bias {
                 self.load_lm_bias(&spec)?
@@ -309,7 +310,9 @@ impl<'a> Loader<'a> {
                 let is_classifier = !is_in_heads_file
                     && spec.stored_name.is_some()
                     && stored.starts_with("classifier.");
-                (is_same_class || !is_classifier) && self.load_parameter(&spec, &stored)?
+                // An adapter's label layer belongs to the adapter's task.
+                let has_meaning = is_same_class || !is_classifier || merged_names.contains(&stored);
+                has_meaning && self.load_parameter(&spec, &stored)?
             };
             if !is_loaded {
                 let new_tensor =
@@ -319,7 +322,7 @@ impl<'a> Loader<'a> {
             }
         }
         if head == Head::MaskedLm && self.config.tie_word_embeddings {
-            if self.checkpoint.merged_names().contains(names.word_embeddings) {
+            if merged_names.contains(names.word_embeddings) {
                 let expected = "no LoRA of the token embeddings: the masked-LM head uses the same \
                                 weights without the LoRA";
                 return Err(Error::damaged(self.folder, format!("adapter: expected {expected}")));

@@ -11,6 +11,7 @@ use torch_ext::Precision;
 
 use crate::checkpoint::Checkpoint;
 use crate::load::{self, model_folder};
+use crate::parameters::{Spec, head_specs};
 use crate::tokenizer_files::{layout_error, tokenizer_path};
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
@@ -92,7 +93,8 @@ impl Pretrained {
     /// Loads a model trained with `head`, for inference.
     ///
     /// The first class in `architectures` of `config.json` must be the class of `head`, as in
-    /// folders that [`Model::save`] wrote for this head.
+    /// folders that [`Model::save`] wrote for this head, unless the LoRA next to the weights has the
+    /// head.
     ///
     /// # Errors
     /// [`Error::Untrained`] for a model of another class or without the head's weights; as
@@ -135,11 +137,16 @@ impl Pretrained {
 }
 
 /// Returns [`Error::Untrained`] if `config` names a class other than the class of `head`, or if
-/// `report` lists missing weights.
+/// `report` lists missing weights. The class is not checked if all weights of the head are from the
+/// LoRA next to the weights, whose base model may have another class.
 fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
     let class = head.class(&config.architecture);
     let named_class = config.architectures.first();
-    let reason = if named_class != Some(&class) {
+    let head_specs = head_specs(config, head);
+    let is_in_adapter =
+        |spec: &Spec| report.merged.iter().any(|name| name.as_str() == spec.stored_name());
+    let is_from_adapter = !head_specs.is_empty() && head_specs.iter().all(is_in_adapter);
+    let reason = if named_class != Some(&class) && !is_from_adapter {
         format!("config.json names {}", named_class.map_or("no class", String::as_str))
     } else if !report.missing.is_empty() {
         format!("the weights lack {}", report.missing.join(", "))

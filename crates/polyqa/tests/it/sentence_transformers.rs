@@ -72,11 +72,11 @@ fn write_encoder(folder: &Path, changes: &[(&str, &str, Value)]) {
 #[test]
 fn embeddings_equal_those_of_sentence_transformers() {
     let Some(python) = python_with(PythonPackages::Torch) else { return };
+    // Passages are at least this long, so that each text is one passage.
+    let shorten = |text: &str| text.chars().take(300).collect::<String>().trim().to_owned();
+    let questions = xquad("en");
     let texts: Vec<String> =
-        xquad("en").iter().step_by(150).take(4).map(|question| question.context.clone()).collect();
-    // Passages are at most this long, so that each text is one passage.
-    let texts: Vec<String> =
-        texts.iter().map(|text| text.chars().take(300).collect::<String>().trim().into()).collect();
+        questions.iter().step_by(150).take(4).map(|qa| shorten(&qa.context)).collect();
     let (model, transformer) = ("config_sentence_transformers.json", "sentence_bert_config.json");
     let cases: [&[(&str, &str, Value)]; 8] = [
         &[],
@@ -101,7 +101,7 @@ fn embeddings_equal_those_of_sentence_transformers() {
         let retriever = Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
         let document = |(id, text): (usize, &String)| Document {
             id: id.to_string().into(),
-            text: text.clone(),
+            text: text.as_str().into(),
         };
         let documents: Documents =
             texts.iter().enumerate().map(document).collect::<Vec<_>>().into();

@@ -26,5 +26,6 @@ mod save;
 mod saved_adapters;
 mod segments;
 mod tokenizer;
+mod tokenizer_versions;
 mod transformers;
 mod trim;

@@ -77,6 +77,34 @@ fn outputs_match_peft() {
 }
 
 #[test]
+fn a_head_of_the_adapter_is_trained_whatever_the_class_of_the_base_model() {
+    let check = |adapter: &str| {
+        let folder = merged_case(adapter);
+        edit_json(&folder.path().join("config.json"), |config| {
+            config.insert("architectures".into(), json!(["XLMRobertaForMaskedLM"]));
+        });
+        let tokenizer = fixture("tokenizer.json");
+        fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+        edit_json(&folder.path().join("tokenizer.json"), |tokenizer| {
+            let vocabulary = tokenizer["model"]["vocab"].as_array_mut().unwrap();
+            vocabulary.truncate(299);
+            vocabulary.push(json!(["<mask>", 0.0]));
+            for token in tokenizer["added_tokens"].as_array_mut().unwrap() {
+                if token["content"] == "<mask>" {
+                    token["id"] = json!(299);
+                }
+            }
+        });
+        let (cpu, f32) = (Device::Cpu, torch_ext::Precision::F32);
+        let loaded = xlmr_model::Pretrained::load_trained(folder.path(), Head::Span, cpu, f32);
+        loaded.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(check("saved_embeddings"), Ok(()));
+    // This adapter has no head.
+    assert_contains(&check("rslora").unwrap_err(), &["config.json names XLMRobertaForMaskedLM"]);
+}
+
+#[test]
 fn a_merged_model_is_saved_without_its_adapter() {
     let folder = merged_case("dora");
     let (model, _) = open_folder(folder.path(), &[Head::Span]).unwrap();
