@@ -96,13 +96,15 @@ impl RowProgress {
 
 /// Creates the model inputs of a batch by padding its rows; a row is one text or a pair of texts.
 ///
-/// Pairs have the model's segments ([`Encoder::pair_segments`]).
+/// Pairs have the model's segments ([`Encoder::pair_segments`]) if
+/// [`Encoder::sentence_pairs_have_segments`].
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
 pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs> {
     let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
-    let Some(n_separators) = model.pair_segments() else { return Ok(inputs) };
+    let segments = model.pair_segments().filter(|_| model.sentence_pairs_have_segments());
+    let Some(n_separators) = segments else { return Ok(inputs) };
     let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row, n_separators)).collect();
     let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
     Ok(inputs.with_token_type_ids(&segments)?)

@@ -55,6 +55,13 @@ pub trait Encoder {
         None
     }
 
+    /// Returns whether pairs of sentences, other than a question with its context, have the segments
+    /// [`pair_segments`](Self::pair_segments). In XLM-R and architectures with its layers, both
+    /// sentences are in segment 0, as in the training of these architectures.
+    fn sentence_pairs_have_segments(&self) -> bool {
+        false
+    }
+
     /// Returns the number of layers after the embeddings.
     fn layers(&self) -> usize;
 
@@ -166,6 +173,10 @@ impl Encoder for Model {
 
     fn pair_segments(&self) -> Option<usize> {
         Model::pair_segments(self)
+    }
+
+    fn sentence_pairs_have_segments(&self) -> bool {
+        !self.config().architecture.is_roberta() && Model::pair_segments(self).is_some()
     }
 
     fn layers(&self) -> usize {

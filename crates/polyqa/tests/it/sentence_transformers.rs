@@ -61,6 +61,8 @@ fn write_encoder(folder: &Path, changes: &[(&str, &str, Value)]) {
         let path = folder.join(&*name);
         if content.is_null() {
             *content = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            // The model has 128 positions, which sentence-transformers does not derive.
+            content["model_max_length"] = json!(128);
         }
         for (_, key, value) in changes.iter().filter(|(file, ..)| file == name) {
             content[*key] = value.clone();
