@@ -43,6 +43,9 @@ fn train(
     let (recipe, arm, options) = (trial.recipe, trial.arm, &trial.recipe.model);
     let mut base =
         trial.load_model(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
+    if trial.recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let mean_norm = word_embeddings::mean_norm(model)?;
 

@@ -54,7 +54,11 @@ pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<
 
 fn start_model(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
     let model = &trial.recipe.model;
-    Ok(trial.load_model(&model.path, &[head], model.segments)?)
+    let mut loaded = trial.load_model(&model.path, &[head], model.segments)?;
+    if head == Head::Span && trial.recipe.windows.segment_ids {
+        loaded.enable_pair_segments()?;
+    }
+    Ok(loaded)
 }
 
 /// Trains and saves an arm's model; returns the result of `count_pairs` for the task.

@@ -46,6 +46,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 fn stage_one(trial: &Trial<Recipe, ()>, input: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
     let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    if recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
     let (questions, windows) = (input.train.as_slice(), &recipe.windows);
     let data = QaData { questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
@@ -80,6 +83,9 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
         StageTwoStart::StageOne => &reader_folder,
     };
     let mut base = trial.load_model(start_folder, &[Head::Span], recipe.model.segments)?;
+    if recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
 
     // Hard learning (Eq. 4, 5) and answer-aware contrast (Eq. 6 to 8), mixed by alpha (Eq. 9).
     let (model, context_only) = (&base.model, recipe.qa.context_only);

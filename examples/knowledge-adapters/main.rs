@@ -46,6 +46,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let Recipe { model: options, pairs, evaluation, .. } = trial.recipe;
     let mut base = trial.load(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
+    if trial.recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
     let loss_before = sentence_loss(trial, &base, inputs)?;
     let result = learn(trial, &mut base, inputs)?;
 

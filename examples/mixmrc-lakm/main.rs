@@ -35,6 +35,9 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let (recipe, arm, question_sets) = (trial.recipe, trial.arm, &data.questions);
     let heads = [Head::MaskedLm, Head::Span];
     let mut base = trial.load_model(&recipe.model.path, &heads, recipe.model.segments)?;
+    if recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
 
     // Section 3.1: questions in the language of their passages, and mixed questions.
     let qa_task = |questions: &[Question]| {

@@ -110,7 +110,7 @@ pub fn train(
     tokenizer.train(&mut trainer, text.into_iter()).map_err(training_error)?;
     let template = TemplateProcessing::builder()
         .try_single("<s> $A </s>")
-        .and_then(|builder| builder.try_pair("<s> $A </s> </s> $B:1 </s>:1"))
+        .and_then(|builder| builder.try_pair("<s> $A </s> </s>:1 $B:1 </s>:1"))
         .map_err(|error| anyhow!("template: {error}"))?
         .special_tokens(vec![("<s>", 0), ("</s>", 2)])
         .build()

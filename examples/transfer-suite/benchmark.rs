@@ -43,6 +43,12 @@ pub trait Benchmark {
     /// Returns the head that the benchmark needs.
     fn head(&self) -> Head;
 
+    /// Returns whether the second text of a pair is in segment 1 even if the model's tokenizer
+    /// returns no token types.
+    fn enables_pair_segments(&self) -> bool {
+        false
+    }
+
     /// Reads the training data and encodes it for `model`. Never called for a probe, which has no
     /// training.
     fn training_task<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {

@@ -52,6 +52,9 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     }
     let (head, folder) = (benchmark.head(), trial.dir("model"));
     let mut model = trial.load_model(&trial.arm.model, &[head], Segments::AsSaved)?;
+    if benchmark.enables_pair_segments() {
+        model.enable_pair_segments()?;
+    }
     let trained = fit(trial, &model)?;
     trial.save(&mut model, head, &folder)?;
     benchmark.add_files(&folder)?;

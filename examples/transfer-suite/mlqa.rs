@@ -77,6 +77,10 @@ impl Benchmark for Mlqa {
         Head::Span
     }
 
+    fn enables_pair_segments(&self) -> bool {
+        self.windows.segment_ids
+    }
+
     fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let config = model.model.config();
         let positions = usize::try_from(config.max_length())?;

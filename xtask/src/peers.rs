@@ -161,7 +161,7 @@ mod tests {
             assert_eq!(names.len(), packages.len(), "a package is pinned twice");
         }
         assert!(with_torch.contains(&format!("torch=={}", crate::libtorch::VERSION)));
-        for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
+        for line in ["transformers==5.24.0", "tokenizers==0.23.3"] {
             assert!(light.contains(&line.to_owned()), "{line}");
         }
         assert!(listed_packages(TRANSFORMERS_4_LIST).contains(&"transformers==4.57.6".to_owned()));

@@ -12,8 +12,8 @@ use crate::cache::{Cache, create_parent_folder};
 use crate::error::{Error, Result};
 use crate::http::{Client, FILE_LIST, FileInfo};
 use crate::names::{
-    CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, Repository, SENTENCE_ENCODER_FILES, TOKENIZER,
-    WEIGHTS, is_commit, is_sha256, quote,
+    ADAPTER_FILES, CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, Repository, SENTENCE_ENCODER_FILES,
+    TOKENIZER, WEIGHTS, is_commit, is_sha256, quote,
 };
 use crate::settings::Settings;
 
@@ -45,6 +45,7 @@ pub(crate) fn fetch(
     let small_files = CONFIG_AND_TOKENIZER_FILES
         .into_iter()
         .chain(SENTENCE_ENCODER_FILES)
+        .chain(ADAPTER_FILES)
         .filter(|name| names.contains(*name));
     for name in small_files.chain([weights_file]) {
         downloader.fetch(name)?;
@@ -68,6 +69,12 @@ fn find_weights(repository: &Repository, names: &BTreeSet<String>) -> Result<&'s
     let reason = match weights {
         Some(weights) if names.contains(CONFIG) => return Ok(weights),
         Some(_) => format!("has no {CONFIG}, so it is not a model of transformers"),
+        None if names.contains(ADAPTER_FILES[0]) => format!(
+            "is an adapter without its base model; merge it in PEFT \
+             (`AutoPeftModelForQuestionAnswering.from_pretrained(\"{}\").merge_and_unload()`), save the \
+             result with its tokenizer, and use the folder",
+            repository.name
+        ),
         None if names.iter().any(is_pickle) => format!(
             "has only pytorch_model.bin, a Python pickle, which can run code when it is opened and \
              is not downloaded; convert it (with AutoModelForMaskedLM if it is not a reader) and \

@@ -33,6 +33,10 @@ pub(crate) const SENTENCE_ENCODER_FILES: [&str; 4] = [
     "sentence_bert_config.json",
 ];
 
+/// Files of a LoRA of PEFT next to the weights of its base model.
+#[cfg(feature = "fetch")]
+pub(crate) const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
 /// Maximum size of a JSON response or an index in bytes.
 pub(crate) const MAX_JSON_BYTES: u64 = 16 << 20;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// File name in a model's folder; transformers ignores the file.
-const FILE_NAME: &str = "calibration.json";
+pub(crate) const FILE_NAME: &str = "calibration.json";
 
 /// Parameters that convert scores to probabilities and decide which questions have no answer.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

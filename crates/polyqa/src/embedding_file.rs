@@ -81,7 +81,8 @@ impl Retriever {
 
     /// Writes the cached embeddings atomically to a safetensors file with three tensors. `digests`
     /// (U8, `[n, 32]`) contains the SHA-256 of each text with its kind (`passage` or `question`).
-    /// `embeddings` (F32, `[n, H]`) contains the embeddings of the texts, with hidden size `H`.
+    /// `embeddings` (F32, `[n, H]`) contains the embeddings of the texts, with `H` elements each:
+    /// the hidden size, or the model's `truncate_dim`.
     /// `probe` (F32, `[H]`) is the embedding of a fixed text, which identifies the encoder. The
     /// metadata key `options` contains prefixes, pooling, maximum length and precision.
     ///
@@ -111,14 +112,22 @@ impl Retriever {
     /// Returns the options that determine embeddings, as JSON.
     fn options(&self) -> String {
         let (query, passage) = self.prefixes();
-        json!({
+        let mut options = json!({
             "query_prefix": query,
             "passage_prefix": passage,
             "pooling": self.pooling,
             "max_length": self.max_length,
             "precision": self.precision().name(),
-        })
-        .to_string()
+        });
+        // These options are omitted unless they have an effect, so that files of earlier versions
+        // remain valid.
+        if self.lower_case {
+            options["lower_case"] = json!(true);
+        }
+        if self.is_truncated() {
+            options["truncate_dim"] = json!(self.width);
+        }
+        options.to_string()
     }
 
     /// Computes the embedding of [`PROBE`].

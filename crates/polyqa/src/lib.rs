@@ -3,6 +3,7 @@
 mod answer;
 mod calibration;
 mod document;
+mod earlier_readers;
 mod embedding_file;
 mod error;
 mod first_pass;

@@ -10,6 +10,7 @@ use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::{Collector, Query, TruncatedQuestion};
+use crate::earlier_readers::trained_with_segments;
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
@@ -26,9 +27,8 @@ const LARGE_HIDDEN_SIZE: i64 = 512;
 /// The maximum length of a question is half a window, which is longer than in training: a long
 /// question leaves less space for the context, but its end is not lost.
 pub(crate) fn default_windows(config: &Config) -> WindowConfig {
-    let positions = usize::try_from(config.max_length()).unwrap_or(0);
-    let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
-    with_long_questions(WindowConfig::for_model(positions, segments))
+    let positions = usize::try_from(config.max_length()).expect("a model has positions");
+    with_long_questions(WindowConfig::for_model(positions))
 }
 
 /// Maximum number of special tokens of a window.
@@ -39,7 +39,7 @@ const SPECIAL_TOKENS: usize = 4;
 pub(crate) fn with_long_questions(windows: WindowConfig) -> WindowConfig {
     let WindowConfig { max_length, doc_stride, .. } = windows;
     let max_by_stride = max_length.saturating_sub(doc_stride + SPECIAL_TOKENS + 1);
-    let default = WindowConfig::for_model(max_length, 1).max_question_length;
+    let default = WindowConfig::for_model(max_length).max_question_length;
     let max_question_length = default.max(max_by_stride.min(max_length / 2));
     WindowConfig { max_question_length, ..windows }
 }
@@ -79,13 +79,20 @@ impl Reader {
     ///
     /// Windows have the default 384 tokens, or fewer if the model has fewer positions. Up to half of
     /// a window is available to the question; the end of a longer question is ignored, see
-    /// [`Answers::truncated_question`]. At most five answers are returned per question.
+    /// [`Answers::truncated_question`]. At most five answers are returned per question. The segments
+    /// of question and context are those of the folder's tokenizer, see
+    /// [`Model::pair_segments`](xlmr_model::Model::pair_segments). A reader of an earlier version of
+    /// `polyqa train`, which did not record segments, has the segments with which it was trained.
     ///
     /// # Errors
-    /// The errors of [`Pretrained::load_trained`] and [`Calibration::read`].
+    /// The errors of [`Pretrained::load_trained`] and [`Calibration::read`]; [`Error::Read`](crate::Error::Read)
+    /// or [`Error::Content`](crate::Error::Content) for a `tokenizer_config.json` that cannot be read.
     pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref();
-        let pretrained = Pretrained::load_trained(folder, Head::Span, device, precision)?;
+        let mut pretrained = Pretrained::load_trained(folder, Head::Span, device, precision)?;
+        if trained_with_segments(folder, pretrained.model.config())? {
+            pretrained.enable_pair_segments()?;
+        }
         let config = pretrained.model.config();
         let calibration = Calibration::read(folder)?;
         let window_score = calibration.window_score;
@@ -117,14 +124,20 @@ impl Reader {
         self.pretrained.model.precision()
     }
 
-    /// Sets the length and overlap of the windows into which documents are cut.
+    /// Sets the length and overlap of the windows into which documents are cut. With
+    /// [`segment_ids`](WindowConfig::segment_ids), contexts are in segment 1 even if the model's
+    /// tokenizer returns no token types.
     ///
     /// # Errors
-    /// [`Error::Eval`](crate::Error::Eval) naming a length that is invalid for the model.
-    pub fn with_windows(self, windows: WindowConfig) -> Result<Self> {
+    /// [`Error::Eval`](crate::Error::Eval) naming a value that is invalid for the model;
+    /// [`Error::Model`](crate::Error::Model).
+    pub fn with_windows(mut self, windows: WindowConfig) -> Result<Self> {
         let config = self.pretrained.model.config();
         let positions = usize::try_from(config.max_length()).unwrap_or(0);
         windows.validate(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))?;
+        if windows.segment_ids {
+            self.pretrained.enable_pair_segments()?;
+        }
         Ok(Self { windows, ..self })
     }
 

@@ -13,9 +13,6 @@ use xlmr_model::{Head, LoadOptions, Pretrained};
 use crate::retriever_files::{Settings, load_settings};
 use crate::{Documents, Error, Result};
 
-/// Maximum length of a text in tokens, for models that do not specify a maximum.
-const MAX_LENGTH: usize = 512;
-
 /// Number of passages that are encoded together.
 const ENCODE_BATCH: usize = 256;
 
@@ -31,8 +28,8 @@ const PENALTY_WEIGHT: f32 = 80.0;
 /// The SHA-256 of a text with its kind (`passage` or `question`).
 pub(crate) type Key = [u8; 32];
 
-/// The embedding of a passage or a question: as many elements as the hidden size, with norm 1;
-/// empty for a blank text.
+/// The embedding of a passage or a question: as many elements as the hidden size or the model's
+/// `truncate_dim`, with norm 1; empty for a blank text.
 pub(crate) type Vector = Arc<[f32]>;
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
@@ -64,6 +61,10 @@ pub struct Retriever {
     passage_prefix: String,
     /// Maximum length of a text in tokens, special tokens included.
     pub(crate) max_length: usize,
+    /// Whether texts with their prefixes are lower-cased before tokenisation.
+    pub(crate) lower_case: bool,
+    /// Number of elements of an embedding, at most the hidden size.
+    pub(crate) width: usize,
     batch_size: usize,
     pub(crate) penalty_weight: f32,
     cache: Mutex<Cache>,
@@ -97,9 +98,12 @@ impl Retriever {
     /// Loads a sentence encoder from a folder.
     ///
     /// Reads pooling (mean or CLS; default: mean) from `modules.json` and `1_Pooling/config.json`,
-    /// and the maximum length from `sentence_bert_config.json`. The prefixes are the prompts
-    /// `query` (or `question`) and `passage` (or `document`) in
-    /// `config_sentence_transformers.json`.
+    /// lower-casing and the maximum length from `sentence_bert_config.json`, and the maximum length
+    /// from `tokenizer_config.json` if the former file has none. In
+    /// `config_sentence_transformers.json`, the prefixes are the prompts `query` (or `question`) and
+    /// `document` (or, if this key is absent, `passage` or `corpus`), and `truncate_dim` is the
+    /// number of elements to which embeddings are truncated. Settings that change embeddings or
+    /// their order and are not supported are errors.
     ///
     /// Without prompts, the prefixes are `query: ` and `passage: ` for an E5 model, and empty for
     /// other models. A model is an E5 model if the folder's name, or the heading or the base model
@@ -107,7 +111,8 @@ impl Retriever {
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Content`] naming a file whose settings cannot be read or are not
-    /// supported; the errors of [`Pretrained::load`].
+    /// supported, also for a reader, a classifier or a cross-encoder; the errors of
+    /// [`Pretrained::load`].
     pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         Self::load_resolved(&ResolvedModel { folder, origin: None }, device, precision)
@@ -128,17 +133,27 @@ impl Retriever {
     ) -> Result<Self> {
         let folder_name = || folder.file_name().unwrap_or_default().to_string_lossy();
         let name = origin.as_ref().map_or_else(folder_name, |one| (&*one.repository).into());
-        let Settings { pooling, query_prefix, passage_prefix, max_length } =
-            load_settings(folder, &name)?;
+        let Settings {
+            pooling,
+            query_prefix,
+            passage_prefix,
+            max_length,
+            lower_case,
+            truncate_dim,
+        } = load_settings(folder, &name)?;
         let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
-        let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
+        let config = pretrained.model.config();
+        let positions = usize::try_from(config.max_length()).unwrap_or(0);
+        let hidden_size = usize::try_from(config.hidden_size).unwrap_or(0);
         Ok(Self {
             pretrained,
             pooling,
             query_prefix,
             passage_prefix,
-            max_length: max_length.unwrap_or(MAX_LENGTH).min(positions),
+            max_length: max_length.unwrap_or(positions).min(positions),
+            lower_case,
+            width: truncate_dim.unwrap_or(hidden_size).min(hidden_size),
             batch_size: 32,
             penalty_weight: PENALTY_WEIGHT,
             cache: Mutex::default(),
@@ -212,7 +227,13 @@ impl Retriever {
         let text = text.trim();
         if cached.is_none() && !text.is_empty() {
             let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
-            pending.push((key, self.tokenize(&format!("{prefix}{text}"))?));
+            let text = format!("{prefix}{text}");
+            // As the normaliser `Lowercase`, this converts each character separately.
+            let text = match self.lower_case {
+                true => text.chars().flat_map(char::to_lowercase).collect(),
+                false => text,
+            };
+            pending.push((key, self.tokenize(&text)?));
         }
         // `encode_pending` replaces the empty embedding of a pending text.
         embeddings.insert(key, cached.unwrap_or_default());
@@ -224,6 +245,11 @@ impl Retriever {
         let encoded = self.pretrained.tokenizer.encode(text, true);
         let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
         Ok(truncate(encoded.get_ids(), self.max_length))
+    }
+
+    /// Returns whether embeddings have fewer elements than the hidden size.
+    pub(crate) fn is_truncated(&self) -> bool {
+        i64::try_from(self.width) != Ok(self.pretrained.model.config().hidden_size)
     }
 
     /// Returns the compute precision.
@@ -267,6 +293,7 @@ impl Retriever {
     pub(crate) fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
         let unit_vectors = vectors.outer_iter().map(|row| {
+            let row: Vec<f32> = row.iter().take(self.width).copied().collect();
             let norm = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
             if !norm.is_normal() {
                 let (what, expected) = ("embedding of the retriever", "a finite norm above 0");
@@ -294,7 +321,7 @@ impl Retriever {
         self.encode_pending(&mut pending, &mut embeddings)?;
         let questions: Vec<Vector> =
             keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect();
-        let width = self.pretrained.model.config().hidden_size;
+        let width = i64::try_from(self.width).unwrap_or(0);
         Ok(cosines(passages, &questions, width, SCORE_BATCH)?)
     }
 }

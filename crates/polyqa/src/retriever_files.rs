@@ -11,7 +11,24 @@ use crate::{Error, Result};
 /// Maximum size of a settings file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Pooling, prefixes and maximum length of a sentence encoder.
+/// Files with the settings of the transformer, in the order in which sentence-transformers reads
+/// them.
+const TRANSFORMER_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// File with the settings of the whole model.
+const MODEL_FILE: &str = "config_sentence_transformers.json";
+
+const MODULES_FILE: &str = "modules.json";
+
+/// Pooling, prefixes and limits of a sentence encoder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub pooling: Pooling,
@@ -19,6 +36,10 @@ pub(crate) struct Settings {
     pub passage_prefix: String,
     /// Maximum length in tokens, special tokens included.
     pub max_length: Option<usize>,
+    /// Whether texts with their prefixes are lower-cased before tokenisation.
+    pub lower_case: bool,
+    /// Number of elements to which embeddings are truncated.
+    pub truncate_dim: Option<usize>,
 }
 
 /// An entry of `modules.json`.
@@ -28,56 +49,217 @@ struct Module {
     r#type: String,
 }
 
+impl Module {
+    /// Returns the name of the module's class.
+    fn class(&self) -> &str {
+        self.r#type.rsplit('.').next().unwrap_or(&self.r#type)
+    }
+}
+
 /// Reads the settings of a folder; `name` is the name of the folder or repository.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Content`] naming the file.
+/// [`Error::Read`] or [`Error::Content`] naming the file and the key, also for a model that is not a
+/// sentence encoder, such as a cross-encoder or a reader.
 pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
-    let config = read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
-    let max_length = config.get("max_seq_length").and_then(Value::as_u64);
-    let [query_prefix, passage_prefix] = read_prefixes(folder, name)?;
+    let modules = read_modules(folder)?;
+    let transformer = transformer_folder(folder)?;
+    check_class(&transformer, &modules)?;
+    let (path, config) = read_first(&transformer, &TRANSFORMER_FILES)?;
+    expect_one_of(&path, &config, "transformer_task", &["feature-extraction"])?;
+    if let Some(kwargs) = config.get("processing_kwargs").filter(|kwargs| !is_empty(kwargs)) {
+        let problem =
+            format!("processing_kwargs: expected none, got {kwargs}: it is not supported");
+        return Err(file_error(&path, problem));
+    }
+    let model_path = folder.join(MODEL_FILE);
+    let model_config = read_json(&model_path)?.unwrap_or_default();
+    expect_one_of(&model_path, &model_config, "model_type", &["SentenceTransformer"])?;
+    let truncate_dim = read_count(&model_path, &model_config, "truncate_dim")?;
+    check_similarity(&model_path, &model_config, &modules, truncate_dim)?;
+    let [query_prefix, passage_prefix] = read_prefixes(folder, &model_path, &model_config, name)?;
     Ok(Settings {
-        pooling: read_pooling(folder)?,
+        pooling: read_pooling(folder, &modules)?,
         query_prefix,
         passage_prefix,
-        max_length: max_length.and_then(|length| usize::try_from(length).ok()),
+        max_length: read_max_length(&transformer, &path, &config)?,
+        lower_case: read_bool(&path, &config, "do_lower_case")?,
+        truncate_dim,
     })
 }
 
-fn read_pooling(folder: &Path) -> Result<Pooling> {
-    let path = pooling_file(folder)?;
-    let Some(config) = read_json(&path)? else { return Ok(Pooling::Mean) };
-    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
-    let modes = config.as_object().into_iter().flatten();
-    let modes = modes
-        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true));
-    let mut modes: Vec<&str> = modes.map(|(key, _)| key.as_str()).collect();
-    modes.extend(config.get("pooling_mode").and_then(Value::as_str));
-    match modes.as_slice() {
-        _ if flag("include_prompt") == Some(false) => {
-            Err(file_error(&path, "include_prompt: false is not supported"))
-        }
-        ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
-        ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::First),
-        modes => {
-            let modes = modes.join(", ");
-            let problem =
-                format!("unsupported pooling [{modes}] (supported: mean_tokens or cls_token)");
+/// Returns the folder of the transformer, which older versions of sentence-transformers write to a
+/// subfolder.
+fn transformer_folder(folder: &Path) -> Result<PathBuf> {
+    tokenizer_file::model_folder(folder)
+        .map_err(|error| file_error(&folder.join(MODULES_FILE), error.problem()))
+}
+
+/// Returns the modules of a model; empty if there is no list.
+fn read_modules(folder: &Path) -> Result<Vec<Module>> {
+    let path = folder.join(MODULES_FILE);
+    let Some(list) = read_json(&path)? else { return Ok(Vec::new()) };
+    serde_json::from_value(list)
+        .map_err(|error| file_error(&path, format!("not a list of modules: {error}")))
+}
+
+/// Returns an error if `config.json` names a class with a head for answers or labels. A pooling
+/// module shows that the model is used without the head.
+fn check_class(transformer: &Path, modules: &[Module]) -> Result<()> {
+    let path = transformer.join("config.json");
+    let config = read_json(&path)?.unwrap_or_default();
+    let class = config["architectures"][0].as_str().unwrap_or_default();
+    let kind = [
+        ("ForQuestionAnswering", "a reader"),
+        ("ForSequenceClassification", "a cross-encoder or a classifier"),
+        ("ForTokenClassification", "a token classifier"),
+        ("ForMultipleChoice", "a multiple-choice model"),
+    ];
+    let kind = kind.iter().find(|(suffix, _)| class.ends_with(suffix));
+    match kind.filter(|_| !modules.iter().any(|module| module.class() == "Pooling")) {
+        None => Ok(()),
+        Some((_, kind)) => {
+            let problem = format!(
+                "architectures: expected the class of an encoder, got {class:?}: this is {kind}, not a \
+                 sentence encoder"
+            );
             Err(file_error(&path, problem))
         }
     }
 }
 
+/// Returns an error if `key` is present and not one of the `supported` names.
+fn expect_one_of(path: &Path, config: &Value, key: &str, supported: &[&str]) -> Result<()> {
+    match config.get(key).filter(|value| !value.is_null()) {
+        Some(value) if !value.as_str().is_some_and(|name| supported.contains(&name)) => {
+            let supported = supported.join("\" or \"");
+            Err(file_error(path, format!("{key}: expected \"{supported}\", got {value}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns an error if the model's similarity function orders passages differently from the cosine.
+/// On embeddings of norm 1, the dot product and the Euclidean distance have the cosine's order.
+fn check_similarity(
+    path: &Path,
+    config: &Value,
+    modules: &[Module],
+    truncate_dim: Option<usize>,
+) -> Result<()> {
+    let is_normalized = modules.last().is_some_and(|module| module.class() == "Normalize");
+    let supported: &[&str] = match is_normalized && truncate_dim.is_none() {
+        true => &["cosine", "dot", "euclidean"],
+        false => &["cosine"],
+    };
+    expect_one_of(path, config, "similarity_fn_name", supported)
+}
+
+/// Reads the maximum length in tokens as sentence-transformers does: from the tokenizer's options or
+/// `max_seq_length` in the transformer's settings, else from the tokenizer's configuration.
+fn read_max_length(transformer: &Path, path: &Path, config: &Value) -> Result<Option<usize>> {
+    const KEY: &str = "model_max_length";
+    for options in ["processor_kwargs", "tokenizer_args"] {
+        if let Some(options) = config.get(options).filter(|value| !value.is_null())
+            && let Some(length) = read_count(path, options, KEY)?
+        {
+            return Ok(Some(length));
+        }
+    }
+    if let Some(length) = read_count(path, config, "max_seq_length")? {
+        return Ok(Some(length));
+    }
+    let path = transformer.join("tokenizer_config.json");
+    match read_json(&path)? {
+        Some(config) => read_count(&path, &config, KEY),
+        None => Ok(None),
+    }
+}
+
+/// Reads a positive integer; `None` if the key is absent or null, or if the number exceeds the
+/// range of 64 bits, which means "no limit" in the files of transformers.
+fn read_count(path: &Path, config: &Value, key: &str) -> Result<Option<usize>> {
+    let value = match config.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+    match count {
+        Some(count) if count > 0 => Ok(Some(count)),
+        _ if value.as_f64().is_some_and(|number| number >= 1e18) => Ok(None),
+        _ => Err(file_error(path, format!("{key}: expected a positive integer, got {value}"))),
+    }
+}
+
+/// Reads a boolean; false if the key is absent or null.
+fn read_bool(path: &Path, config: &Value, key: &str) -> Result<bool> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(other) => Err(file_error(path, format!("{key}: expected true or false, got {other}"))),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// The keys of earlier versions, one for each pooling mode, in the order of sentence-transformers.
+const MODE_KEYS: [(&str, &str); 6] = [
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_max_tokens", "max"),
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
+    ("pooling_mode_weightedmean_tokens", "weightedmean"),
+    ("pooling_mode_lasttoken", "lasttoken"),
+];
+
+fn read_pooling(folder: &Path, modules: &[Module]) -> Result<Pooling> {
+    let path = pooling_file(folder, modules)?;
+    let Some(config) = read_json(&path)? else { return Ok(Pooling::Mean) };
+    if config.get("include_prompt") == Some(&Value::Bool(false)) {
+        return Err(file_error(&path, "include_prompt: false is not supported"));
+    }
+    let pooling_error = |got: String| {
+        let problem = format!("pooling_mode: expected \"mean\" or \"cls\", got {got}");
+        file_error(&path, problem)
+    };
+    let modes: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(Value::Array(modes)) => {
+            let names: Option<Vec<&str>> = modes.iter().map(Value::as_str).collect();
+            names.ok_or_else(|| pooling_error(format!("{modes:?}")))?
+        }
+        Some(other) if !other.is_null() => return Err(pooling_error(other.to_string())),
+        _ => {
+            let mut modes = Vec::new();
+            for (key, mode) in MODE_KEYS {
+                if read_bool(&path, &config, key)? {
+                    modes.push(mode);
+                }
+            }
+            // As in sentence-transformers, the mean is the default.
+            if modes.is_empty() { vec!["mean"] } else { modes }
+        }
+    };
+    match modes.as_slice() {
+        ["mean"] => Ok(Pooling::Mean),
+        ["cls"] => Ok(Pooling::First),
+        [mode] => Err(pooling_error(format!("{mode:?}"))),
+        modes => Err(pooling_error(format!("the concatenation of {modes:?}"))),
+    }
+}
+
 /// Returns the path of the pooling configuration according to `modules.json`, or the default path.
-fn pooling_file(folder: &Path) -> Result<PathBuf> {
-    let default_path = folder.join("1_Pooling/config.json");
-    let path = folder.join("modules.json");
-    let Some(list) = read_json(&path)? else { return Ok(default_path) };
-    let modules: Vec<Module> = serde_json::from_value(list)
-        .map_err(|error| file_error(&path, format!("not a list of modules: {error}")))?;
-    let mut pooling = default_path;
-    for module in &modules {
-        match module.r#type.rsplit('.').next().unwrap_or_default() {
+fn pooling_file(folder: &Path, modules: &[Module]) -> Result<PathBuf> {
+    let path = folder.join(MODULES_FILE);
+    let mut pooling = folder.join("1_Pooling/config.json");
+    for module in modules {
+        match module.class() {
             "Transformer" | "Normalize" => {}
             "Pooling" => {
                 let relative = Path::new(&module.path);
@@ -99,13 +281,21 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the prefixes of questions and passages.
-fn read_prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
-    let config = read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
-    let prompt = |keys: [&str; 2]| {
-        let prompt = keys.into_iter().find_map(|key| config.get("prompts")?.get(key)?.as_str());
-        prompt.unwrap_or_default().to_owned()
+///
+/// As in `encode_document` of sentence-transformers, the first present key of `document`, `passage`
+/// and `corpus` is the prompt of passages, even if it is empty.
+fn read_prefixes(folder: &Path, path: &Path, config: &Value, name: &str) -> Result<[String; 2]> {
+    let prompt = |keys: &[&str]| -> Result<String> {
+        let prompts = config.get("prompts").unwrap_or(&Value::Null);
+        match keys.iter().find_map(|&key| Some((key, prompts.get(key)?))) {
+            None | Some((_, Value::Null)) => Ok(String::new()),
+            Some((_, Value::String(text))) => Ok(text.clone()),
+            Some((key, other)) => {
+                Err(file_error(path, format!("prompts.{key}: expected a text, got {other}")))
+            }
+        }
     };
-    let prompts = [prompt(["query", "question"]), prompt(["passage", "document"])];
+    let prompts = [prompt(&["query", "question"])?, prompt(&["document", "passage", "corpus"])?];
     // Empty prompts count as missing, because newer versions of sentence-transformers write them
     // for every model.
     if prompts.iter().any(|prompt| !prompt.is_empty()) {
@@ -132,6 +322,17 @@ fn card_title(folder: &Path) -> String {
     let heading = card.lines().find(|line| line.starts_with("# ")).unwrap_or_default();
     let base_model = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
     format!("{base_model} {heading}")
+}
+
+/// Reads the first existing file of `names`; returns its path with an empty value if none exists.
+fn read_first(folder: &Path, names: &[&str]) -> Result<(PathBuf, Value)> {
+    for name in names {
+        let path = folder.join(name);
+        if let Some(config) = read_json(&path)? {
+            return Ok((path, config));
+        }
+    }
+    Ok((folder.join(names[0]), Value::Null))
 }
 
 /// Reads a JSON file; `None` if it does not exist.
@@ -189,9 +390,38 @@ mod tests {
         assert_eq!(read_settings("bge", &[POOLING]).unwrap().pooling, Pooling::First);
         let new_format = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
         assert_eq!(read_settings("bge", &[new_format]).unwrap().pooling, Pooling::Mean);
+        let list = ("1_Pooling/config.json", r#"{"pooling_mode": ["cls"]}"#);
+        assert_eq!(read_settings("bge", &[list]).unwrap().pooling, Pooling::First);
+        let none = ("1_Pooling/config.json", r#"{"pooling_mode_cls_token": false}"#);
+        assert_eq!(read_settings("bge", &[none]).unwrap().pooling, Pooling::Mean);
+        // The tokenizer's maximum length applies unless the transformer's settings have one.
+        let tokenizer = ("tokenizer_config.json", r#"{"model_max_length": 64}"#);
+        assert_eq!(read_settings("bge", &[tokenizer]).unwrap().max_length, Some(64));
+        assert_eq!(read_settings("bge", &[tokenizer, length]).unwrap().max_length, Some(128));
+        let endless = ("tokenizer_config.json", r#"{"model_max_length": 1e30}"#);
+        assert_eq!(read_settings("bge", &[endless]).unwrap().max_length, None);
+        let options = (
+            "sentence_xlm-roberta_config.json",
+            r#"{"max_seq_length": 32, "do_lower_case": true, "transformer_task": "feature-extraction"}"#,
+        );
+        let settings = read_settings("bge", &[tokenizer, options]).unwrap();
+        assert_eq!((settings.max_length, settings.lower_case), (Some(32), true));
+        let truncated = (MODEL_FILE, r#"{"truncate_dim": 256, "similarity_fn_name": "cosine"}"#);
+        assert_eq!(read_settings("bge", &[truncated]).unwrap().truncate_dim, Some(256));
+        // On embeddings of norm 1, the dot product has the cosine's order.
+        let dot =
+            (MODEL_FILE, r#"{"similarity_fn_name": "dot", "model_type": "SentenceTransformer"}"#);
+        assert!(read_settings("bge", &[("modules.json", modules), POOLING, dot]).is_ok());
+        // A pooling module shows that the head in config.json is not used.
+        let reader = ("config.json", r#"{"architectures": ["BertForQuestionAnswering"]}"#);
+        assert!(read_settings("bge", &[("modules.json", modules), POOLING, reader]).is_ok());
         let outside_path = modules.replace("1_Pooling", "../1_Pooling");
         let dense = modules.replace("Normalize", "Dense");
         let pooling = |config| ("1_Pooling/config.json", config);
+        let class = |class: &str| -> (&str, &str) {
+            let config = format!(r#"{{"architectures": ["{class}"]}}"#);
+            ("config.json", Box::leak(config.into_boxed_str()))
+        };
         let max =
             pooling(r#"{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}"#);
         for (files, problem) in [
@@ -202,7 +432,36 @@ mod tests {
                 "modules.json: unsupported module \"Dense\"",
             ),
             (&[pooling(r#"{"include_prompt": false}"#)], "include_prompt"),
-            (&[max], "1_Pooling/config.json: unsupported pooling [pooling_mode_max_tokens]"),
+            (
+                &[max],
+                "1_Pooling/config.json: pooling_mode: expected \"mean\" or \"cls\", got \"max\"",
+            ),
+            (
+                &[pooling(r#"{"pooling_mode": ["mean", "cls"]}"#)],
+                r#"pooling_mode: expected "mean" or "cls", got the concatenation of ["mean", "cls"]"#,
+            ),
+            (
+                &[pooling(r#"{"pooling_mode": 3}"#)],
+                "pooling_mode: expected \"mean\" or \"cls\", got 3",
+            ),
+            (
+                &[(MODEL_FILE, r#"{"similarity_fn_name": "dot"}"#)],
+                "similarity_fn_name: expected \"cosine\", got \"dot\"",
+            ),
+            (
+                &[(MODEL_FILE, r#"{"truncate_dim": 0}"#)],
+                "truncate_dim: expected a positive integer",
+            ),
+            (
+                &[(MODEL_FILE, r#"{"model_type": "CrossEncoder"}"#)],
+                "model_type: expected \"SentenceTransformer\", got \"CrossEncoder\"",
+            ),
+            (
+                &[("sentence_bert_config.json", r#"{"transformer_task": "fill-mask"}"#)],
+                "transformer_task: expected \"feature-extraction\", got \"fill-mask\"",
+            ),
+            (&[class("XLMRobertaForQuestionAnswering")], "this is a reader"),
+            (&[class("BertForSequenceClassification")], "this is a cross-encoder or a classifier"),
             (
                 &[("config_sentence_transformers.json", "{")],
                 "config_sentence_transformers.json: EOF",
@@ -226,5 +485,9 @@ mod tests {
         assert_eq!(prefixes("multilingual-e5-small", &[(file, prompts)]), ["q: ", "d: "]);
         let empty = r#"{"prompts": {"query": "", "document": ""}}"#;
         assert_eq!(prefixes("multilingual-e5-small", &[(file, empty)]), e5);
+        let both = r#"{"prompts": {"query": "q: ", "document": "", "passage": "p: "}}"#;
+        assert_eq!(prefixes("mine", &[(file, both)]), ["q: ", ""]);
+        let passage = r#"{"prompts": {"query": "q: ", "passage": "p: ", "corpus": "c: "}}"#;
+        assert_eq!(prefixes("mine", &[(file, passage)]), ["q: ", "p: "]);
     }
 }

@@ -93,27 +93,34 @@ impl RowProgress {
 
 /// Creates the model inputs of a batch by padding its rows; a row is one text or a pair of texts.
 ///
-/// If the model has learned segments for pairs ([`Encoder::pairs_have_segments`]), tokens after the
-/// first separator are segment 1. The separator is the token that also ends the row.
+/// Pairs have the model's segments ([`Encoder::pair_segments`]) if
+/// [`Encoder::sentence_pairs_have_segments`].
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
 pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs> {
     let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
-    if !model.pairs_have_segments() {
-        return Ok(inputs);
-    }
-    let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row)).collect();
+    let segments = model.pair_segments().filter(|_| model.sentence_pairs_have_segments());
+    let Some(n_separators) = segments else { return Ok(inputs) };
+    let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row, n_separators)).collect();
     let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
     Ok(inputs.with_token_type_ids(&segments)?)
 }
 
-/// Returns segment ids: 1 for each token after the first occurrence of the row's last token, else
-/// 0.
-fn pair_segments(row: &[u32]) -> Vec<u32> {
-    let Some(separator) = row.last() else { return Vec::new() };
-    let after_first = row.iter().skip_while(|id| *id != separator).skip(1).count();
-    [vec![0; row.len() - after_first], vec![1; after_first]].concat()
+/// Returns the segment ids of a row: 1 for the second text, for the last `n_separators` separators
+/// before it and for all tokens after it, else 0. Separators are the tokens equal to the row's last
+/// token.
+fn pair_segments(row: &[u32], n_separators: usize) -> Vec<u32> {
+    let is_separator = |id: &u32| Some(id) == row.last();
+    let segment_1_start = row.iter().position(is_separator).and_then(|first| {
+        // The token that ends the row is no separator between texts. It is the only one in a row
+        // of one text.
+        let end = row.len() - 1;
+        let count = row[first..end].iter().take_while(|id| is_separator(id)).count();
+        count.checked_sub(1).map(|max| first + count - n_separators.min(max))
+    });
+    let segment_1_start = segment_1_start.unwrap_or(row.len());
+    (0..row.len()).map(|index| u32::from(index >= segment_1_start)).collect()
 }
 
 #[cfg(test)]
@@ -121,10 +128,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_after_the_first_separator_are_segment_1() {
-        assert_eq!(pair_segments(&[2, 7, 8, 3, 9, 3]), [0, 0, 0, 0, 1, 1]);
-        assert_eq!(pair_segments(&[2, 7, 8, 3]), [0; 4]);
-        assert!(pair_segments(&[]).is_empty());
+    fn the_second_text_is_segment_1() {
+        assert_eq!(pair_segments(&[2, 7, 8, 3, 9, 3], 0), [0, 0, 0, 0, 1, 1]);
+        assert_eq!(pair_segments(&[2, 7, 3, 3, 9, 3], 0), [0, 0, 0, 0, 1, 1]);
+        assert_eq!(pair_segments(&[2, 7, 3, 3, 9, 3], 1), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(pair_segments(&[2, 7, 8, 3], 0), [0; 4]);
+        assert_eq!(pair_segments(&[2, 7, 8, 3], 1), [0; 4]);
+        // The second text is empty.
+        assert_eq!(pair_segments(&[2, 7, 3, 3], 0), [0, 0, 0, 1]);
+        assert!(pair_segments(&[], 0).is_empty());
     }
 
     #[test]

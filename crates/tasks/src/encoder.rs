@@ -47,8 +47,18 @@ pub trait Encoder {
     /// Returns the number of segment embeddings; with 1, segment ids have no effect.
     fn segments(&self) -> i64;
 
-    /// Returns whether the second text of a pair is always segment 1, as in BERT's pre-training.
-    fn pairs_have_segments(&self) -> bool {
+    /// Returns the segments of the two texts of a pair: the number of separator tokens, counted
+    /// back from the second text, that are in segment 1 like the second text and the token after
+    /// it; `None` if all tokens are in segment 0. The tokenizer's files determine the segments, see
+    /// [`Model::pair_segments`](xlmr_model::Model::pair_segments).
+    fn pair_segments(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns whether pairs of sentences, other than a question with its context, have the segments
+    /// [`pair_segments`](Self::pair_segments). In XLM-R and architectures with its layers, both
+    /// sentences are in segment 0, as in the training of these architectures.
+    fn sentence_pairs_have_segments(&self) -> bool {
         false
     }
 
@@ -161,8 +171,12 @@ impl Encoder for Model {
         self.config().type_vocab_size
     }
 
-    fn pairs_have_segments(&self) -> bool {
-        !self.config().architecture.is_roberta() && self.segments() > 1
+    fn pair_segments(&self) -> Option<usize> {
+        Model::pair_segments(self)
+    }
+
+    fn sentence_pairs_have_segments(&self) -> bool {
+        !self.config().architecture.is_roberta() && Model::pair_segments(self).is_some()
     }
 
     fn layers(&self) -> usize {
@@ -228,6 +242,10 @@ impl Encoder for Model {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.add_json("config", &self.config().to_json());
+        // Other segments than those of the architecture's own tokenizer change the model's outputs.
+        if Model::pair_segments(self) != self.config().default_pair_segments() {
+            fingerprint.add_json("pair_segments", &Model::pair_segments(self));
+        }
         if self.precision() != Precision::F32 {
             fingerprint.add("precision", self.precision().name());
         }

@@ -61,6 +61,17 @@ pub enum LayoutError {
         /// The token after a text.
         after: String,
     },
+    /// The type ids of a pair are neither all 0, nor 0 up to a separator and then 1.
+    #[error(
+        "its post-processor gives the tokens of `{layout}` the types {types}; supported: 0 for all \
+         tokens, or 1 for the second text, the token after it and all but the first separator"
+    )]
+    Types {
+        /// The layout, with A and B for the texts.
+        layout: String,
+        /// The type ids of the tokens.
+        types: String,
+    },
     /// The post-processor fails.
     #[error("its post-processor fails: {0}")]
     PostProcessor(String),
@@ -90,6 +101,7 @@ pub struct Layout {
     before: u32,
     after: u32,
     between: Result<Vec<u32>, LayoutError>,
+    pair_segments: Result<Option<usize>, LayoutError>,
     pad: Option<u32>,
     mask: Option<u32>,
     unknown: Option<u32>,
@@ -103,15 +115,21 @@ impl Layout {
     /// Methods that return another token, such as [`pad`](Self::pad), return an error if that token
     /// is missing.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
-        let processed_ids = post_process(tokenizer, &[FIRST_TEXT])?.filter(|ids| ids.len() > 1);
-        let (before, after, between) = match processed_ids.as_deref() {
-            Some(&[before, FIRST_TEXT, after]) => {
-                (before, after, separators(tokenizer, before, after))
+        let processed = post_process(tokenizer, &[FIRST_TEXT])?.filter(|(ids, _)| ids.len() > 1);
+        let (before, after, between, pair_segments) = match processed {
+            Some((ids, _)) => {
+                let &[before, FIRST_TEXT, after] = ids.as_slice() else {
+                    return Err(LayoutError::Single { layout: format_tokens(tokenizer, &ids) });
+                };
+                let (between, types) = separators(tokenizer, before, after)?;
+                (before, after, between, types)
             }
-            Some(ids) => {
-                return Err(LayoutError::Single { layout: format_tokens(tokenizer, ids) });
+            None => {
+                let (before, after, between) = family_layout(tokenizer)?;
+                // BERT's family has one separator, and the second text of a pair is segment 1.
+                let types = (between.len() == 1).then_some(0);
+                (before, after, Ok(between), Ok(types))
             }
-            None => family_layout(tokenizer)?,
         };
         let padding = tokenizer
             .get_padding()
@@ -120,6 +138,7 @@ impl Layout {
             before,
             after,
             between,
+            pair_segments,
             pad: find_token(tokenizer, PAD).or(padding.map(|padding| padding.pad_id)),
             mask: find_token(tokenizer, MASK),
             unknown: find_token(tokenizer, UNKNOWN).or_else(|| configured_unknown(tokenizer)),
@@ -143,6 +162,27 @@ impl Layout {
     /// has no separator; [`LayoutError::PostProcessor`].
     pub fn between(&self) -> Result<&[u32], LayoutError> {
         self.between.as_deref().map_err(Clone::clone)
+    }
+
+    /// Returns how many of the tokens between two texts have type id 1 like the second text; they are
+    /// the last ones. Returns `None` if all tokens of a pair have type id 0.
+    ///
+    /// The post-processor determines the type ids. Without a post-processor, the second text has
+    /// type id 1 in BERT's layout and 0 in XLM-R's. Whether programs pass type ids to the model
+    /// depends on other files, see [`returns_token_types`](crate::returns_token_types).
+    ///
+    /// ```
+    /// use tokenizer_file::Layout;
+    ///
+    /// let layout = Layout::of(&tokenizer_file::read("../testkit/fixtures/wordpiece.json")?)?;
+    /// assert_eq!(layout.pair_segments()?, Some(0)); // `[SEP]` between the texts has type id 0
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LayoutError::Types`] for any other type ids; the errors of [`between`](Self::between).
+    pub fn pair_segments(&self) -> Result<Option<usize>, LayoutError> {
+        self.pair_segments.clone()
     }
 
     /// Returns the padding token.
@@ -196,48 +236,75 @@ fn require(id: Option<u32>, kind: &'static str, names: &[&str]) -> Result<u32, L
     id.ok_or_else(|| LayoutError::Missing { kind, names: names.join(", ") })
 }
 
+/// Token ids and type ids.
+type Processed = (Vec<u32>, Vec<u32>);
+
 /// Applies the post-processor to texts of one token each; `None` without a post-processor.
-fn post_process(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, LayoutError> {
+fn post_process(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Processed>, LayoutError> {
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(None) };
-    let text = |&id: &u32| Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], 0);
-    let texts = texts.iter().map(text).collect();
+    // As in `tokenizers`, the type id of a text is its index, unless the post-processor changes it.
+    let text = |(type_id, &id): (u32, &u32)| {
+        Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], type_id)
+    };
+    let texts = (0..).zip(texts).map(text).collect();
     // `tokenizers` does not validate all fields of a file, so the post-processor can panic.
     let processor_error = |problem: String| LayoutError::PostProcessor(problem);
     let encodings = catch_panic(|| processor.process_encodings(texts, true))
         .ok_or_else(|| processor_error("it is damaged".into()))?
         .map_err(|error| processor_error(error.to_string()))?;
-    Ok(Some(encodings.iter().flat_map(Encoding::get_ids).copied().collect()))
+    let ids = encodings.iter().flat_map(Encoding::get_ids).copied().collect();
+    Ok(Some((ids, encodings.iter().flat_map(Encoding::get_type_ids).copied().collect())))
 }
 
-/// Returns the separator tokens between two texts.
-fn separators(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, LayoutError> {
-    let ids = post_process(tokenizer, &[FIRST_TEXT, SECOND_TEXT])?.unwrap_or_default();
-    match ids.as_slice() {
+/// The separator tokens between two texts, and the number of them that have type id 1; see
+/// [`Layout::pair_segments`].
+type Separators = (Result<Vec<u32>, LayoutError>, Result<Option<usize>, LayoutError>);
+
+fn separators(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Separators, LayoutError> {
+    let processed = match post_process(tokenizer, &[FIRST_TEXT, SECOND_TEXT]) {
+        Ok(processed) => processed,
+        Err(error) => return Ok((Err(error.clone()), Err(error))),
+    };
+    #[expect(clippy::expect_used, reason = "the caller has run the post-processor")]
+    let (ids, types) = processed.expect("there is a post-processor");
+    let names = |ids: &[u32]| format_tokens(tokenizer, ids);
+    let between = match ids.as_slice() {
         &[first, FIRST_TEXT, ref between @ .., SECOND_TEXT, last]
             if (first, last) == (before, after)
                 && !between.is_empty()
                 && !between.contains(&FIRST_TEXT)
                 && !between.contains(&SECOND_TEXT) =>
         {
-            Ok(between.to_vec())
+            between.to_vec()
         }
-        _ => Err(LayoutError::Pair {
-            layout: format_tokens(tokenizer, &ids),
-            before: format_tokens(tokenizer, &[before]),
-            after: format_tokens(tokenizer, &[after]),
-        }),
-    }
+        _ => {
+            let (before, after) = (names(&[before]), names(&[after]));
+            let error = LayoutError::Pair { layout: names(&ids), before, after };
+            return Ok((Err(error.clone()), Err(error)));
+        }
+    };
+    // The second text and the token after it are the last two tokens.
+    let first_of_segment_1 = types.iter().position(|&id| id != 0);
+    let segments = match first_of_segment_1 {
+        None => Ok(None),
+        Some(first)
+            if (3..=ids.len() - 2).contains(&first)
+                && types.iter().skip(first).all(|&id| id == 1) =>
+        {
+            Ok(Some(ids.len() - 2 - first))
+        }
+        Some(_) => Err(LayoutError::Types { layout: names(&ids), types: format!("{types:?}") }),
+    };
+    Ok((Ok(between), segments))
 }
 
-/// The tokens before, after and between texts.
-type SpecialTokens = (u32, u32, Result<Vec<u32>, LayoutError>);
-
-/// Returns the special tokens of the first known family whose tokens are in the vocabulary.
-fn family_layout(tokenizer: &Tokenizer) -> Result<SpecialTokens, LayoutError> {
+/// Returns the special tokens of the first known family whose tokens are in the vocabulary: before,
+/// after and between texts.
+fn family_layout(tokenizer: &Tokenizer) -> Result<(u32, u32, Vec<u32>), LayoutError> {
     for (before, after, n_separators) in FAMILIES {
         let ids = tokenizer.token_to_id(before).zip(tokenizer.token_to_id(after));
         if let Some((before, after)) = ids {
-            return Ok((before, after, Ok(vec![after; n_separators])));
+            return Ok((before, after, vec![after; n_separators]));
         }
     }
     Err(LayoutError::NoSpecialTokens)

@@ -20,12 +20,14 @@ mod layout;
 mod offsets;
 mod sentencepiece;
 mod spacing;
+mod token_types;
 mod trim;
 mod trim_removed_start;
 
 pub use folder::{find, model_folder};
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
+pub use token_types::{MODEL_INPUT_NAMES, returns_token_types};
 pub use trim::{Trimmed, trim};
 pub use trim_removed_start::trim_removed_start;
 
@@ -41,8 +43,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The content is not supported. A path ending in `.model` must be a SentencePiece model with
-    /// the layout of XLM-R or DeBERTa, `modules.json` a list of modules, and any other file a
-    /// tokenizer of `tokenizers`.
+    /// the layout of XLM-R or DeBERTa, `modules.json` a list of modules, `tokenizer_config.json` and
+    /// `config.json` a configuration, and any other file a tokenizer of `tokenizers`.
     #[error("{}: not {}: {problem}", path.display(), expected_content(path))]
     Content {
         /// The file.
@@ -66,6 +68,10 @@ impl Error {
 fn expected_content(path: &Path) -> &'static str {
     if path.ends_with(folder::MODULES_FILE) {
         "the list of modules of sentence-transformers"
+    } else if path.ends_with(token_types::TOKENIZER_CONFIG_FILE) {
+        "the configuration of a tokenizer"
+    } else if path.ends_with(token_types::CONFIG_FILE) {
+        "the configuration of a model"
     } else if is_sentencepiece(path) {
         "a SentencePiece model with the layout of XLM-R or DeBERTa"
     } else {

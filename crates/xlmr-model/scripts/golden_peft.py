@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/peft: LoRAs saved by PEFT for the models of fixtures/hf, with PEFT's outputs.
+"""Writes crates/testkit/fixtures/peft and peft_merged: LoRAs saved by PEFT for the models of fixtures/hf, with PEFT's outputs.
 
     PYTHONPATH=PEFT .peers/bin/python crates/xlmr-model/scripts/golden_peft.py
 
@@ -7,10 +7,14 @@ PEFT is a folder filled by `pip install --no-deps --target PEFT peft accelerate 
 `PeftModel.save_pretrained`, without its README.md; `base_model_name_or_path` is the case of fixtures/hf whose model and inputs
 are used. `pair` has two LoRAs for one encoder, with outputs of each and of both. Outputs are computed in float64 from the
 stored weights, and stored as float32. Requires torch, transformers, safetensors and peft.
+
+The cases of `peft_merged` use options that are supported only if the LoRA is merged into the weights. With `merged` as argument,
+only these cases are written.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import peft
@@ -46,6 +50,39 @@ CASES = {
     ),
     "deberta_mlm": ("deberta_mlm", "DebertaV2ForMaskedLM", dict(target_modules=["query_proj", "key_proj"])),
     "pair": ("qa", "XLMRobertaModel", None),
+}
+# Cases of `peft_merged`: base, class, options.
+QA = ("qa", "XLMRobertaForQuestionAnswering")
+MERGED_CASES = {
+    "rslora": (*QA, dict(use_rslora=True, target_modules=["query", "output.dense"])),
+    "dora": (*QA, dict(use_dora=True, target_modules=["value", "intermediate.dense"])),
+    "patterns": (
+        *QA,
+        dict(
+            target_modules=["query", "key", "intermediate.dense"],
+            rank_pattern={"key": 3, "layer.1.attention.self.query": 1},
+            alpha_pattern={r"layer\.0\..*\.query": 7},
+        ),
+    ),
+    "bias_all": (*QA, dict(bias="all", target_modules=["query"])),
+    "bias_lora_only": (*QA, dict(bias="lora_only", target_modules=["query", "value"])),
+    "lora_bias": (*QA, dict(lora_bias=True, target_modules=["key", "output.dense"])),
+    "embedding": (*QA, dict(target_modules=["word_embeddings", "query"])),
+    "embedding_dora": (*QA, dict(use_dora=True, target_modules=["word_embeddings", "value"])),
+    "layers": (*QA, dict(layers_to_transform=[1], target_modules=["query", "value"])),
+    "layers_pattern": (*QA, dict(layers_to_transform=0, layers_pattern="layer", target_modules=["key"])),
+    "regex": (*QA, dict(target_modules=r".*layer\.(?!0\.)\d+\.attention\.self\.(query|key)")),
+    "excluded": (*QA, dict(target_modules=["dense"], exclude_modules=r".*intermediate\.dense")),
+    "saved_embeddings": (
+        *QA,
+        dict(target_modules=["query"], modules_to_save=["embeddings.LayerNorm"], task_type="QUESTION_ANS"),
+    ),
+    "bare": ("qa", "XLMRobertaModel", dict(use_rslora=True, target_modules=r"encoder\.layer\.\d+\.attention\.self\.value")),
+    "eurobert": (
+        "eurobert_tokcls",
+        "EuroBertForTokenClassification",
+        dict(task_type="TOKEN_CLS", use_dora=True, target_modules=["q_proj", "gate_proj"]),
+    ),
 }
 PAIR = {
     "one": dict(r=2, lora_alpha=3, target_modules=["query", "key"]),
@@ -84,10 +121,10 @@ def outputs(model, base, batches=("b0", "b1")):
     return out
 
 
-def write(name, number):
+def write(name, number, cases=CASES, out=OUT):
     torch.manual_seed(300 + number)
-    base, kind, options = CASES[name]
-    folder = OUT / name
+    base, kind, options = cases[name]
+    folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     attention = "eager" if base.startswith("deberta") else "sdpa"
     model_class = getattr(transformers, kind)
@@ -105,7 +142,7 @@ def write(name, number):
                 model = peft.get_peft_model(model, config, adapter_name=adapter)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if "lora_" in key or "modules_to_save" in key:
+            if "lora_" in key or "modules_to_save" in key or parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape) * 0.1)
     stored = {}
     if options is not None:
@@ -127,5 +164,8 @@ def write(name, number):
 
 
 if __name__ == "__main__":
-    for number, name in enumerate(CASES):
-        write(name, number)
+    if "merged" not in sys.argv:
+        for number, name in enumerate(CASES):
+            write(name, number)
+    for number, name in enumerate(MERGED_CASES):
+        write(name, 100 + number, MERGED_CASES, FIXTURES / "peft_merged")

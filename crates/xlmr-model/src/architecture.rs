@@ -297,8 +297,7 @@ impl Architecture {
     }
 
     /// Returns whether the architecture is XLM-R or equals XLM-R except for names, as RoBERTa,
-    /// CamemBERT and data2vec do. In these architectures, positions start after `pad_token_id`, and
-    /// both texts of a pair are in the first segment.
+    /// CamemBERT and data2vec do. In these architectures, positions start after `pad_token_id`.
     pub fn is_roberta(&self) -> bool {
         self.names().positions_after_pad
     }

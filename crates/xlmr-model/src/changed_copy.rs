@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 use torch_ext::TensorFile;
 
+use crate::adapter_folder::CONFIG_FILE;
 use crate::checkpoint::{HEADS_FILE, INDEX_FILE, weight_files};
 use crate::{Error, Result};
 
@@ -18,6 +19,12 @@ pub(crate) fn write<R>(
     is_skipped: &dyn Fn(&Path, &str) -> bool,
     add_files: impl FnOnce(&Path) -> Result<R>,
 ) -> Result<R> {
+    let adapter = from.join(CONFIG_FILE);
+    if adapter.exists() {
+        let reason = "belongs to an adapter that is not merged into the weights; merge it in PEFT \
+                      (`model.merge_and_unload().save_pretrained(DIR)`)";
+        return Err(Error::damaged(&adapter, reason));
+    }
     if out.exists() {
         check_output_folder(from, out, replace)?;
     }

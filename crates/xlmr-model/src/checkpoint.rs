@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::TensorFile;
 
 use crate::architecture::Names;
+use crate::peft_merge::MergedAdapter;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -40,6 +41,8 @@ pub(crate) struct Checkpoint {
     pub(crate) headers_only: bool,
     /// Whether weights are mapped into memory instead of read.
     pub(crate) maps_weights: bool,
+    /// The LoRA next to the weights, which is merged into them.
+    adapter: Option<MergedAdapter>,
     names: Names,
 }
 
@@ -49,16 +52,32 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    /// Opens the weight files of a folder. `names` are the names of the architecture that the
-    /// folder's `config.json` specifies.
+    /// Opens the weight files of a folder, and the LoRA of PEFT next to them, if there is one.
+    /// `names` are the names of the architecture that the folder's `config.json` specifies.
+    ///
+    /// If the names of all main tensors begin with one of [`WRAPPER_PREFIXES`], the prefix is
+    /// removed.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (files, tensors, heads_file_tensors) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let (headers_only, maps_weights) = (false, false);
-        let mut checkpoint =
-            Self { files, tensors, heads_file_tensors, headers_only, maps_weights, names };
+        let mut checkpoint = Self {
+            files,
+            tensors,
+            heads_file_tensors,
+            headers_only,
+            maps_weights,
+            adapter: None,
+            names,
+        };
+        let mut files = Vec::new();
         for (path, listed_tensors) in weight_files(folder)? {
-            checkpoint.add_file(&path, listed_tensors.as_ref())?;
+            files.push((TensorFile::open(&path)?, listed_tensors));
         }
+        let wrapper_prefix = common_prefix(&files);
+        for (file, listed_tensors) in files {
+            checkpoint.add_file(file, listed_tensors.as_ref(), &wrapper_prefix)?;
+        }
+        checkpoint.check_merged()?;
         let heads = folder.join(HEADS_FILE);
         if heads.is_file() {
             let file = TensorFile::open(&heads)?;
@@ -71,15 +90,49 @@ impl Checkpoint {
             }
             checkpoint.files.push(file);
         }
+        let base_shapes = checkpoint.tensors.keys();
+        let base_shapes =
+            base_shapes.filter_map(|name| Some((name.clone(), checkpoint.shape(name)?)));
+        checkpoint.adapter = MergedAdapter::of_folder(folder, &names, &base_shapes.collect())?;
         Ok(checkpoint)
     }
 
-    /// Adds all tensors of a file, or only the tensors that the index lists for this file.
-    fn add_file(&mut self, path: &Path, listed: Option<&BTreeSet<String>>) -> Result<()> {
-        let file = TensorFile::open(path)?;
+    /// Returns an error if a tensor belongs to a LoRA that is not merged into the weights. Without
+    /// the LoRA's scale, which is not part of the weights, it cannot be merged.
+    fn check_merged(&self) -> Result<()> {
+        let is_unmerged = |name: &&String| {
+            let mut components = name.split('.');
+            components.any(|part| part.starts_with("lora_") || part == "base_layer")
+        };
+        match self.tensors.keys().find(is_unmerged) {
+            None => Ok(()),
+            Some(name) => {
+                let reason = format!(
+                    "tensor {name} belongs to a LoRA that is not merged into the weights; merge it in \
+                     PEFT (`model.merge_and_unload().save_pretrained(DIR)`), or save the LoRA with \
+                     PEFT's `save_pretrained` next to the weights of its base model"
+                );
+                Err(Error::damaged(&self.path(name), reason))
+            }
+        }
+    }
+
+    /// Returns the names of parameters that the LoRA next to the weights changes.
+    pub(crate) fn merged_names(&self) -> BTreeSet<String> {
+        self.adapter.as_ref().map(MergedAdapter::changed_names).unwrap_or_default()
+    }
+
+    /// Adds all tensors of a file, or only the tensors that the index lists for this file. Removes
+    /// `wrapper_prefix` from their names.
+    fn add_file(
+        &mut self,
+        file: TensorFile,
+        listed: Option<&BTreeSet<String>>,
+        wrapper_prefix: &str,
+    ) -> Result<()> {
         if let Some(name) = listed.into_iter().flatten().find(|name| !file.contains(name)) {
             let reason = format!("{INDEX_FILE} lists tensor {name} for this file, which lacks it");
-            return Err(Error::damaged(path, reason));
+            return Err(Error::damaged(file.path(), reason));
         }
         let file_index = self.files.len();
         for name in file.names() {
@@ -87,7 +140,9 @@ impl Checkpoint {
                 continue;
             }
             let stored = StoredTensor { file_index, name: name.clone() };
-            if self.tensors.insert(self.names.add_prefix(&current_name(&name)), stored).is_some() {
+            let unwrapped = name.strip_prefix(wrapper_prefix).unwrap_or(&name);
+            let full_name = self.names.add_prefix(&current_name(unwrapped));
+            if self.tensors.insert(full_name, stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
                     "tensor {name} is stored twice, with and without `{prefix}`, or under an older \
@@ -102,17 +157,22 @@ impl Checkpoint {
 
     /// Returns all tensor names, with the encoder's prefix, except the scales of 8-bit matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str).filter(|name| {
+        let stored = self.tensors.keys().map(String::as_str).filter(|name| {
             let matrix_name = name.strip_suffix(SCALE_SUFFIX);
             matrix_name.and_then(|matrix| self.dtype(matrix)).as_deref() != Some(INT8)
-        })
+        });
+        let added = self.adapter.iter().flat_map(MergedAdapter::replaced_names);
+        stored.chain(added.filter(|name| !self.tensors.contains_key(*name)))
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.find(name).is_some()
     }
 
     fn find(&self, name: &str) -> Option<(&TensorFile, &str)> {
+        if let Some(replacement) = self.adapter.as_ref().and_then(|one| one.replacement(name)) {
+            return Some(replacement);
+        }
         let stored = self.tensors.get(name)?;
         Some((self.files.get(stored.file_index)?, &stored.name))
     }
@@ -143,14 +203,23 @@ impl Checkpoint {
         )
     }
 
-    /// Reads a weight as float32; returns `None` if the checkpoint does not contain it. If
-    /// `headers_only`, checks the weight's shape and dtype, and returns an empty tensor.
+    /// Reads a weight as float32, with the LoRA next to the weights merged into it; returns `None`
+    /// if the checkpoint does not contain the weight. If `headers_only`, checks the weight's shape
+    /// and dtype, and returns an empty tensor.
     pub(crate) fn load_weight(
         &self,
         name: &str,
         shape: &[i64],
         device: Device,
     ) -> Result<Option<Tensor>> {
+        let Some(value) = self.load_stored(name, shape, device)? else { return Ok(None) };
+        match &self.adapter {
+            None => Ok(Some(value)),
+            Some(adapter) => adapter.merge(name, shape, value, self.headers_only).map(Some),
+        }
+    }
+
+    fn load_stored(&self, name: &str, shape: &[i64], device: Device) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
         let source = "according to config.json";
         let scales = self.find(&format!("{name}{SCALE_SUFFIX}"));
@@ -199,7 +268,12 @@ fn check_shape(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Re
     }
 }
 
-fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
+pub(crate) fn check_weight(
+    file: &TensorFile,
+    name: &str,
+    shape: &[i64],
+    source: &str,
+) -> Result<()> {
     check_shape(file, name, shape, source)?;
     if let Some(dtype) = file.dtype(name)
         && !matches!(dtype.as_str(), "F32" | "F16" | "BF16")
@@ -211,6 +285,23 @@ fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> R
 
 pub(crate) fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
     Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
+}
+
+/// Prefixes of all names in checkpoints of wrapped models: of `torch.compile`, and of
+/// `DistributedDataParallel`.
+const WRAPPER_PREFIXES: [&str; 2] = ["_orig_mod.", "module."];
+
+/// Returns the [`WRAPPER_PREFIXES`] with which the names of all tensors in `files` begin, joined.
+fn common_prefix(files: &[(TensorFile, Option<BTreeSet<String>>)]) -> String {
+    let names: Vec<String> = files.iter().flat_map(|(file, _)| file.names()).collect();
+    let mut prefix = String::new();
+    let has_all = |prefix: &str| !names.is_empty() && names.iter().all(|n| n.starts_with(prefix));
+    while let Some(longer) =
+        WRAPPER_PREFIXES.iter().map(|next| format!("{prefix}{next}")).find(|next| has_all(next))
+    {
+        prefix = longer;
+    }
+    prefix
 }
 
 /// Converts old tensor names. In checkpoints of 2018 and 2019, the weight and bias of a norm are

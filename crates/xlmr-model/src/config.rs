@@ -472,6 +472,12 @@ impl Config {
         }
     }
 
+    /// Returns [`Model::pair_segments`](crate::Model::pair_segments) of the architecture's own
+    /// tokenizer: `Some(0)` for BERT, ELECTRA and DeBERTa with several segments, else `None`.
+    pub fn default_pair_segments(&self) -> Option<usize> {
+        (self.type_vocab_size > 1 && !self.architecture.is_roberta()).then_some(0)
+    }
+
     /// Returns E, the width of the token embeddings: H, except in some sizes of ELECTRA.
     pub fn embedding_size(&self) -> i64 {
         match self.architecture {

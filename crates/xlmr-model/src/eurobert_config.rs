@@ -56,14 +56,15 @@ impl EuroBert {
     /// The id of `<|mask|>` in the published models' vocabulary.
     pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
 
-    /// Reads the keys of a `config.json` and removes them. Also supports keys such as
+    /// Reads the keys of a `config.json` and removes them. Without a key for θ, θ is
+    /// [`DEFAULT_THETA`]. Also supports keys such as
     /// `clf_pooling`, which transformers does not use. They are used by the Python code in the
     /// model folders published in 2025.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut options = Self::default();
         fields.visit("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
         options.visit_keys(fields);
-        let default_theta = fields.take("rope_theta", NUMBER, options.rope_theta)?;
+        let default_theta = fields.take("rope_theta", NUMBER, DEFAULT_THETA)?;
         let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
         options.rope_theta = read_theta(fields, "rope_parameters", rotary.as_ref(), default_theta)?;
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
@@ -111,5 +112,9 @@ impl EuroBert {
         json.insert("rope_parameters".into(), rotary);
     }
 }
+
+/// θ of a `config.json` without a key for θ, the default of transformers' `EuroBertConfig`. The
+/// published models have the key, with the value 250,000.
+const DEFAULT_THETA: f64 = 10_000.0;
 
 const POOLING_VALUES: &str = "\"bos\", \"mean\" or \"late\"";

@@ -38,6 +38,8 @@ mod output_adapter;
 mod packing;
 mod parameters;
 mod peft;
+mod peft_config;
+mod peft_merge;
 mod pretrained;
 mod projection;
 mod quantize;

@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use torch_ext::Precision;
 
+use crate::adapter_folder::CONFIG_FILE;
 use crate::architecture::Names;
 use crate::checkpoint::Checkpoint;
+use crate::json_file::read_json;
 use crate::model::check_heads;
 use crate::parameters::{Spec, encoder_specs, head_specs};
+use crate::peft::WEIGHTS_FILE;
 use crate::{Architecture, Config, Error, Head, Model, Result};
 
 /// How token type ("segment") embeddings are loaded.
@@ -54,6 +57,8 @@ pub struct LoadReport {
     pub ignored: Vec<String>,
     /// Names of parameters that are not stored as F32, with their stored dtypes.
     pub converted: Vec<(String, String)>,
+    /// Names of tensors that the LoRA of PEFT next to the weights changes or adds.
+    pub merged: Vec<String>,
 }
 
 /// Suffixes of buffers that older versions of transformers wrote.
@@ -65,8 +70,8 @@ impl Config {
     /// may be in a subfolder; see [`tokenizer_file::model_folder`].
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the folder does not exist or its `modules.json`
-    /// (sentence-transformers) is invalid; as [`Config::from_file`].
+    /// [`Error::Damaged`] if the folder does not exist, is an adapter without its base model, or its
+    /// `modules.json` (sentence-transformers) is invalid; as [`Config::from_file`].
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
@@ -74,8 +79,27 @@ impl Config {
                 "no such folder; expected a model folder with config.json and model.safetensors";
             return Err(Error::damaged(folder, reason));
         }
-        Self::from_file(model_folder(folder)?.join("config.json"))
+        let folder = model_folder(folder)?;
+        check_not_adapter(&folder)?;
+        Self::from_file(folder.join("config.json"))
     }
+}
+
+/// Returns an error if a folder has an adapter, but not the base model.
+pub(crate) fn check_not_adapter(folder: &Path) -> Result<()> {
+    let path = folder.join(CONFIG_FILE);
+    if folder.join("config.json").exists() || !path.is_file() {
+        return Ok(());
+    }
+    let config = read_json(&path, "")?;
+    let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
+    let base = if base.is_empty() { String::new() } else { format!(" {base}") };
+    let reason = format!(
+        "is an adapter without its base model{base}; copy adapter_config.json and {WEIGHTS_FILE} into \
+         a copy of the base model's folder, or merge the adapter in PEFT \
+         (`model.merge_and_unload().save_pretrained(DIR)`)"
+    );
+    Err(Error::damaged(folder, reason))
 }
 
 /// Returns the folder that contains `config.json`, which is `folder` or, in a folder of
@@ -92,6 +116,11 @@ impl Model {
     /// `model.safetensors.index.json`. If these files exist, additional heads are loaded from
     /// `heads.safetensors`, and adapters from `adapters/`. Adapters that were active when the model
     /// was saved are activated. A folder `adapters` without `active.json` is ignored.
+    ///
+    /// If the folder has `adapter_config.json` and `adapter_model.safetensors`, as PEFT writes them,
+    /// the LoRA is merged into the weights in float64, as `merge_and_unload` of PEFT does. LoRA,
+    /// rsLoRA and DoRA of linear layers and embeddings are supported, with `rank_pattern`,
+    /// `alpha_pattern`, `layers_to_transform`, `modules_to_save` and `bias`.
     ///
     /// In a folder of sentence-transformers, all these files may be in the subfolder that
     /// `modules.json` names for the transformer.
@@ -267,6 +296,7 @@ impl<'a> Loader<'a> {
         // meaning and its label layer is not loaded.
         let class = head.class(&self.config.architecture);
         let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
+        let merged_names = self.checkpoint.merged_names();
         for spec in head_specs(&self.config, head) {
             let is_loaded = if spec.name == names.lm_bias {
                 self.load_lm_bias(&spec)?
@@ -280,7 +310,9 @@ impl<'a> Loader<'a> {
                 let is_classifier = !is_in_heads_file
                     && spec.stored_name.is_some()
                     && stored.starts_with("classifier.");
-                (is_same_class || !is_classifier) && self.load_parameter(&spec, &stored)?
+                // An adapter's label layer belongs to the adapter's task.
+                let has_meaning = is_same_class || !is_classifier || merged_names.contains(&stored);
+                has_meaning && self.load_parameter(&spec, &stored)?
             };
             if !is_loaded {
                 let new_tensor =
@@ -290,6 +322,11 @@ impl<'a> Loader<'a> {
             }
         }
         if head == Head::MaskedLm && self.config.tie_word_embeddings {
+            if merged_names.contains(names.word_embeddings) {
+                let expected = "no LoRA of the token embeddings: the masked-LM head uses the same \
+                                weights without the LoRA";
+                return Err(Error::damaged(self.folder, format!("adapter: expected {expected}")));
+            }
             self.check_tied_decoder()?;
         }
         Ok(())
@@ -351,6 +388,7 @@ impl<'a> Loader<'a> {
             let LoadReport { ignored, unexpected, .. } = &mut self.report;
             (if is_expected { ignored } else { unexpected }).push(name.to_owned());
         }
+        self.report.merged = self.checkpoint.merged_names().into_iter().collect();
         self.report.missing.sort();
         self.report.ignored.sort();
         self.report.converted.sort();

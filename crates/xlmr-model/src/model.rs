@@ -40,6 +40,7 @@ pub struct Model {
     token_head: Option<TokenHead>,
     sequence_head: Option<SequenceHead>,
     recompute: bool,
+    pair_segments: Option<usize>,
     pub(crate) adapters: BTreeMap<String, Adapter>,
     /// The names of the active adapters.
     pub(crate) active_adapters: Vec<String>,
@@ -111,6 +112,7 @@ impl Model {
             token_head: None,
             sequence_head: None,
             recompute: false,
+            pair_segments: config.default_pair_segments(),
             adapters: BTreeMap::new(),
             active_adapters: Vec::new(),
             store,
@@ -379,6 +381,21 @@ impl Model {
         &self.config
     }
 
+    /// Returns the segments of the two texts of a pair: the number of separator tokens, counted back
+    /// from the second text, that are in segment 1 like the second text and the token after it.
+    /// Returns `None` if all tokens are in segment 0.
+    ///
+    /// [`Pretrained::load`](crate::Pretrained::load) takes the segments from the tokenizer's files.
+    /// In other models they are those of the architecture's own tokenizer: BERT, ELECTRA and DeBERTa
+    /// with at least two segments have `Some(0)`.
+    pub fn pair_segments(&self) -> Option<usize> {
+        self.pair_segments
+    }
+
+    pub(crate) fn set_pair_segments(&mut self, pair_segments: Option<usize>) {
+        self.pair_segments = pair_segments;
+    }
+
     /// Returns the heads of the model.
     pub fn heads(&self) -> &[Head] {
         &self.heads
@@ -475,11 +492,12 @@ impl Model {
             *parameter = parameter.f_detach()?.f_to_kind(kind)?.f_set_requires_grad(true)?;
         }
         let (config, heads) = (self.config.clone(), self.heads.clone());
-        let (precision, recompute) = (self.precision, self.recompute);
+        let (precision, recompute, pair_segments) =
+            (self.precision, self.recompute, self.pair_segments);
         let assembled = Self::assemble(config, heads, self.device(), tensors)?;
         let (adapters, active_adapters) =
             (mem::take(&mut self.adapters), mem::take(&mut self.active_adapters));
-        *self = Self { recompute, adapters, active_adapters, ..assembled };
+        *self = Self { recompute, pair_segments, adapters, active_adapters, ..assembled };
         self.attach_adapters()?;
         self.set_precision(precision)
     }

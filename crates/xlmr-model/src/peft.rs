@@ -13,7 +13,7 @@ use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
 
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// Prefix of parameter names in PEFT's files.
-const NAME_PREFIX: &str = "base_model.model.";
+pub(crate) const NAME_PREFIX: &str = "base_model.model.";
 
 /// Keys that do not affect the computation.
 const UNUSED_KEYS: [&str; 8] = [

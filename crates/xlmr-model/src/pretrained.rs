@@ -4,13 +4,15 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use tch::Device;
+use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 use torch_ext::Precision;
 
 use crate::checkpoint::Checkpoint;
 use crate::load::{self, model_folder};
-use crate::tokenizer_files::tokenizer_path;
+use crate::parameters::{Spec, head_specs};
+use crate::tokenizer_files::{layout_error, tokenizer_path};
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
     check_tokenizer,
@@ -36,10 +38,14 @@ impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
     /// If `config.json` and the tokenizer have different ids for a special token, the model's
-    /// [`Config`] has the tokenizer's id, see [`Config::apply_token_ids`].
+    /// [`Config`] has the tokenizer's id, see [`Config::apply_token_ids`]. The tokenizer's files
+    /// determine the [segments](Model::pair_segments) of pairs as in transformers, see
+    /// [`tokenizer_file::returns_token_types`].
     ///
     /// # Errors
-    /// As [`Model::load`], [`Config::apply_token_ids`] and [`TokenizerFiles::of_folder`].
+    /// As [`Model::load`], [`Config::apply_token_ids`] and [`TokenizerFiles::of_folder`];
+    /// [`Error::Tokenizer`] if a model with several segments has a tokenizer with token types of an
+    /// unsupported form.
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -59,13 +65,36 @@ impl Pretrained {
         let (mut model, report) = model.unwrap_or_else(|panic| resume_unwind(panic))?;
         let notes = model.config.apply_token_ids(&tokenizer)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
+        model.set_pair_segments(files.pair_segments(&tokenizer, model.config())?);
         Ok((Self { model, tokenizer, special_tokens: specials, notes, files }, report))
+    }
+
+    /// Puts the second text of a pair in segment 1, even if the tokenizer returns no token types.
+    ///
+    /// A model that is trained with [segments](Model::pair_segments) that its tokenizer does not
+    /// return needs this call before training and [`save`](Self::save), which then writes a
+    /// tokenizer that returns these segments. The call has no effect on a model with one segment, or
+    /// whose tokenizer returns segments. In XLM-R, RoBERTa, CamemBERT and data2vec, segment 1 begins
+    /// at the last of two or more separators; in other architectures, at the second text.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer's layout of a pair is not supported.
+    pub fn enable_pair_segments(&mut self) -> Result<()> {
+        let config = self.model.config();
+        if config.type_vocab_size > 1 && self.model.pair_segments().is_none() {
+            let layout = Layout::of(&self.tokenizer).map_err(layout_error)?;
+            let n_separators = layout.between().map_err(layout_error)?.len();
+            let has_separator = config.architecture.is_roberta() && n_separators > 1;
+            self.model.set_pair_segments(Some(usize::from(has_separator)));
+        }
+        Ok(())
     }
 
     /// Loads a model trained with `head`, for inference.
     ///
     /// The first class in `architectures` of `config.json` must be the class of `head`, as in
-    /// folders that [`Model::save`] wrote for this head.
+    /// folders that [`Model::save`] wrote for this head, unless the LoRA next to the weights has the
+    /// head.
     ///
     /// # Errors
     /// [`Error::Untrained`] for a model of another class or without the head's weights; as
@@ -102,16 +131,22 @@ impl Pretrained {
     pub fn save(&self, folder: impl AsRef<Path>, main_head: Head) -> Result<()> {
         let folder = folder.as_ref();
         self.model.save(folder, main_head)?;
-        self.files.write(folder, &self.tokenizer, self.model.config())
+        let segments = self.model.pair_segments();
+        self.files.write_with_segments(folder, &self.tokenizer, self.model.config(), segments)
     }
 }
 
 /// Returns [`Error::Untrained`] if `config` names a class other than the class of `head`, or if
-/// `report` lists missing weights.
+/// `report` lists missing weights. The class is not checked if all weights of the head are from the
+/// LoRA next to the weights, whose base model may have another class.
 fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
     let class = head.class(&config.architecture);
     let named_class = config.architectures.first();
-    let reason = if named_class != Some(&class) {
+    let head_specs = head_specs(config, head);
+    let is_in_adapter =
+        |spec: &Spec| report.merged.iter().any(|name| name.as_str() == spec.stored_name());
+    let is_from_adapter = !head_specs.is_empty() && head_specs.iter().all(is_in_adapter);
+    let reason = if named_class != Some(&class) && !is_from_adapter {
         format!("config.json names {}", named_class.map_or("no class", String::as_str))
     } else if !report.missing.is_empty() {
         format!("the weights lack {}", report.missing.join(", "))
@@ -130,6 +165,8 @@ pub struct Inspection {
     pub tokenizer: (&'static str, usize),
     /// One note for each replaced token id, as in [`Pretrained::notes`].
     pub notes: Vec<String>,
+    /// The segments of the model's pairs, as in [`Model::pair_segments`].
+    pub pair_segments: Option<usize>,
     /// Number of stored elements.
     pub parameters: i64,
     /// The dtypes of the stored tensors.
@@ -148,9 +185,10 @@ impl Inspection {
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let mut config = Config::of_folder(&folder)?;
-        let (tokenizer, _) = TokenizerFiles::of_folder(&folder)?;
+        let (tokenizer, files) = TokenizerFiles::of_folder(&folder)?;
         let notes = config.apply_token_ids(&tokenizer)?;
         check_tokenizer(&tokenizer, &config)?;
+        let pair_segments = files.pair_segments(&tokenizer, &config)?;
         let kind = match tokenizer.get_model() {
             ModelWrapper::BPE(_) => "BPE",
             ModelWrapper::WordPiece(_) => "WordPiece",
@@ -160,7 +198,8 @@ impl Inspection {
         let tokenizer = (kind, tokenizer.get_vocab_size(true));
         let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
         let (parameters, dtypes, bytes) = checkpoint.summarise();
-        let inspection = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
+        let inspection =
+            Self { config, tokenizer, notes, pair_segments, parameters, dtypes, bytes, folder };
         inspection.report(Head::None)?;
         Ok(inspection)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
+use crate::adapter_folder::CONFIG_FILE;
 use crate::checkpoint::{HEADS_FILE, SINGLE_FILE};
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
@@ -27,13 +28,20 @@ impl Model {
     /// saved completely. In `adapters/`, only files of an earlier save are removed.
     ///
     /// # Errors
-    /// [`Error::NoHead`] if the model lacks `main_head`; [`Error::Io`]; [`Error::Json`] and
+    /// [`Error::NoHead`] if the model lacks `main_head`; [`Error::Damaged`] if the folder has an
+    /// `adapter_config.json`; [`Error::Io`]; [`Error::Json`] and
     /// [`Error::Config`] for an `adapters/active.json` of another program; [`Error::TorchExt`];
     /// [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, main_head: Head) -> Result<()> {
         let folder = folder.as_ref();
         self.require_head(main_head)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let adapter = folder.join(CONFIG_FILE);
+        if adapter.exists() {
+            let reason = "belongs to an adapter, which would be merged into the saved model; save the \
+                          model in another folder";
+            return Err(Error::damaged(&adapter, reason));
+        }
         let earlier_adapters = self.begin_saving_adapters(folder)?;
         let encoder_names: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();

@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
+use tokenizer_file::{Layout, LayoutError, MODEL_INPUT_NAMES};
 use tokenizers::Tokenizer;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
-use crate::load::model_folder;
+use crate::load::{check_not_adapter, model_folder};
 use crate::save::remove_file;
 use crate::{Architecture, Config, Error, Result, SpecialTokens};
 
@@ -52,6 +53,9 @@ const AUTO_MAP: &str = "auto_map";
 pub struct TokenizerFiles {
     pub(crate) json: String,
     extra_files: BTreeMap<&'static str, Vec<u8>>,
+    /// Whether the tokenizer returns token types in transformers; `None` if the tokenizer was read
+    /// from a single file.
+    returns_token_types: Option<bool>,
 }
 
 impl TokenizerFiles {
@@ -65,7 +69,7 @@ impl TokenizerFiles {
         let path = path.as_ref();
         let json = tokenizer_file::read_text(path).map_err(tokenizer_error)?;
         let tokenizer = parse(&json, path)?;
-        Ok((tokenizer, Self { json, extra_files: BTreeMap::new() }))
+        Ok((tokenizer, Self { json, extra_files: BTreeMap::new(), returns_token_types: None }))
     }
 
     /// Reads the files of a model folder.
@@ -75,11 +79,14 @@ impl TokenizerFiles {
     /// code.
     ///
     /// # Errors
-    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for an
-    /// additional file that cannot be read, is not a regular file, or is longer than 32 MiB.
+    /// As [`of_file`](Self::of_file); [`Error::Tokenizer`] as for
+    /// [`tokenizer_file::returns_token_types`]; [`Error::Io`], [`Error::Json`] or [`Error::Damaged`]
+    /// for an additional file that cannot be read, is not a regular file, or is longer than 32 MiB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_path(folder)?)?;
+        let returns_token_types = tokenizer_file::returns_token_types(folder);
+        files.returns_token_types = Some(returns_token_types.map_err(tokenizer_error)?);
         let folder = model_folder(folder)?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
@@ -93,6 +100,19 @@ impl TokenizerFiles {
         Ok((tokenizer, files))
     }
 
+    /// Returns the segments of pairs, see [`Model::pair_segments`](crate::Model::pair_segments).
+    pub(crate) fn pair_segments(
+        &self,
+        tokenizer: &Tokenizer,
+        config: &Config,
+    ) -> Result<Option<usize>> {
+        if config.type_vocab_size == 1 || self.returns_token_types == Some(false) {
+            return Ok(None);
+        }
+        let layout = Layout::of(tokenizer).map_err(layout_error)?;
+        layout.pair_segments().map_err(layout_error)
+    }
+
     /// Writes the files to a model's folder, each atomically, and removes tokenizer files of an
     /// earlier model.
     ///
@@ -103,6 +123,9 @@ impl TokenizerFiles {
     /// post-processor, a post-processor that adds the special tokens is written, because other
     /// programs would otherwise omit these tokens.
     ///
+    /// For a model with several segments, `tokenizer_config.json` always has `model_input_names`, so
+    /// that programs give pairs the segments with which the model was trained.
+    ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
     pub fn write(
@@ -111,37 +134,62 @@ impl TokenizerFiles {
         tokenizer: &Tokenizer,
         config: &Config,
     ) -> Result<()> {
-        let folder = folder.as_ref();
+        let segments = self.pair_segments(tokenizer, config)?;
+        self.write_with_segments(folder.as_ref(), tokenizer, config, segments)
+    }
+
+    /// Writes the files like [`write`](Self::write), for a model whose pairs have the segments
+    /// `segments`, see [`Model::pair_segments`](crate::Model::pair_segments). If the tokenizer
+    /// returns other token types, its post-processor is replaced.
+    pub(crate) fn write_with_segments(
+        &self,
+        folder: &Path,
+        tokenizer: &Tokenizer,
+        config: &Config,
+        segments: Option<usize>,
+    ) -> Result<()> {
         let specials = crate::check_tokenizer(tokenizer, config)?;
-        let json = match tokenizer.get_post_processor() {
-            Some(_) => self.json.clone(),
-            None => with_post_processor(tokenizer, specials)?,
+        let layout = Layout::of(tokenizer).map_err(layout_error)?;
+        // Token types that the tokenizer does not return, or that are 0, need no post-processor.
+        let changes_segments = segments.is_some() && layout.pair_segments() != Ok(segments);
+        let json = if changes_segments {
+            with_segments(tokenizer, &layout, segments)?
+        } else if tokenizer.get_post_processor().is_some() {
+            self.json.clone()
+        } else {
+            with_post_processor(tokenizer, specials)?
         };
         let mut token_names = special_token_names(tokenizer, specials);
         let mut files = self.extra_files.clone();
-        match files.get(CONFIG_FILE) {
+        let path = folder.join(CONFIG_FILE);
+        let mut tokenizer_config = match files.get(CONFIG_FILE) {
             // Values in the original `tokenizer_config.json` take precedence.
             Some(bytes) => {
-                let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                token_names.retain(|key, token| match &stored[*key] {
-                    Value::Null => stored.get(*key).is_none(),
-                    value => {
+                let stored: Map<String, Value> =
+                    serde_json::from_slice(bytes).map_err(|error| Error::json(&path, error))?;
+                token_names.retain(|key, token| match stored.get(*key) {
+                    None => true,
+                    Some(value) => {
                         let name = value.as_str().or_else(|| value["content"].as_str());
                         name.inspect(|name| *token = (*name).to_owned()).is_some()
                     }
                 });
+                stored
             }
-            None => {
-                files.insert(
-                    CONFIG_FILE,
-                    to_pretty_json(&new_config(tokenizer, config, &token_names)),
-                );
-            }
+            None => new_config(tokenizer, config, &token_names),
+        };
+        let original = tokenizer_config.clone();
+        if matches!(config.architecture, Architecture::DebertaV2(_)) || changes_segments {
+            // In transformers 5, DeBERTa's tokenizer class normalises characters in a way that does
+            // not fit the model's vocabulary, and XLM-R's class replaces the post-processor.
+            tokenizer_config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
         }
-        if let (Architecture::DebertaV2(_), Some(bytes)) =
-            (&config.architecture, files.get_mut(CONFIG_FILE))
-        {
-            *bytes = with_plain_class(bytes, &folder.join(CONFIG_FILE))?;
+        if config.type_vocab_size > 1 {
+            let names = input_names(segments.is_some());
+            tokenizer_config.insert(MODEL_INPUT_NAMES.into(), json!(names));
+        }
+        if tokenizer_config != original || !files.contains_key(CONFIG_FILE) {
+            files.insert(CONFIG_FILE, to_pretty_json(&Value::Object(tokenizer_config)));
         }
         files.entry(SPECIAL_TOKENS_FILE).or_insert_with(|| to_pretty_json(&json!(token_names)));
         write_atomically(&folder.join(TOKENIZER_FILE), json.as_bytes())?;
@@ -171,10 +219,15 @@ pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
     // If the folder is missing, reading the file at this path fails with an error that names the
     // file.
     if folder.is_dir() {
+        check_not_adapter(&model_folder(folder)?)?;
         tokenizer_file::find(folder).map_err(tokenizer_error)
     } else {
         Ok(folder.join(TOKENIZER_FILE))
     }
+}
+
+pub(crate) fn layout_error(error: LayoutError) -> Error {
+    Error::Tokenizer(error.to_string())
 }
 
 fn tokenizer_error(error: tokenizer_file::Error) -> Error {
@@ -191,6 +244,48 @@ fn with_post_processor(tokenizer: &Tokenizer, specials: SpecialTokens) -> Result
         BERT_FIRST_TOKEN => BertProcessing::new(last_token, first_token).into(),
         _ => RobertaProcessing::new(last_token, first_token).trim_offsets(false).into(),
     };
+    let mut tokenizer = tokenizer.clone();
+    tokenizer.with_post_processor(Some(processor));
+    tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
+}
+
+/// Returns `tokenizer.json` with a post-processor that adds the tokens of `layout` and gives pairs
+/// the segments `segments`, see [`Model::pair_segments`](crate::Model::pair_segments).
+fn with_segments(
+    tokenizer: &Tokenizer,
+    layout: &Layout,
+    segments: Option<usize>,
+) -> Result<String> {
+    let between = layout.between().map_err(layout_error)?;
+    let in_segment_1 = |index: usize| segments.is_some_and(|count| index + count >= between.len());
+    let second = u32::from(segments.is_some());
+    let mut names = BTreeMap::new();
+    let mut token = |id: u32, type_id: u32| {
+        let name = tokenizer.id_to_token(id).unwrap_or_default();
+        names.insert(name.clone(), json!({"id": name, "ids": [id], "tokens": [name]}));
+        json!({"SpecialToken": {"id": name, "type_id": type_id}})
+    };
+    let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
+    let single = [token(layout.before(), 0), text("A", 0), token(layout.after(), 0)];
+    let mut pair = vec![token(layout.before(), 0), text("A", 0)];
+    pair.extend(between.iter().enumerate().map(|(k, &id)| token(id, u32::from(in_segment_1(k)))));
+    pair.extend([text("B", second), token(layout.after(), second)]);
+    let template = json!({
+        "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": names,
+    });
+    let processor = match tokenizer.get_post_processor() {
+        // This post-processor also trims offsets.
+        Some(PostProcessorWrapper::Roberta(roberta)) if roberta.trim_offsets => {
+            let bytes = json!({
+                "type": "ByteLevel", "add_prefix_space": roberta.add_prefix_space,
+                "trim_offsets": true, "use_regex": true,
+            });
+            json!({"type": "Sequence", "processors": [bytes, template]})
+        }
+        _ => template,
+    };
+    let processor: PostProcessorWrapper = serde_json::from_value(processor)
+        .map_err(|error| Error::Tokenizer(format!("cannot create a post-processor: {error}")))?;
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_post_processor(Some(processor));
     tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
@@ -224,14 +319,10 @@ fn new_config(
     tokenizer: &Tokenizer,
     config: &Config,
     token_names: &BTreeMap<&'static str, String>,
-) -> Value {
-    let mut input_names = vec!["input_ids", "attention_mask"];
-    if config.type_vocab_size > 1 {
-        input_names.insert(1, "token_type_ids");
-    }
+) -> Map<String, Value> {
     let mut json: Map<String, Value> =
         token_names.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
-    json.insert("model_input_names".into(), json!(input_names));
+    json.insert(MODEL_INPUT_NAMES.into(), json!(input_names(false)));
     json.insert("model_max_length".into(), json!(config.max_length()));
     json.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() {
@@ -241,7 +332,15 @@ fn new_config(
         json.insert("strip_accents".into(), json!(normalizer.strip_accents));
         json.insert("tokenize_chinese_chars".into(), json!(normalizer.handle_chinese_chars));
     }
-    Value::Object(json)
+    json
+}
+
+/// Returns the inputs of a model, as transformers calls them.
+fn input_names(has_token_types: bool) -> Vec<&'static str> {
+    match has_token_types {
+        true => vec!["input_ids", "token_type_ids", "attention_mask"],
+        false => vec!["input_ids", "attention_mask"],
+    }
 }
 
 fn to_pretty_json(value: &Value) -> Vec<u8> {
@@ -278,15 +377,6 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
         Some(_) => to_pretty_json(&Value::Object(config)),
         None => bytes,
     })
-}
-
-/// Sets the tokenizer class to [`PLAIN_CLASS`]. In transformers 5, DeBERTa's tokenizer class
-/// normalises characters in a way that does not fit the model's vocabulary.
-fn with_plain_class(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
-    let mut config: Map<String, Value> =
-        serde_json::from_slice(bytes).map_err(|error| Error::json(path, error))?;
-    config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
-    Ok(to_pretty_json(&Value::Object(config)))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {

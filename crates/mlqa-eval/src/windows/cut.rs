@@ -73,9 +73,10 @@ pub struct WindowConfig {
     pub max_question_length: usize,
     /// The tokens between question and context.
     pub separator: Separator,
-    /// Whether `token_type_ids` distinguish question (0) and context (1). With two or more
+    /// Whether `token_type_ids` always distinguish question (0) and context (1). With two or more
     /// separator tokens, segment 1 begins at the last one (the second `</s>` of XLM-R). With one
-    /// separator token, segment 1 begins at the first context token.
+    /// separator token, segment 1 begins at the first context token. If false, all token types of a
+    /// window are 0; a model whose tokenizer returns token types, such as BERT, still uses those.
     pub segment_ids: bool,
     /// Treatment of training windows without the answer.
     pub unanswerable_window: UnanswerableWindow,
@@ -102,19 +103,19 @@ impl Default for WindowConfig {
 const MAX_ROW_LENGTH: usize = 1 << 20;
 
 impl WindowConfig {
-    /// Returns the defaults, adjusted to a model's number of positions and segments.
+    /// Returns the defaults, adjusted to a model's number of positions.
     ///
     /// ```
     /// use mlqa_eval::WindowConfig;
     ///
-    /// assert_eq!(WindowConfig::for_model(512, 1), WindowConfig::default());
-    /// let config = WindowConfig::for_model(158, 1);
+    /// assert_eq!(WindowConfig::for_model(512), WindowConfig::default());
+    /// let config = WindowConfig::for_model(158);
     /// assert_eq!((config.max_length, config.doc_stride), (158, 52));
     /// config.validate(158, 1)?;
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
-    pub fn for_model(max_positions: usize, segments: usize) -> Self {
-        let default = Self { segment_ids: segments > 1, ..Self::default() };
+    pub fn for_model(max_positions: usize) -> Self {
+        let default = Self::default();
         if max_positions >= default.max_length {
             return default;
         }

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::Calibration;
+use crate::earlier_readers::trained_with_segments;
 use crate::reader::default_windows;
 use crate::retriever_files::load_settings;
 use anyhow::Result;
@@ -85,6 +86,10 @@ fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
         Err(error) => format!("no: {error:#}"),
     };
     let train = verdict(inspection.report(Head::Span).map(drop).map_err(Into::into));
+    let merged = inspection.report(Head::None)?.merged.len();
+    if merged > 0 {
+        lines.push(("adapter", format!("LoRA that changes {merged} tensors, merged on loading")));
+    }
     let trainable_only = answer.is_err() && train == "yes";
     lines.push(("answer", if answer.is_ok() { "yes" } else { "no" }.to_owned()));
     lines.push(("train", train));
@@ -100,12 +105,14 @@ fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
 /// Adds the properties of configuration, weights and tokenizer to `lines`. Every use of a model
 /// requires these files.
 fn describe_files(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
-    let config = Config::of_folder(folder).inspect_err(|_| {
+    let config = Config::of_folder(folder).inspect_err(|error| {
         // The returned error explains why the configuration is not supported.
+        let is_type = matches!(error, xlmr_model::Error::Config { key, .. } if key == "model_type");
+        let remark = if is_type { " (not supported)" } else { "" };
         let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
         let config: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(name) = config.as_ref().and_then(|config| config.get("model_type")?.as_str()) {
-            lines.push(("type", format!("{name} (not supported)")));
+            lines.push(("type", format!("{name}{remark}")));
         }
     })?;
     let class = config.architectures.first().map_or("no class named", String::as_str);
@@ -139,6 +146,16 @@ fn check_reader(folder: &Path, inspection: &Inspection, lines: &mut Properties) 
     lines.push(("QA head", head.to_owned()));
     head_check?;
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;
+    let segments = if inspection.pair_segments.is_some() {
+        "the context is in segment 1"
+    } else if trained_with_segments(folder, &inspection.config)? {
+        "the context is in segment 1 (reader of an earlier version of polyqa)"
+    } else if inspection.config.type_vocab_size > 1 {
+        "all tokens are in segment 0, because the tokenizer returns no token types"
+    } else {
+        "one"
+    };
+    lines.push(("segments", segments.to_owned()));
     let windows = default_windows(&inspection.config);
     let windows = format!("{} tokens, {} shared", windows.max_length, windows.doc_stride);
     lines.push(("windows", windows));

@@ -72,6 +72,10 @@ pub struct ReaderArgs {
     /// Overlap of neighbouring windows in tokens [default: 128, or a third of the window]
     #[arg(long, value_name = "N")]
     doc_stride: Option<usize>,
+    /// Put contexts in segment 1 even if the model's tokenizer returns no token types, for models
+    /// that were trained so [default: the segments of the tokenizer's files, as in transformers]
+    #[arg(long)]
+    segment_ids: bool,
     /// Windows per batch [default: 32; 8 for a large model on the CPU]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
@@ -174,6 +178,7 @@ impl ReaderArgs {
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);
         windows.doc_stride = self.doc_stride.unwrap_or(windows.doc_stride);
+        windows.segment_ids |= self.segment_ids;
         let mut windows = with_long_questions(windows);
         windows.compatible = compatible;
         let mut decoding = reader.decoding().clone();

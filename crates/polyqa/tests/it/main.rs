@@ -6,6 +6,8 @@ mod common;
 mod pretrained;
 mod reader;
 mod retrieval;
+mod segments;
+mod sentence_transformers;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;

@@ -60,10 +60,8 @@ impl WindowBatch {
         }
         let mut inputs = Inputs::from_rows(ids, model.pad_token_id())?;
         if model.segments() > 1 {
-            let segment_ids: Vec<Vec<u32>> = windows
-                .iter()
-                .map(|window| segment_ids(window, model.pairs_have_segments()))
-                .collect();
+            let segment_ids: Vec<Vec<u32>> =
+                windows.iter().map(|window| segment_ids(window, model.pair_segments())).collect();
             let segment_ids: Vec<&[u32]> = segment_ids.iter().map(Vec::as_slice).collect();
             inputs = inputs.with_token_type_ids(&segment_ids)?;
         }
@@ -77,13 +75,17 @@ impl WindowBatch {
     }
 }
 
-/// Returns the segment of each token: the window's segments or, for a model with learned segments,
-/// 0 before the context and 1 from the context's first token on.
-pub(crate) fn segment_ids(window: &Window, learned: bool) -> Vec<u32> {
-    match learned {
-        true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
-        false => window.token_type_ids.iter().map(|&id| u32::from(id)).collect(),
-    }
+/// Returns the segment of each token: the segments of the model's pairs
+/// ([`Encoder::pair_segments`]) or, for a model whose pairs have none, the window's.
+pub(crate) fn segment_ids(window: &Window, pair_segments: Option<usize>) -> Vec<u32> {
+    let Some(n_separators) = pair_segments else {
+        return window.token_type_ids.iter().map(|&id| u32::from(id)).collect();
+    };
+    // A window may have fewer separators than the tokenizer's layout. The first one is segment 0.
+    let n_window_separators = window.context_start.saturating_sub(window.question_end);
+    let n_separators = n_separators.min(n_window_separators.saturating_sub(1));
+    let segment_1_start = window.context_start - n_separators;
+    (0..window.input_ids.len()).map(|k| u32::from(k >= segment_1_start)).collect()
 }
 
 /// Returns the number of tokens of each window.

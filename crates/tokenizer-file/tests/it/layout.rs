@@ -103,6 +103,43 @@ fn post_processors_of_all_types_are_supported() {
 }
 
 #[test]
+fn the_post_processor_determines_the_segments_of_pairs() {
+    let template = |types: [u32; 3]| {
+        let [last_separator, second, after] = types;
+        let token =
+            |id: &str, type_id: u32| json!({"SpecialToken": {"id": id, "type_id": type_id}});
+        let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
+        let special = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
+        json!({"type": "TemplateProcessing",
+            "single": [token("<s>", 0), text("A", 0), token("</s>", 0)],
+            "pair": [token("<s>", 0), text("A", 0), token("</s>", 0), token("</s>", last_separator),
+                text("B", second), token("</s>", after)],
+            "special_tokens": {"<s>": special("<s>", 0), "</s>": special("</s>", 2)}})
+    };
+    let roberta = json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
+        "trim_offsets": true, "add_prefix_space": true});
+    let bert = json!({"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]});
+    for (processor, expected) in [
+        (template([0, 0, 0]), None),
+        (template([0, 1, 1]), Some(0)),
+        (template([1, 1, 1]), Some(1)),
+        (roberta, None),
+        (bert, Some(0)),
+        // Without a post-processor, the tokens are those of XLM-R.
+        (Value::Null, None),
+    ] {
+        let layout = Layout::of(&with_processor(processor.clone())).unwrap();
+        assert_eq!(layout.pair_segments().unwrap(), expected, "{processor}");
+    }
+    let error = Layout::of(&with_processor(template([0, 1, 0]))).unwrap().pair_segments();
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("`<s> A </s> </s> B </s>` the types [0, 0, 0, 0, 1, 0]"), "{message}");
+    // The base model of this project was trained with segment 1 from the second separator on.
+    let base = read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base")).unwrap();
+    assert_eq!(Layout::of(&base).unwrap().pair_segments().unwrap(), Some(1));
+}
+
+#[test]
 fn truncation_and_padding_do_not_change_the_layout() {
     let mut tokenizer = fixture("wordpiece.json");
     let expected = Layout::of(&tokenizer).unwrap();

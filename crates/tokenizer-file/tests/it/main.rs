@@ -7,4 +7,5 @@ mod layout;
 mod modules;
 mod read;
 mod sentencepiece;
+mod token_types;
 mod trim;

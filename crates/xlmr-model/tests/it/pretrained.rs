@@ -253,6 +253,6 @@ fn invalid_files_next_to_a_tokenizer_are_reported_on_loading() {
     large_file.set_len((32 << 20) + 1).unwrap();
     assert_error("sentencepiece.bpe.model", "longer than 32 MiB");
     std::fs::write(path("tokenizer_config.json"), "[]").unwrap();
-    assert_error("tokenizer_config.json", "expected a map");
+    assert_error("tokenizer_config.json", "expected a JSON object");
     assert!(load(root.path()).is_ok());
 }

@@ -101,14 +101,12 @@ fn names_may_omit_the_prefix_of_the_architecture() {
         let (bare, report) = open_folder(folder.path(), &[]).unwrap();
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
         assert!(encode(&bare).equal(&encode(&with_prefix)), "{name}");
-        // transformers does not support these prefixes: it would find no weights and initialise all
-        // of them.
-        for invalid_prefix in ["module.", "auto_model."] {
-            model.save(folder.path(), Head::None).unwrap();
-            add_prefix(folder.path(), invalid_prefix);
-            let error = open_folder(folder.path(), &[]).unwrap_err().to_string();
-            assert!(error.contains("tensors of the encoder are missing"), "{name}: {error}");
-        }
+        // transformers does not support this prefix: it would find no weights and initialise all of
+        // them.
+        model.save(folder.path(), Head::None).unwrap();
+        add_prefix(folder.path(), "auto_model.");
+        let error = open_folder(folder.path(), &[]).unwrap_err().to_string();
+        assert!(error.contains("tensors of the encoder are missing"), "{name}: {error}");
     }
 }
 

@@ -120,7 +120,7 @@ impl Args {
             ..Recipe::default()
         };
         let limits = recipe.model.limits()?;
-        recipe.windows = WindowConfig::for_model(limits.positions, limits.segments);
+        recipe.windows = WindowConfig::for_model(limits.positions);
         // Training with negatives normalises the scores of several windows together, so the logits
         // of different windows are comparable. Without negatives, margins over "no answer" are more
         // comparable than logits.

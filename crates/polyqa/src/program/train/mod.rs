@@ -174,6 +174,9 @@ fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
 fn fine_tune(trial: &Trial<Recipe>, data: &TrainingData) -> Result<TrainingResult> {
     let recipe = trial.recipe;
     let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    if recipe.windows.segment_ids {
+        base.enable_pair_segments()?;
+    }
     let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
     let train = &data.questions;

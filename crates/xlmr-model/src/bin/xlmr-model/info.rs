@@ -49,6 +49,9 @@ pub fn info(args: &Args) -> Result<()> {
     print_names("missing", &report.missing);
     print_names("unexpected", &report.unexpected);
     print_names("not used", &report.ignored);
+    if !report.merged.is_empty() {
+        print_names("changed by LoRA", &report.merged);
+    }
     let mut dtypes = BTreeMap::<&str, usize>::new();
     for (_, dtype) in &report.converted {
         *dtypes.entry(dtype).or_default() += 1;
