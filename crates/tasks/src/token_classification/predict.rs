@@ -11,8 +11,9 @@ use crate::{Encoder, Result, inference};
 /// of the rows.
 ///
 /// # Errors
-/// If the model has no token classification head or rejects an input; [`Error::Data`] if a logit is
-/// not finite; [`Error::Config`] if `batch_size` is 0.
+/// If the model has no token classification head or rejects an input;
+/// [`Error::Data`](crate::Error::Data) if a logit is not finite;
+/// [`Error::Config`](crate::Error::Config) if `batch_size` is 0.
 ///
 /// # Example
 /// ```
@@ -80,7 +81,8 @@ impl EncodedSentences {
     /// Encodes the sentences with the tokenizer.
     ///
     /// # Errors
-    /// [`Error::Transfer`] naming the sentence and line of a tag that is not in `labels`.
+    /// [`Error::Transfer`](crate::Error::Transfer) naming the sentence and line of a tag that is
+    /// not in `labels`.
     pub fn new(
         sentences: Vec<Sentence>,
         tokenizer: &Tokenizer,
@@ -94,8 +96,8 @@ impl EncodedSentences {
     /// Tags the sentences and scores the tags.
     ///
     /// # Errors
-    /// The errors of [`best_labels`]; [`Error::Transfer`] if the head has more labels than
-    /// `labels`.
+    /// The errors of [`best_labels`]; [`Error::Transfer`](crate::Error::Transfer) if the head has
+    /// more labels than `labels`.
     pub fn predict(
         &self,
         model: &dyn Encoder,
