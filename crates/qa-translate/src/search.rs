@@ -56,7 +56,7 @@ pub enum SearchError {
 /// use qa_translate::{Occurrence, SearchConfig, SearchError, search};
 ///
 /// let strict = SearchConfig::default();
-/// assert_eq!(search("2 und 2 sind 4", "4", 0.9, &strict).unwrap().answer_start, 13);
+/// assert_eq!(search("2 und 2 sind 4", "4", 0.9, &strict).unwrap().answer_start, Some(13));
 /// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &strict), Err(SearchError::Ambiguous));
 /// assert_eq!(search("La torre tiene cinco.", "Cinco", 0.9, &strict).unwrap().text, "cinco");
 /// let nearest = SearchConfig { occurrence: Occurrence::Nearest };

@@ -46,11 +46,12 @@ pub(crate) fn to_json(field: &Field, column: Option<&Type>) -> Result<Value, Str
             });
             Value::Object(entries.collect::<Result<_, _>>()?)
         }
-        Field::Str(text) if column.is_some_and(is_json) => {
-            let name = column.map(Type::name).unwrap_or_default();
-            serde_json::from_str(text)
-                .map_err(|error| format!("a value of the JSON column `{name}`: {error}"))?
-        }
+        Field::Str(text) => match column.filter(|column| is_json(column)) {
+            Some(column) => serde_json::from_str(text).map_err(|error| {
+                format!("a value of the JSON column `{}`: {error}", column.name())
+            })?,
+            None => field.to_json_value(),
+        },
         other => other.to_json_value(),
     })
 }
@@ -130,9 +131,9 @@ fn element<'a>(list: &'a Type, elements: &[Field]) -> Option<&'a Type> {
     }
 }
 
-/// Describes the columns of a row that have no JSON type, for error messages; `None` if there are
-/// no such columns. `row` is a row as JSON.
-pub(crate) fn describe_other_types(row: &[u8]) -> Option<String> {
+/// Describes the columns of a row that have no JSON type, for error messages; empty if there are no
+/// such columns. `row` is a row that was converted to JSON.
+pub(crate) fn describe_other_types(row: &[u8]) -> String {
     fn add(value: &Value, path: &str, columns: &mut Vec<String>) {
         match value {
             Value::Object(members) => match members.get(TYPE_KEY).and_then(Value::as_str) {
@@ -148,11 +149,12 @@ pub(crate) fn describe_other_types(row: &[u8]) -> Option<String> {
             _ => {}
         }
     }
-    let row: Value = serde_json::from_slice(row).ok()?;
+    let row: Value = serde_json::from_slice(row).expect("a converted row is JSON");
     let mut columns = Vec::new();
     add(&row, "", &mut columns);
-    (!columns.is_empty()).then(|| {
-        let columns = columns.join(", ");
-        format!("; columns that are neither text nor numbers: {columns}; store texts as strings")
-    })
+    if columns.is_empty() {
+        return String::new();
+    }
+    let columns = columns.join(", ");
+    format!("; columns that are neither text nor numbers: {columns}; store texts as strings")
 }

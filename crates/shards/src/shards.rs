@@ -93,9 +93,10 @@ impl ShardLine<'_> {
     /// messages; empty for other files and without such columns.
     #[cfg(feature = "parquet")]
     pub fn other_types(&self) -> String {
-        let is_row = has_extension(self.path, "parquet");
-        let types = || crate::parquet_value::describe_other_types(self.text);
-        is_row.then(types).flatten().unwrap_or_default()
+        match has_extension(self.path, "parquet") {
+            true => crate::parquet_value::describe_other_types(self.text),
+            false => String::new(),
+        }
     }
 
     /// Describes the columns of a row of a Parquet file that are neither text nor numbers; without
