@@ -182,7 +182,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         "max length 128 tokens\n",
         "tokenizer  BPE, 4000 tokens\n",
         "QA head    span\n",
-        "answer     yes\ntrain      yes\nencode     yes\n",
+        "answer     yes\ntrain      yes\nencode     no: model/config.json: architectures: ",
         &format!("weights    {weights} MB, "),
         " parameters in F32\n",
         "windows    128 tokens",

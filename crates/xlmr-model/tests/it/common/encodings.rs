@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use testkit::{PythonPackages, python_with};
-use tokenizer_file::Layout;
+use tokenizer_file::{Layout, returns_token_types};
 use xlmr_model::{Config, read_tokenizer};
 
 const TEXTS: [&str; 8] = [
@@ -61,7 +61,7 @@ fn expected_encodings(folder: &Path) -> Value {
     let (question_ids, context_ids) = (ids(question), ids(&long_text));
     let max_context = MAX_LENGTH - 2 - layout.between().unwrap().len() - question_ids.len();
     let mut input_names = vec!["attention_mask", "input_ids"];
-    if config.type_vocab_size > 1 {
+    if returns_token_types(folder).unwrap() {
         input_names.push("token_type_ids");
     }
     json!({
