@@ -81,9 +81,9 @@ impl Reader {
                 let mut windows = reader.windows().clone();
                 windows.max_length = max_length.unwrap_or(windows.max_length);
                 windows.doc_stride = doc_stride.unwrap_or(windows.doc_stride);
+                let windows = polyqa::with_long_questions(windows);
                 let mut decoding = reader.decoding().clone();
                 decoding.max_answer_length = max_answer_length;
-                decoding.n_best = decoding.n_best.max(max_answers);
                 let reader = reader.with_windows(windows)?.with_decoding(decoding)?;
                 let reader = match batch_size {
                     Some(batch_size) => reader.with_batch_size(batch_size),

@@ -160,7 +160,7 @@ def test_invalid_model_folders_are_reported(model, tmp_path):
         polyqa.Reader(tmp_path)
     assert "\n" not in str(raised.value)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: not valid JSON"):
+    with pytest.raises(ValueError, match="config.json: not the configuration of a model"):
         polyqa.Reader(tmp_path)
 
 

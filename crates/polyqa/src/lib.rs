@@ -23,7 +23,7 @@ pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, OtherLanguages, Ranking};
 pub use precision::{PRECISION_VARIABLE, select_precision};
-pub use reader::Reader;
+pub use reader::{Reader, with_long_questions};
 pub use retriever::Retriever;
 
 /// The programs of the guide "Use one crate".

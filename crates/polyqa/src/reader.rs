@@ -36,7 +36,12 @@ const SPECIAL_TOKENS: usize = 4;
 
 /// Sets the maximum length of questions to half a window, or less if `doc_stride` requires it, but
 /// not less than the default of windows of this length.
-pub(crate) fn with_long_questions(windows: WindowConfig) -> WindowConfig {
+///
+/// ```
+/// let windows = polyqa::with_long_questions(mlqa_eval::WindowConfig::for_model(512));
+/// assert_eq!((windows.max_length, windows.max_question_length), (384, 192));
+/// ```
+pub fn with_long_questions(windows: WindowConfig) -> WindowConfig {
     let WindowConfig { max_length, doc_stride, .. } = windows;
     let max_by_stride = max_length.saturating_sub(doc_stride + SPECIAL_TOKENS + 1);
     let default = WindowConfig::for_model(max_length).max_question_length;
