@@ -9,5 +9,5 @@ mod terms;
 
 pub use code::Language;
 pub use error::{LanguageError, UnknownLanguage};
-pub use fold::{Folded, fold, fold_retaining_case};
+pub use fold::{Folded, fold, fold_retaining_case, is_invisible};
 pub use terms::{TERMS_VERSION, for_each_term};

@@ -1,7 +1,7 @@
 //! Normalisation of labels, descriptions and titles to one line of text.
 use std::borrow::Cow;
 
-use language::fold;
+use language::is_invisible;
 
 /// A normalised text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct CleanText {
 
 /// Replaces every run of white space by one space, trims the ends and then removes control
 /// characters (category Cc). Joiners are retained, because Hindi spelling uses them. A text of
-/// invisible characters only, such as U+200B, becomes empty.
+/// spaces and invisible characters only, such as U+200B, becomes empty.
 ///
 /// `bytes` are WTF-8: UTF-8 in which an unpaired surrogate is encoded like any other code point.
 /// `serde_json` returns a string in this encoding if it is deserialised as bytes. Returns `None`
@@ -30,7 +30,7 @@ pub(super) fn clean(bytes: &[u8]) -> Option<CleanText> {
         joined.push_str(word);
     }
     joined.retain(|c| !c.is_control());
-    if !joined.chars().any(char::is_alphanumeric) && fold(&joined).as_str().trim().is_empty() {
+    if joined.chars().all(|c| c == ' ' || is_invisible(c)) {
         joined.clear();
     }
     Some(CleanText { text: joined, lone_surrogates })
@@ -76,7 +76,10 @@ mod tests {
         assert_eq!(text(" \t ".as_bytes()), (String::new(), 0));
         assert_eq!(text("\u{1}".as_bytes()), (String::new(), 0));
         assert_eq!(text("\u{200b}\u{feff} \u{200b}".as_bytes()), (String::new(), 0));
+        assert_eq!(text("\u{1b}\u{b}\u{1e}".as_bytes()), (String::new(), 0));
         assert_eq!(text("\u{200b}★".as_bytes()), ("\u{200b}★".into(), 0));
+        // The tatweel is the name of an entity.
+        assert_eq!(text("\u{640}".as_bytes()), ("\u{640}".into(), 0));
     }
 
     #[test]

@@ -145,7 +145,15 @@ fn parse_rows(line: &[u8]) -> Option<Rows> {
         let text: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         let has_code = language.is_some_and(|language| language.eq_ignore_ascii_case(&code));
-        if has_code && !text.is_empty() {
+        // Default_Ignorable_Code_Point of Unicode 16.
+        let is_invisible = |c: char| {
+            matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+            | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        };
+        if has_code && !text.chars().all(|c| c == ' ' || is_invisible(c)) {
             labels_by_code.insert(code, text);
         }
     }

@@ -55,6 +55,17 @@ pub fn fold_retaining_case(text: &str) -> Folded {
 /// Maximum number of characters between a hyphen or a non-joiner and the letter after it.
 const MAX_LOOKAHEAD: usize = 64;
 
+/// Returns whether a character is invisible: soft hyphen, zero-width characters, directional marks,
+/// variation selectors and the other characters of the property `Default_Ignorable_Code_Point`.
+///
+/// ```
+/// assert!("\u{200B}\u{FEFF}\u{AD}".chars().all(language::is_invisible));
+/// assert!(!"a \u{640}\n".chars().any(language::is_invisible));
+/// ```
+pub fn is_invisible(c: char) -> bool {
+    is_ignorable(c)
+}
+
 /// The state of folding at a position of the source text.
 struct Folder<'t> {
     source: &'t str,
