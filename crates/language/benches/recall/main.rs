@@ -135,7 +135,7 @@ fn differences(before: &[(usize, Hits)], after: &[(usize, Hits)]) -> String {
     [0, 1].map(interval).join(" | ")
 }
 
-/// Measures files, each with an index of its own or all in one index.
+/// Measures files, each with a separate index or all in one index.
 fn measure(
     files: &[Questions],
     mixed: bool,

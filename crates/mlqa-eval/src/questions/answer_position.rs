@@ -56,7 +56,7 @@ impl<'a> Context<'a> {
         let end = start.saturating_add(text.chars().count());
         let actual = match (start_byte, self.byte_positions.get(end)) {
             (Some(from), Some(&to)) => {
-                let actual = self.text.get(from..to).unwrap_or_default();
+                let actual = &self.text[from..to];
                 format!("the context has `{actual}` there; offsets count Unicode code points")
             }
             _ => format!("the answer would end at {end}, and the context has {length} code points"),

@@ -177,7 +177,7 @@ impl Checker {
         }
         // The error may concern another part of the file, such as `version`. If no record is valid
         // and all have the same error, the file has another form, which one finding describes.
-        let new_findings = self.findings.get(first_finding..).unwrap_or_default();
+        let new_findings = &self.findings[first_finding..];
         let is_same = new_findings.windows(2).all(|pair| pair[0].message == pair[1].message);
         if new_findings.is_empty() || (self.questions == 0 && is_same) {
             self.findings.truncate(first_finding);

@@ -203,8 +203,10 @@ fn correct_answers(
                 retained.push(answer);
             }
             None => {
+                // `units` contains code points.
                 let problem = context.check_answer(&answer.text, start);
-                let message = problem.map(|(_, message)| message).unwrap_or_default();
+                let (_, message) =
+                    problem.expect("an answer that is not located is not at its offset");
                 add(InvalidAction::RemovedAnswer, message);
             }
         }
