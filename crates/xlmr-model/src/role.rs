@@ -2,9 +2,10 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::Architecture;
 use crate::adapters::adapter::ADAPTER_PREFIX;
 use crate::adapters::fusion::FUSION_PREFIX;
-use crate::family::{NAMES, Names};
+use crate::family::names::Names;
 use crate::{Error, Result};
 
 /// Role of parameters, for architecture-independent learning rates and frozen parts.
@@ -94,7 +95,8 @@ impl Role {
         if name.starts_with(FUSION_PREFIX) {
             return *self == Self::AdapterFusion;
         }
-        let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
+        let mut architectures =
+            Architecture::all_names().iter().filter(|names| name.starts_with(names.prefix));
         let has_prefix = |names: &&Names, prefix: &str| {
             name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(prefix))
         };
@@ -122,7 +124,7 @@ impl Role {
 mod tests {
     use super::*;
     use crate::parameters::{encoder_specs, head_specs};
-    use crate::{Architecture, Config, DistilBert, Head};
+    use crate::{Config, DistilBert, Electra, Head};
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
@@ -135,7 +137,7 @@ mod tests {
             Config::mdeberta_v3_base(),
             with_architecture(Architecture::Data2VecText),
             with_architecture(Architecture::DistilBert(DistilBert::default())),
-            with_architecture(Architecture::Electra { embedding_size: 128 }),
+            with_architecture(Architecture::Electra(Electra::default())),
         ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =

@@ -18,7 +18,7 @@ use tch::Tensor;
 
 use crate::adapters::adapter::{Adapter, AdapterConfig};
 use crate::adapters::output::OutputAdapter;
-use crate::layers::encoder::Layer;
+use crate::family::layer::Layer;
 use crate::layers::linear::Linear;
 use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Result};
 

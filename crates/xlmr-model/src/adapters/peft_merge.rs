@@ -9,7 +9,7 @@ use crate::adapters::folder::{CONFIG_FILE, open_weights};
 use crate::adapters::peft::{NAME_PREFIX, WEIGHTS_FILE};
 use crate::adapters::peft_config::PeftConfig;
 use crate::config::json_file::read_json;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::folder::checkpoint::{check_weight, stored_error};
 use crate::{Error, Result};
 

@@ -10,8 +10,9 @@ use crate::batch::dropout::DropoutSeeds;
 use crate::batch::inputs::Ids;
 use crate::batch::packing::{Packing, Rows};
 use crate::family::deberta::attention::Distances;
-use crate::layers::rotary::Positions;
-use crate::{Architecture, Config, Error, Result};
+use crate::family::positions::{PackingRule, Positions};
+use crate::layers::rotary::RotaryPositions;
+use crate::{Config, Error, Result};
 
 /// Memory layout, dropout seeds and positions of a validated batch.
 pub(crate) struct Batch {
@@ -20,7 +21,7 @@ pub(crate) struct Batch {
     pub(crate) packing: Option<Packing>,
     pub(crate) seeds: DropoutSeeds,
     /// Rotary positions.
-    rotary: Option<Positions>,
+    rotary: Option<RotaryPositions>,
     /// Relative positions.
     distances: Option<Distances>,
     /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has neither
@@ -39,16 +40,19 @@ impl Batch {
         joined: bool,
     ) -> Result<Self> {
         let on_cpu = rows.device == Device::Cpu;
-        let is_packed = match config.architecture {
-            Architecture::ModernBert(_) => !joined && (train || on_cpu) && has_right_padding(&rows),
-            Architecture::DebertaV2(_) | Architecture::EuroBert(_) => train,
-            _ => train || on_cpu,
+        let family = config.architecture.family();
+        let is_packed = match family.packing() {
+            PackingRule::TrainingAndCpu => train || on_cpu,
+            PackingRule::RightPadding => !joined && (train || on_cpu) && has_right_padding(&rows),
+            PackingRule::Training => train,
         };
         let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
-        // Packed attention needs no mask, but DeBERTa's attention does, because it runs on the
-        // padded batch.
-        let needs_mask =
-            packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
+        let needs_mask = match family.positions() {
+            // Attention with relative positions runs on the padded batch.
+            Positions::Relative(_) => true,
+            // Packed attention needs no mask.
+            Positions::FromZero | Positions::AfterPad | Positions::Rotary(_) => packing.is_none(),
+        };
         let rows = if needs_mask { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
         Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
@@ -65,30 +69,33 @@ impl Batch {
         kind: Kind,
     ) -> Result<Self> {
         let (mut rotary, mut distances) = (None, None);
-        let positions = if let Some(angles) = config.architecture.rotary() {
-            let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
-            let rotary_positions =
-                Positions::new(&positions, joined, &self.rows, is_packed, config, angles, kind)?;
-            rotary = Some(rotary_positions);
-            positions
-        } else if let Architecture::DebertaV2(deberta) = &config.architecture {
-            let positions = compute_positions()?;
-            let padded_positions = match (&self.packing, joined) {
-                (_, false) => None,
-                (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
-                (Some(packing), true) => {
-                    Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
-                }
-            };
-            distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
-            positions
-        } else {
-            return Ok(self);
+        let positions = match config.architecture.family().positions() {
+            Positions::FromZero | Positions::AfterPad => return Ok(self),
+            Positions::Rotary(angles) => {
+                let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
+                let rows = &self.rows;
+                rotary = Some(RotaryPositions::new(
+                    &positions, joined, rows, is_packed, config, angles, kind,
+                )?);
+                positions
+            }
+            Positions::Relative(deberta) => {
+                let positions = compute_positions()?;
+                let padded_positions = match (&self.packing, joined) {
+                    (_, false) => None,
+                    (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
+                    (Some(packing), true) => {
+                        Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
+                    }
+                };
+                distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
+                positions
+            }
         };
         Ok(Self { rotary, distances, token_positions: Some(positions), ..self })
     }
 
-    pub(crate) fn rotary(&self) -> Result<&Positions> {
+    pub(crate) fn rotary(&self) -> Result<&RotaryPositions> {
         let missing_error =
             || Error::input("states", "states of a model with rotary positions", "other states");
         self.rotary.as_ref().ok_or_else(missing_error)

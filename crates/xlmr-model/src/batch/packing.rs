@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, FlashConfig};
 
-use crate::{Architecture, Config, Result};
+use crate::{Config, Result};
 
 /// Minimum hidden size for packing on the CPU. In models with a smaller hidden size, the additional
 /// calls per row take longer than the computation of padding.
@@ -82,7 +82,8 @@ pub(crate) struct Packing {
 /// `None` if it does.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
-    let test_windows = matches!(config.architecture, Architecture::ModernBert(_));
+    let rotary = config.architecture.rotary();
+    let test_windows = rotary.is_some_and(|rotary| rotary.local.is_some());
     torch_ext::flash_attention_error(FlashConfig { device, kind, head_dim, test_windows })
 }
 

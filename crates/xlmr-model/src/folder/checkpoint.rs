@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::TensorFile;
 
 use crate::adapters::peft_merge::MergedAdapter;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";

@@ -9,11 +9,11 @@ use torch_ext::Precision;
 use crate::adapters::folder::CONFIG_FILE;
 use crate::adapters::peft::WEIGHTS_FILE;
 use crate::config::json_file::read_json;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::folder::checkpoint::Checkpoint;
 use crate::model::check_heads;
 use crate::parameters::{Spec, encoder_specs, head_specs};
-use crate::{Architecture, Config, Error, Head, Model, Result};
+use crate::{Config, Error, Head, Model, Result};
 
 /// How token type ("segment") embeddings are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -190,11 +190,9 @@ impl<'a> Loader<'a> {
         mut config: Config,
         device: Device,
     ) -> Result<Self> {
-        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            // In published models, config.json does not specify the form of the masked-LM head, so
-            // the tensor names determine it.
-            deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
-                || checkpoint.contains("cls.predictions.bias");
+        let family = config.architecture.family();
+        if let Some(architecture) = family.of_checkpoint(&|name| checkpoint.contains(name)) {
+            config.architecture = architecture;
             config.validate()?;
         }
         let names = config.architecture.names();

@@ -14,7 +14,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 
 use crate::folder::load::{check_not_adapter, model_folder};
 use crate::folder::save::remove_file;
-use crate::{Architecture, Config, Error, Result, SpecialTokens};
+use crate::{Config, Error, Result, SpecialTokens};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const CONFIG_FILE: &str = "tokenizer_config.json";
@@ -179,9 +179,8 @@ impl TokenizerFiles {
             None => new_config(tokenizer, config, &token_names),
         };
         let original = tokenizer_config.clone();
-        if matches!(config.architecture, Architecture::DebertaV2(_)) || changes_segments {
-            // In transformers 5, DeBERTa's tokenizer class normalises characters in a way that does
-            // not fit the model's vocabulary, and XLM-R's class replaces the post-processor.
+        if config.architecture.names().replaces_tokenizer_class || changes_segments {
+            // In transformers 5, XLM-R's tokenizer class replaces the post-processor.
             tokenizer_config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
         }
         if config.type_vocab_size > 1 {

@@ -9,12 +9,11 @@ use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
 use crate::config::json_file::{read_json, write_json};
-use crate::family::{NAMES, Names};
 use crate::folder::changed_copy;
 use crate::folder::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, stored_error, weight_files};
 use crate::folder::load::model_folder;
 use crate::folder::tokenizer_files::{parse, tokenizer_path};
-use crate::{Error, Result, TokenizerFiles};
+use crate::{Architecture, Error, Result, TokenizerFiles};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
@@ -200,8 +199,9 @@ impl TrimmedVocabulary {
             config["pad_token_id"] = json!(pad);
         }
         let model_type = &config["model_type"];
-        let is_match = |names: &Names| names.positions_after_pad && model_type == names.model_type;
-        let is_roberta = NAMES.iter().any(is_match);
+        let is_match = |known: &Architecture| model_type == known.model_type();
+        let architecture = Architecture::all().into_iter().find(is_match);
+        let is_roberta = architecture.is_some_and(|architecture| architecture.is_roberta());
         // XLM-R's default `pad_token_id` is 1.
         let old_pad_id = if old_pad_id.is_null() { json!(1) } else { old_pad_id };
         if is_roberta && old_pad_id != config["pad_token_id"] {
@@ -255,7 +255,7 @@ fn read_trimmed_tensor(
         return Ok(tensor);
     }
     let matrix_name = name.strip_suffix(SCALE_SUFFIX).unwrap_or(name);
-    let is_known = NAMES.iter().any(|names| {
+    let is_known = Architecture::all_names().iter().any(|names| {
         let embeddings_name =
             names.word_embeddings.strip_prefix(names.prefix).unwrap_or(names.word_embeddings);
         matrix_name.ends_with(embeddings_name)

@@ -1,6 +1,6 @@
 //! Layers of encoders: linear layers, norms, activations, rotary positions.
 pub(crate) mod activation;
-pub(crate) mod encoder;
+pub(crate) mod embeddings;
 pub(crate) mod linear;
 pub(crate) mod names;
 pub(crate) mod parameters;

@@ -2,11 +2,11 @@
 use tch::{Kind, Tensor};
 
 use crate::batch::packing::Rows;
-use crate::family::Rotary;
+use crate::family::positions::Rotary;
 use crate::{Config, Result};
 
 /// Rotary positions of a batch's tokens, and the window mask of local layers.
-pub(crate) struct Positions {
+pub(crate) struct RotaryPositions {
     pub(crate) global: Rotation,
     /// Absent without local layers.
     pub(crate) local: Option<Rotation>,
@@ -42,7 +42,7 @@ impl Rotation {
     }
 }
 
-impl Positions {
+impl RotaryPositions {
     /// Creates positions from `token_positions`, `[N]` i64 in the layout of the batch. The windows
     /// of local layers depend on these positions if `by_position`, otherwise on the tokens' indices
     /// in the row.

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, read_theta};
+use crate::config::fields::{
+    BOOLEAN, Fields, INTEGER, Keys, NUMBER, check_probability, read_theta,
+};
 use crate::{Activation, Error, Result};
 
 /// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
@@ -85,6 +87,13 @@ impl LayerType {
     pub fn pattern(layers: i64, period: i64) -> Vec<Self> {
         let layer_type = |i: i64| if i % period.max(1) == 0 { Self::Global } else { Self::Local };
         (0..layers).map(layer_type).collect()
+    }
+}
+
+impl Default for ModernBert {
+    /// Returns the options of ModernBERT base, which has 22 layers.
+    fn default() -> Self {
+        Self::new(22)
     }
 }
 
@@ -181,7 +190,7 @@ impl ModernBert {
     }
 
     /// Validates the values for a model of `layers` layers.
-    pub(crate) fn check(&self, file: &str, layers: i64) -> Result<()> {
+    pub(crate) fn validate(&self, file: &str, layers: i64) -> Result<()> {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, key, expected, got))
         };
@@ -201,6 +210,7 @@ impl ModernBert {
                 return refuse(key, "a number above 0", &theta);
             }
         }
+        check_probability(file, "embedding_dropout", self.embedding_dropout)?;
         let cutoff = self.initializer_cutoff_factor;
         if !(cutoff > 0.1 && cutoff.is_finite()) {
             return refuse("initializer_cutoff_factor", "a number above 0.1", &cutoff);
