@@ -312,9 +312,9 @@ impl Model {
         if hidden.dim() != 3 {
             return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
         }
-        let rows = hidden.size().get(..2).map(<[i64]>::to_vec);
+        let rows = hidden.size()[..2].to_vec();
         if let Some(mask) = attention_mask
-            && Some(mask.size()) != rows
+            && mask.size() != rows
         {
             let expected = format!("[B, L] of hidden, {rows:?}");
             return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));

@@ -3,6 +3,7 @@ use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
+use torch_ext::to_usize;
 
 use crate::{Config, Head, Result};
 
@@ -95,14 +96,14 @@ impl Specs {
         }
     }
     /// Adds the decoder of a masked-LM head: the bias if `bias`, and the weight unless it is tied
-    /// to the token embeddings.
-    pub(crate) fn add_decoder(&mut self, config: &Config, bias: bool, init: Init) {
+    /// to the token embeddings. The rows of the weight have `width` elements.
+    pub(crate) fn add_decoder(&mut self, config: &Config, width: i64, bias: bool, init: Init) {
         let names = config.architecture.names();
         if bias {
             self.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
         }
         if !config.tie_word_embeddings {
-            self.add(names.decoder, &[config.vocab_size, config.embedding_size()], init);
+            self.add(names.decoder, &[config.vocab_size, width], init);
         }
     }
 }
@@ -148,7 +149,7 @@ impl Spec {
     }
 
     fn element_count(&self) -> usize {
-        usize::try_from(self.shape.iter().product::<i64>()).unwrap_or(0)
+        to_usize(self.shape.iter().product())
     }
 
     fn to_tensor(&self, values: &[f32], device: Device) -> Result<Tensor> {
@@ -173,7 +174,7 @@ fn draw_uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
 /// Computes a table `[rows, width]`. Column 2i has the sine of the angle `row * 10000^(-2i /
 /// width)`, and column 2i + 1 has the cosine of this angle.
 fn compute_sinusoids(shape: &[i64]) -> Vec<f32> {
-    let &[rows, width] = shape else { return Vec::new() };
+    let &[rows, width] = shape else { unreachable!("position embeddings are a matrix") };
     let value = |row: i64, column: i64| {
         let angle = row as f64 / 10_000f64.powf((column / 2 * 2) as f64 / width as f64);
         (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32

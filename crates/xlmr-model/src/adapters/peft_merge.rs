@@ -296,8 +296,9 @@ impl MergedAdapter {
 }
 
 /// Checks that DoRA's magnitudes have one element for each output.
+#[expect(clippy::expect_used, reason = "updates consist of the file's tensors")]
 fn check_magnitude(file: &TensorFile, name: &str, outputs: i64) -> Result<()> {
-    let shape = file.shape(name).unwrap_or_default();
+    let shape = file.shape(name).expect("the file contains the magnitudes");
     match shape.iter().product::<i64>() == outputs {
         true => check_weight(file, name, &shape, SOURCE),
         false => {

@@ -5,6 +5,7 @@ pub(crate) mod packing;
 pub(crate) mod states;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::{to_i64, to_usize};
 
 use crate::batch::dropout::DropoutSeeds;
 use crate::batch::inputs::Ids;
@@ -120,13 +121,14 @@ impl Batch {
             let Some(token_mask) = rows.token_mask.as_ref().filter(|_| is_packed) else {
                 return list.clone();
             };
+            assert_eq!(list.len(), token_mask.len(), "each id has a mask");
             list.iter().zip(token_mask).filter(|(_, mask)| **mask == 1).map(|(&id, _)| id).collect()
         };
         let token_ids = in_layout(&ids.token_ids);
         let pad = ids.pad.filter(|pad| token_ids.contains(pad));
         let mut lists = vec![token_ids, in_layout(&ids.positions)];
         lists.extend(ids.types.as_ref().map(in_layout));
-        let n_lists = i64::try_from(lists.len()).unwrap_or(i64::MAX);
+        let n_lists = to_i64(lists.len());
         let stacked = Tensor::f_from_slice(&lists.concat())?;
         let stacked = match is_packed {
             true => stacked.f_view([n_lists, -1])?,
@@ -150,9 +152,7 @@ impl Batch {
 /// Returns whether all padding is on the right, so that packing does not change the index of a
 /// token in its row.
 fn has_right_padding(rows: &Rows) -> bool {
-    let length = usize::try_from(rows.length).unwrap_or(1);
+    let length = to_usize(rows.length);
     let is_right_padded = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
-    rows.token_mask
-        .as_ref()
-        .is_none_or(|token_mask| token_mask.chunks(length.max(1)).all(is_right_padded))
+    rows.token_mask.as_ref().is_none_or(|token_mask| token_mask.chunks(length).all(is_right_padded))
 }

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use torch_ext::to_i64;
 
 use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, shorten};
 use crate::config::json_file::{read_json, write_json};
@@ -103,8 +104,10 @@ impl Config {
         let mut config = family.default_config();
         config.visit_keys(&mut fields);
         config.architecture = family.read_options(&mut config, &mut fields)?;
-        let names: Option<_> = fields.take("architectures", "a list of class names", None)?;
-        config.architectures = names.unwrap_or_default();
+        // null stands for no class names.
+        let class_names: Option<Vec<String>> =
+            fields.take("architectures", "a list of class names", None)?;
+        config.architectures = class_names.into_iter().flatten().collect();
         config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;
         // This key is removed, because 8-bit weights are converted to floats on loading and saved
@@ -154,7 +157,7 @@ impl Config {
     fn check(&self, file: &str) -> Result<()> {
         let names = self.architecture.names();
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
-            Err(Error::config(file, names.translate_key(key).unwrap_or(key), expected, got))
+            Err(Error::config(file, names.key_name(key), expected, got))
         };
         // These bounds prevent damaged files from exhausting memory and products from overflowing
         // i64.
@@ -174,7 +177,7 @@ impl Config {
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
-            let key = names.translate_key("hidden_size").unwrap_or_default();
+            let key = names.key_name("hidden_size");
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
@@ -236,6 +239,9 @@ impl Config {
             let expected = format!("{}, the number of labels in id2label", labels.len());
             return refuse("num_labels", &expected, &shorten(value));
         }
+        if let Some(value) = self.extra_value("num_labels").filter(|value| !value.is_i64()) {
+            return refuse("num_labels", "an integer", &shorten(value));
+        }
         if let Some(value) = self.extra_value(quantize::CONFIG_KEY) {
             let expected = "null, or the value written by `xlmr-model quantize`; save the model \
                             without quantisation first";
@@ -296,7 +302,7 @@ impl Config {
     /// label names it is `num_labels`, or 2 if `num_labels` is absent too, as in transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
-            Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),
+            Some(labels) => to_i64(labels.len()),
             None => self.extra.get("num_labels").and_then(Value::as_i64).unwrap_or(2),
         }
     }

@@ -9,12 +9,10 @@ use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions};
 use crate::family::post_norm::{
-    AttentionKind, LmNames, PostNorm, SequenceHeadLayout, TokenHeadLayout,
+    AttentionKind, LmHeadLayout, PostNorm, SequenceHeadLayout, TokenHeadLayout,
 };
 use crate::layers::names::LinearLayers;
-use crate::layers::names::LoraTarget::{
-    AttentionOutput, Intermediate, Key, Output, Query, Value as V,
-};
+use crate::layers::names::LoraTarget::{self, AttentionOutput, Intermediate, Key, Output, Query};
 use crate::parameters::Init;
 use crate::{Architecture, Config, Result};
 
@@ -27,7 +25,7 @@ pub(crate) static BERT: Bert = Bert;
 pub(crate) const BERT_LINEAR: LinearLayers = &[
     ("attention.self.query", &[Query]),
     ("attention.self.key", &[Key]),
-    ("attention.self.value", &[V]),
+    ("attention.self.value", &[LoraTarget::Value]),
     ("attention.output.dense", &[AttentionOutput]),
     ("intermediate.dense", &[Intermediate]),
     ("output.dense", &[Output]),
@@ -36,11 +34,15 @@ pub(crate) const BERT_LINEAR: LinearLayers = &[
 /// Norms of BERT's encoder layers.
 pub(crate) const BERT_NORMS: [&str; 2] = ["attention.output.LayerNorm", "output.LayerNorm"];
 
-/// Layers of BERT's masked-LM head.
-pub(crate) const BERT_LM_HEAD: LmNames = LmNames {
-    dense: "cls.predictions.transform.dense",
-    norm: "cls.predictions.transform.LayerNorm",
-};
+/// Returns the layout of BERT's masked-LM head.
+pub(crate) fn bert_lm_head(config: &Config) -> LmHeadLayout {
+    LmHeadLayout {
+        dense: "cls.predictions.transform.dense",
+        activation: config.hidden_act,
+        norm: "cls.predictions.transform.LayerNorm",
+        width: config.embedding_size(),
+    }
+}
 
 impl Family for Bert {
     fn names(&self) -> Names {
@@ -59,6 +61,7 @@ impl Family for Bert {
             decoder: "cls.predictions.decoder.weight",
             lm_bias: "cls.predictions.bias",
             decoder_bias: "cls.predictions.decoder.bias",
+            vocabulary_prefixes: &[],
             adapter_position: "output",
             replaces_tokenizer_class: false,
         }
@@ -103,8 +106,8 @@ impl Family for Bert {
             attention: AttentionKind::Standard,
             norms: BERT_NORMS,
             attention_output_dropout: config.hidden_dropout_prob,
-            lm_head: BERT_LM_HEAD,
-            lm_activation: config.hidden_act,
+            projection: None,
+            lm_head: bert_lm_head(config),
             span_dropout: 0.0,
             token_head: TokenHeadLayout {
                 classifier: "token_head.classifier",

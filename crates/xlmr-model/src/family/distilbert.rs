@@ -9,11 +9,9 @@ use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions};
 use crate::family::post_norm::{
-    AttentionKind, LmNames, PostNorm, SequenceHeadLayout, TokenHeadLayout,
+    AttentionKind, LmHeadLayout, PostNorm, SequenceHeadLayout, TokenHeadLayout,
 };
-use crate::layers::names::LoraTarget::{
-    AttentionOutput, Intermediate, Key, Output, Query, Value as V,
-};
+use crate::layers::names::LoraTarget::{self, AttentionOutput, Intermediate, Key, Output, Query};
 use crate::parameters::Init;
 use crate::{Activation, Architecture, Config, Result};
 
@@ -73,7 +71,7 @@ impl Family for DistilBert {
             linear_layers: &[
                 ("attention.q_lin", &[Query]),
                 ("attention.k_lin", &[Key]),
-                ("attention.v_lin", &[V]),
+                ("attention.v_lin", &[LoraTarget::Value]),
                 ("attention.out_lin", &[AttentionOutput]),
                 ("ffn.lin1", &[Intermediate]),
                 ("ffn.lin2", &[Output]),
@@ -81,6 +79,7 @@ impl Family for DistilBert {
             decoder: "vocab_projector.weight",
             lm_bias: "vocab_projector.bias",
             decoder_bias: "vocab_projector.bias",
+            vocabulary_prefixes: &[],
             adapter_position: "output_adapters",
             replaces_tokenizer_class: false,
         }
@@ -138,8 +137,13 @@ impl Family for DistilBert {
             attention: AttentionKind::Standard,
             norms: ["sa_layer_norm", "output_layer_norm"],
             attention_output_dropout: 0.0,
-            lm_head: LmNames { dense: "vocab_transform", norm: "vocab_layer_norm" },
-            lm_activation: config.hidden_act,
+            projection: None,
+            lm_head: LmHeadLayout {
+                dense: "vocab_transform",
+                activation: config.hidden_act,
+                norm: "vocab_layer_norm",
+                width: config.embedding_size(),
+            },
             span_dropout: self.qa_dropout,
             token_head: TokenHeadLayout {
                 classifier: "token_head.classifier",

@@ -10,7 +10,7 @@ use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions};
 use crate::family::post_norm::{
-    AttentionKind, LmNames, PostNorm, SequenceHeadLayout, TokenHeadLayout,
+    AttentionKind, LmHeadLayout, PostNorm, SequenceHeadLayout, TokenHeadLayout,
 };
 use crate::parameters::Init;
 use crate::{Activation, Architecture, Config, Result};
@@ -53,6 +53,7 @@ impl Family for Electra {
             decoder: "generator_lm_head.weight",
             lm_bias: "generator_lm_head.bias",
             decoder_bias: "generator_lm_head.bias",
+            vocabulary_prefixes: &[],
             adapter_position: "output",
             replaces_tokenizer_class: false,
         }
@@ -108,11 +109,13 @@ impl Family for Electra {
             attention: AttentionKind::Standard,
             norms: BERT_NORMS,
             attention_output_dropout: config.hidden_dropout_prob,
-            lm_head: LmNames {
+            projection: Some("electra.embeddings_project"),
+            lm_head: LmHeadLayout {
                 dense: "generator_predictions.dense",
+                activation: Activation::Gelu,
                 norm: "generator_predictions.LayerNorm",
+                width: config.embedding_size(),
             },
-            lm_activation: Activation::Gelu,
             span_dropout: 0.0,
             token_head: TokenHeadLayout {
                 classifier: "classifier",

@@ -148,6 +148,17 @@ impl Architecture {
         self.names().model_type
     }
 
+    /// Returns the prefix of the names of the encoder's parameters, including the dot.
+    ///
+    /// ```
+    /// use xlmr_model::Architecture;
+    ///
+    /// assert_eq!(Architecture::XlmRoberta.parameter_prefix(), "roberta.");
+    /// ```
+    pub fn parameter_prefix(&self) -> &'static str {
+        self.names().prefix
+    }
+
     /// Returns whether the architecture is XLM-R or equals XLM-R except for names, as RoBERTa,
     /// CamemBERT and data2vec do. In these architectures, positions start after `pad_token_id`.
     pub fn is_roberta(&self) -> bool {

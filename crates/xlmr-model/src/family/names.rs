@@ -35,6 +35,8 @@ pub(crate) struct Names {
     /// Second name of the masked-LM bias, under which transformers stores it if the decoder is not
     /// tied to the token embeddings.
     pub(crate) decoder_bias: &'static str,
+    /// Prefixes of other tensors that may have a row for each token of the vocabulary.
+    pub(crate) vocabulary_prefixes: &'static [&'static str],
     /// AdapterHub's name for the position after a layer's last linear layer. For architectures
     /// that AdapterHub does not support, this crate uses the name in DistilBERT.
     pub(crate) adapter_position: &'static str,
@@ -51,6 +53,12 @@ impl Names {
             .iter()
             .find(|(xlm_r_key, _)| *xlm_r_key == key)
             .map_or(Some(key), |(_, translated_key)| *translated_key)
+    }
+
+    /// Returns the name of `key` in messages. A key that the architecture does not have is only the
+    /// name of a field of [`Config`](crate::Config).
+    pub(crate) fn key_name<'a>(&self, key: &'a str) -> &'a str {
+        self.translate_key(key).unwrap_or(key)
     }
 
     /// Returns the name of a layer, without a trailing dot.

@@ -11,7 +11,7 @@ use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions};
 use crate::family::post_norm::{
-    AttentionKind, LmNames, PostNorm, SequenceHeadLayout, TokenHeadLayout,
+    AttentionKind, LmHeadLayout, PostNorm, SequenceHeadLayout, TokenHeadLayout,
 };
 use crate::parameters::Init;
 use crate::{Activation, Architecture, Config, Result};
@@ -70,6 +70,7 @@ const NAMES: Names = Names {
     decoder: "lm_head.decoder.weight",
     lm_bias: "lm_head.bias",
     decoder_bias: "lm_head.decoder.bias",
+    vocabulary_prefixes: &[],
     adapter_position: "output",
     replaces_tokenizer_class: false,
 };
@@ -117,29 +118,36 @@ impl Family for Roberta {
     }
 
     fn layout<'a>(&'a self, config: &'a Config) -> Box<dyn Layout + 'a> {
-        Box::new(PostNorm {
-            config,
-            names: self.names,
-            position_init: Some(Init::NormalWithZeroRow(config.pad_token_id)),
-            unused_position: Some(config.pad_token_id),
-            attention: AttentionKind::Standard,
-            norms: BERT_NORMS,
-            attention_output_dropout: config.hidden_dropout_prob,
-            lm_head: LmNames { dense: "lm_head.dense", norm: "lm_head.layer_norm" },
-            lm_activation: Activation::Gelu,
-            span_dropout: 0.0,
-            token_head: TokenHeadLayout {
-                classifier: "classifier",
-                dropout: config.head_dropout(),
-            },
-            sequence_head: SequenceHeadLayout {
-                dense: "classifier.dense",
-                dense_prefix: "",
-                output: "classifier.out_proj",
-                input_dropout: config.head_dropout(),
-                activation: None,
-            },
-        })
+        Box::new(roberta_layout(config, self.names))
+    }
+}
+
+/// Returns XLM-R's layout with other names.
+pub(crate) fn roberta_layout(config: &Config, names: Names) -> PostNorm<'_> {
+    PostNorm {
+        config,
+        names,
+        position_init: Some(Init::NormalWithZeroRow(config.pad_token_id)),
+        unused_position: Some(config.pad_token_id),
+        attention: AttentionKind::Standard,
+        norms: BERT_NORMS,
+        attention_output_dropout: config.hidden_dropout_prob,
+        projection: None,
+        lm_head: LmHeadLayout {
+            dense: "lm_head.dense",
+            activation: Activation::Gelu,
+            norm: "lm_head.layer_norm",
+            width: config.embedding_size(),
+        },
+        span_dropout: 0.0,
+        token_head: TokenHeadLayout { classifier: "classifier", dropout: config.head_dropout() },
+        sequence_head: SequenceHeadLayout {
+            dense: "classifier.dense",
+            dense_prefix: "",
+            output: "classifier.out_proj",
+            input_dropout: config.head_dropout(),
+            activation: None,
+        },
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn check_not_adapter(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let config = read_json(&path, "")?;
-    let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
+    let base = config["base_model_name_or_path"].as_str().unwrap_or("");
     let base = if base.is_empty() { String::new() } else { format!(" {base}") };
     let reason = format!(
         "is an adapter without its base model{base}; copy adapter_config.json and {WEIGHTS_FILE} into \
@@ -275,13 +275,11 @@ impl<'a> Loader<'a> {
 
     fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            let embeddings_name = self.names.token_type_embeddings;
-            let tensor = embeddings_name.and_then(|name| Some((name, self.tensors.get(name)?)));
-            let Some((embeddings_name, row)) = tensor else {
+            let Some(embeddings_name) = self.names.token_type_embeddings else {
                 let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };
-            let two_rows = row.f_repeat([2, 1])?;
+            let two_rows = self.tensors[embeddings_name].f_repeat([2, 1])?;
             self.tensors.insert(embeddings_name.into(), two_rows);
             self.config.type_vocab_size = 2;
         }
@@ -339,8 +337,7 @@ impl<'a> Loader<'a> {
         }
         if let Some(unused_bias) = self.checkpoint.load_weight(lm_bias, &spec.shape, self.device)? {
             self.used_names.insert(lm_bias.into());
-            let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&unused_bias));
-            if !is_equal {
+            if !self.tensors[lm_bias].equal(&unused_bias) {
                 self.report.ignored.push(lm_bias.into());
             }
         }
@@ -358,7 +355,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         self.used_names.insert(name.into());
-        if self.tensors.get(word_embeddings).is_some_and(|embeddings| embeddings.equal(&decoder)) {
+        if self.tensors[word_embeddings].equal(&decoder) {
             return Ok(());
         }
         Err(Error::Stored {

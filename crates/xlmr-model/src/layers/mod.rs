@@ -6,3 +6,10 @@ pub(crate) mod names;
 pub(crate) mod parameters;
 pub(crate) mod rotary;
 pub(crate) mod rotary_attention;
+
+use tch::Tensor;
+
+/// Returns the size of the last dimension; the tensor has at least one dimension.
+pub(crate) fn last_size(x: &Tensor) -> i64 {
+    x.size()[x.dim() - 1]
+}

@@ -108,6 +108,7 @@ fn values_out_of_range_are_reported_with_their_key() {
         ("id2label", json!({"0": "A", "2": "B"}), "without a gap"),
         ("id2label", json!({"x": "A"}), "ids 0, 1, 2"),
         ("architectures", json!("XLMRobertaModel"), "a list"),
+        ("num_labels", json!("3"), "an integer"),
         ("is_decoder", json!(1), "encoders are supported, got 1"),
         ("quantization_config", json!({"quant_method": "fp8"}), "without quantisation"),
         ("position_embedding_type", json!("relative_key"), "absolute"),

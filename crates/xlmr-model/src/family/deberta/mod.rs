@@ -8,22 +8,26 @@ use serde_json::Value;
 
 use crate::config::fields::Fields;
 use crate::family::Family;
-use crate::family::bert::{BERT_LM_HEAD, BERT_NORMS};
+use crate::family::bert::{BERT_NORMS, bert_lm_head};
 use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions};
 use crate::family::post_norm::{
-    AttentionKind, LmNames, PostNorm, SequenceHeadLayout, TokenHeadLayout,
+    AttentionKind, LmHeadLayout, PostNorm, SequenceHeadLayout, TokenHeadLayout,
 };
-use crate::layers::names::LoraTarget::{
-    AttentionOutput, Intermediate, Key, Output, Query, Value as V,
-};
+use crate::layers::names::LoraTarget::{self, AttentionOutput, Intermediate, Key, Output, Query};
 use crate::parameters::{Init, Specs};
 use crate::{Architecture, Config, DebertaV2, Result};
 
-/// The published models' masked-LM head ([`DebertaV2::legacy`] is false).
-const LM_HEAD: LmNames =
-    LmNames { dense: "lm_predictions.lm_head.dense", norm: "lm_predictions.lm_head.LayerNorm" };
+/// Returns the layout of the published models' masked-LM head ([`DebertaV2::legacy`] is false).
+fn published_lm_head(config: &Config) -> LmHeadLayout {
+    LmHeadLayout {
+        dense: "lm_predictions.lm_head.dense",
+        activation: config.hidden_act,
+        norm: "lm_predictions.lm_head.LayerNorm",
+        width: config.embedding_size(),
+    }
+}
 
 impl Family for DebertaV2 {
     fn names(&self) -> Names {
@@ -56,7 +60,7 @@ impl Family for DebertaV2 {
             linear_layers: &[
                 ("attention.self.query_proj", &[Query]),
                 ("attention.self.key_proj", &[Key]),
-                ("attention.self.value_proj", &[V]),
+                ("attention.self.value_proj", &[LoraTarget::Value]),
                 ("attention.output.dense", &[AttentionOutput]),
                 ("intermediate.dense", &[Intermediate]),
                 ("output.dense", &[Output]),
@@ -64,6 +68,7 @@ impl Family for DebertaV2 {
             decoder,
             lm_bias,
             decoder_bias,
+            vocabulary_prefixes: &["lm_predictions.lm_head."],
             adapter_position: "output",
             // In transformers 5, the class `DebertaV2Tokenizer` normalises characters in a way
             // that does not fit the model's vocabulary.
@@ -135,8 +140,11 @@ impl Family for DebertaV2 {
             attention: AttentionKind::Disentangled(self),
             norms: BERT_NORMS,
             attention_output_dropout: config.hidden_dropout_prob,
-            lm_head: if self.legacy { BERT_LM_HEAD } else { LM_HEAD },
-            lm_activation: config.hidden_act,
+            projection: None,
+            lm_head: match self.legacy {
+                true => bert_lm_head(config),
+                false => published_lm_head(config),
+            },
             span_dropout: 0.0,
             token_head: TokenHeadLayout {
                 classifier: "token_head.classifier",

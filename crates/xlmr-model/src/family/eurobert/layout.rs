@@ -63,7 +63,7 @@ impl Layout for EuroLayout<'_> {
             Head::None => Vec::new(),
             Head::MaskedLm => {
                 let mut specs = Specs::default();
-                specs.add_decoder(self.config, self.euro.mlp_bias, Init::Normal);
+                specs.add_decoder(self.config, hidden, self.euro.mlp_bias, Init::Normal);
                 specs.list
             }
             Head::Span => {

@@ -13,9 +13,7 @@ use crate::family::eurobert::layout::EuroLayout;
 use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions, Rotary};
-use crate::layers::names::LoraTarget::{
-    AttentionOutput, Intermediate, Key, Output, Query, Value as V,
-};
+use crate::layers::names::LoraTarget::{self, AttentionOutput, Intermediate, Key, Output, Query};
 use crate::{Activation, Architecture, Config, EuroBert, Result};
 
 /// The id of `<|mask|>` in the published models' vocabulary.
@@ -42,7 +40,7 @@ impl Family for EuroBert {
             linear_layers: &[
                 ("self_attn.q_proj", &[Query]),
                 ("self_attn.k_proj", &[Key]),
-                ("self_attn.v_proj", &[V]),
+                ("self_attn.v_proj", &[LoraTarget::Value]),
                 ("mlp.gate_proj", &[Intermediate]),
                 ("mlp.up_proj", &[Intermediate]),
                 ("self_attn.o_proj", &[AttentionOutput]),
@@ -51,6 +49,7 @@ impl Family for EuroBert {
             decoder: "lm_head.weight",
             lm_bias: "lm_head.bias",
             decoder_bias: "lm_head.bias",
+            vocabulary_prefixes: &[],
             adapter_position: "output_adapters",
             replaces_tokenizer_class: false,
         }

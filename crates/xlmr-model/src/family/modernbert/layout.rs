@@ -96,7 +96,7 @@ impl Layout for ModernLayout<'_> {
         specs.add_dense(&format!("{model_prefix}dense"), [hidden, hidden], init, bias);
         specs.add_norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
         match labels {
-            None => specs.add_decoder(config, modern.decoder_bias, init),
+            None => specs.add_decoder(config, hidden, modern.decoder_bias, init),
             Some(labels) => {
                 let mut classifier = Specs::with_prefixes(model_prefix, "");
                 let std = (hidden as f64).sqrt().recip();

@@ -13,9 +13,7 @@ use crate::family::layout::Layout;
 use crate::family::modernbert::layout::ModernLayout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions, Rotary};
-use crate::layers::names::LoraTarget::{
-    AttentionOutput, Intermediate, Key, Output, Query, Value as V,
-};
+use crate::layers::names::LoraTarget::{self, AttentionOutput, Intermediate, Key, Output, Query};
 use crate::{Architecture, Config, ModernBert, Result};
 
 impl Family for ModernBert {
@@ -37,7 +35,7 @@ impl Family for ModernBert {
             token_type_embeddings: None,
             layer_prefix: "model.layers.",
             linear_layers: &[
-                ("attn.Wqkv", &[Query, Key, V]),
+                ("attn.Wqkv", &[Query, Key, LoraTarget::Value]),
                 ("attn.Wo", &[AttentionOutput]),
                 ("mlp.Wi", &[Intermediate]),
                 ("mlp.Wo", &[Output]),
@@ -45,6 +43,7 @@ impl Family for ModernBert {
             decoder: "decoder.weight",
             lm_bias: "decoder.bias",
             decoder_bias: "decoder.bias",
+            vocabulary_prefixes: &[],
             adapter_position: "output_adapters",
             replaces_tokenizer_class: false,
         }

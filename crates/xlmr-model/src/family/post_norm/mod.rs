@@ -27,8 +27,10 @@ pub(crate) struct PostNorm<'a> {
     pub(crate) norms: [&'static str; 2],
     /// Dropout after the output projection of attention.
     pub(crate) attention_output_dropout: f64,
-    pub(crate) lm_head: LmNames,
-    pub(crate) lm_activation: Activation,
+    /// Name of the linear layer from the embeddings' width to the hidden size, for architectures
+    /// in which they may differ.
+    pub(crate) projection: Option<&'static str>,
+    pub(crate) lm_head: LmHeadLayout,
     /// Dropout before the span head.
     pub(crate) span_dropout: f64,
     pub(crate) token_head: TokenHeadLayout,
@@ -43,11 +45,16 @@ pub(crate) enum AttentionKind<'a> {
     Disentangled(&'a DebertaV2),
 }
 
-/// Names of the masked-LM head's layers before the decoder.
+/// The masked-LM head: a dense layer, an activation, a norm and the decoder.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LmNames {
+pub(crate) struct LmHeadLayout {
+    /// Name of the dense layer.
     pub(crate) dense: &'static str,
+    pub(crate) activation: Activation,
+    /// Name of the norm.
     pub(crate) norm: &'static str,
+    /// Width of the dense layer's output and of the decoder's rows.
+    pub(crate) width: i64,
 }
 
 /// The token classification head: dropout and a linear layer.
@@ -80,6 +87,15 @@ impl PostNorm<'_> {
     /// Returns the prefix of the embeddings' parameters, without a trailing dot.
     fn embeddings_name(&self) -> String {
         format!("{}embeddings", self.names.prefix)
+    }
+
+    /// Returns the name of the projection of embeddings, if the widths differ.
+    #[expect(clippy::expect_used, reason = "an invariant of the families")]
+    fn projection(&self) -> Option<&'static str> {
+        match self.config.embedding_size() == self.config.hidden_size {
+            true => None,
+            false => Some(self.projection.expect("other widths are those of a projection")),
+        }
     }
 
     fn add_layers(&self, specs: &mut Specs) {
@@ -117,8 +133,8 @@ impl Layout for PostNorm<'_> {
             specs.add(types, &[config.type_vocab_size, width], Init::Normal);
         }
         specs.add_norm(&format!("{embeddings}.LayerNorm"), width, true);
-        if width != hidden {
-            specs.add_linear(&format!("{embeddings}_project"), hidden, width);
+        if let Some(projection) = self.projection() {
+            specs.add_linear(projection, hidden, width);
         }
         self.add_layers(&mut specs);
         match self.attention {
@@ -131,14 +147,15 @@ impl Layout for PostNorm<'_> {
     }
 
     fn head_specs(&self, head: Head) -> Vec<Spec> {
-        let (hidden, width) = (self.config.hidden_size, self.config.embedding_size());
+        let hidden = self.config.hidden_size;
         match head {
             Head::None => Vec::new(),
             Head::MaskedLm => {
+                let LmHeadLayout { dense, norm, width, .. } = self.lm_head;
                 let mut specs = Specs::default();
-                specs.add_linear(self.lm_head.dense, width, hidden);
-                specs.add_norm(self.lm_head.norm, width, true);
-                specs.add_decoder(self.config, true, Init::Normal);
+                specs.add_linear(dense, width, hidden);
+                specs.add_norm(norm, width, true);
+                specs.add_decoder(self.config, width, true, Init::Normal);
                 specs.list
             }
             Head::Span => {
@@ -164,9 +181,9 @@ impl Layout for PostNorm<'_> {
             Some(_) => Some(get(&format!("{name}.position_embeddings.weight"))?),
             None => None,
         };
-        let projection = match width == config.hidden_size {
-            true => None,
-            false => Some(Linear::new(get, &format!("{name}_project"))?),
+        let projection = match self.projection() {
+            None => None,
+            Some(projection) => Some(Linear::new(get, projection)?),
         };
         let parts = EmbeddingParts {
             position_embeddings,
@@ -187,12 +204,11 @@ impl Layout for PostNorm<'_> {
     }
 
     fn lm_head(&self, get: Lookup) -> Result<LmHead> {
-        let LmNames { dense, norm } = self.lm_head;
-        let (width, eps) = (self.config.embedding_size(), self.config.layer_norm_eps);
+        let LmHeadLayout { dense, activation, norm, width } = self.lm_head;
         let head = PredictionHead {
             dense: Linear::new(get, dense)?,
-            activation: self.lm_activation,
-            norm: LayerNorm::new(get, norm, width, eps)?,
+            activation,
+            norm: LayerNorm::new(get, norm, width, self.config.layer_norm_eps)?,
         };
         LmHead::new(get, self.config, Some(head), true)
     }
