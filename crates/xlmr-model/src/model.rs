@@ -18,7 +18,7 @@ use crate::layers::linear::{LayerNorm, find};
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Config, Error, Head, Inputs, Result, Role, States};
 
-/// An encoder of one of the [architectures](Architecture) with any number of heads.
+/// An encoder of one of the [architectures](crate::Architecture) with any number of heads.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads whose

@@ -18,8 +18,8 @@ use crate::{Activation, Architecture, Error, Head, Result};
 
 /// Configuration of a model; fields have the names of XLM-R's and BERT's `config.json`.
 ///
-/// [`ModernBert`], [`EuroBert`], [`DebertaV2`] and [`DistilBert`] document how their keys map to
-/// these fields.
+/// The options of an [`Architecture`], such as [`DistilBert`](crate::DistilBert), document how its
+/// keys map to these fields.
 ///
 /// Absent keys have the default values of the architecture's class in transformers, such as
 /// `XLMRobertaConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written

@@ -1,5 +1,6 @@
 //! Layers of encoders: linear layers, norms, activations, rotary positions.
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod embeddings;
 pub(crate) mod linear;
 pub(crate) mod names;

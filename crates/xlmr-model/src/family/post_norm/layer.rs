@@ -6,9 +6,9 @@ use torch_ext::Attention;
 
 use crate::adapters::output::OutputAdapter;
 use crate::batch::Batch;
-use crate::batch::dropout::DropoutSeeds;
 use crate::family::deberta::attention::{Disentangled, Projected};
 use crate::family::post_norm::{AttentionKind, PostNorm};
+use crate::layers::attention::attend;
 use crate::layers::linear::{JoinedLinear, LayerNorm, Linear, Lookup};
 use crate::layers::parameters::LayerParameters;
 use crate::{Activation, LoraTarget, Result};
@@ -99,45 +99,34 @@ impl PostNormLayer {
         LayerParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
-    /// Computes attention; queries, keys, values and the result are `[B, L, H]`.
-    fn attend(
-        &self,
-        [query, key, value]: [&Tensor; 3],
-        batch: &Batch,
-        seeds: &DropoutSeeds,
-    ) -> Result<Tensor> {
-        let rows = &batch.rows;
-        if let Some(disentangled) = &self.disentangled {
-            let [query_layer, key_layer, _] = &self.projections.layers;
+    /// Computes attention; queries, keys, values and the result are packed or padded as in `batch`.
+    fn attend(&self, projected: [Tensor; 3], batch: &Batch) -> Result<Tensor> {
+        let [query, key, value] = &projected;
+        let Some(disentangled) = &self.disentangled else {
+            let (heads, dropout) = (self.heads, self.attention_dropout);
+            let attention = Attention { heads, window: None, dropout };
+            return attend([query, key, value], batch, attention, batch.rows.mask.as_ref());
+        };
+        let [query_layer, key_layer, _] = &self.projections.layers;
+        let (distances, rows) = (batch.distances(), &batch.rows);
+        let Some(packing) = &batch.packing else {
             let projected = Projected { query, key, value, query_layer, key_layer };
-            return disentangled.apply(&projected, batch.distances(), rows, seeds);
-        }
-        let [query, key, value] = [query, key, value].map(|x| rows.split_heads(x, self.heads));
-        let (mask, dropout) = (rows.mask.as_ref(), self.attention_dropout);
-        rows.join_heads(&seeds.attention(&query?, &key?, &value?, mask, dropout)?)
+            return disentangled.apply(&projected, distances, rows, &batch.seeds);
+        };
+        // Disentangled attention needs the padded layout; the rest of the layer is computed without
+        // padding.
+        let [query, key, value] = projected.map(|x| packing.unpack(&x));
+        let (query, key, value) = (&query?, &key?, &value?);
+        let projected = Projected { query, key, value, query_layer, key_layer };
+        let seeds = batch.seeds.to_padded(packing)?;
+        packing.pack(&disentangled.apply(&projected, distances, rows, &seeds)?)
     }
 
     /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let (seeds, is_packed) = (&batch.seeds, batch.packing.is_some());
         let [hidden, input] = &residual_and_input(hidden, is_packed)?;
-        let [query, key, value] = self.projections.apply(input, seeds)?;
-        let attended = match (&batch.packing, &self.disentangled) {
-            (None, _) => self.attend([&query, &key, &value], batch, seeds)?,
-            (Some(packing), None) => {
-                let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
-                let heads = self.heads;
-                let attention = Attention { heads, window: None, dropout };
-                packing.attend(&query, &key, &value, &seeds.offsets, &attention)?
-            }
-            // Disentangled attention needs the padded layout; the rest of the layer is computed
-            // without padding.
-            (Some(packing), Some(_)) => {
-                let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
-                let seeds = seeds.to_padded(packing)?;
-                packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
-            }
-        };
+        let attended = self.attend(self.projections.apply(input, seeds)?, batch)?;
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
         let dropout = self.attention_output_dropout;
         let hidden =

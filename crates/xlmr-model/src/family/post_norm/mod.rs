@@ -103,10 +103,16 @@ impl PostNorm<'_> {
         for index in 0..self.config.num_hidden_layers {
             let layer = self.names.layer_name(index);
             for (linear_name, targets) in self.names.linear_layers {
-                let (outputs, inputs) = match targets {
-                    [LoraTarget::Intermediate] => (intermediate, hidden),
-                    [LoraTarget::Output] => (hidden, intermediate),
-                    _ => (hidden, hidden),
+                let [target] = targets else {
+                    unreachable!("each linear layer of BERT's layout has one target");
+                };
+                let (outputs, inputs) = match target {
+                    LoraTarget::Query
+                    | LoraTarget::Key
+                    | LoraTarget::Value
+                    | LoraTarget::AttentionOutput => (hidden, hidden),
+                    LoraTarget::Intermediate => (intermediate, hidden),
+                    LoraTarget::Output => (hidden, intermediate),
                 };
                 specs.add_linear(&format!("{layer}.{linear_name}"), outputs, inputs);
             }
