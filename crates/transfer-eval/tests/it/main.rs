@@ -8,3 +8,4 @@ mod map;
 mod mlama;
 mod names;
 mod retrieval;
+mod spans;
