@@ -115,7 +115,8 @@ struct Masked<'t> {
 impl<'t> Masked<'t> {
     fn new(text: &'t str, ranges: &[Range<usize>]) -> Self {
         let longest_run = |bracket: char| {
-            text.split(|c| c != bracket).map(|run| run.chars().count()).max().unwrap_or(0)
+            let runs = text.split(|c| c != bracket).map(|run| run.chars().count());
+            runs.max().expect("split returns at least one part")
         };
         let level = 1 + longest_run(OPEN).max(longest_run(CLOSE));
         let [open, close] = [OPEN, CLOSE].map(|bracket| bracket.to_string().repeat(level));
