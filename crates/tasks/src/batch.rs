@@ -2,9 +2,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Calls `compute` with batches of row indices and returns one result per row, in the order of the
 /// rows.
@@ -93,14 +93,15 @@ impl RowProgress {
 
 /// Creates the model inputs of a batch by padding its rows; a row is one text or a pair of texts.
 ///
-/// Pairs have the model's segments ([`Encoder::pair_segments`]) if
-/// [`Encoder::sentence_pairs_have_segments`].
+/// Pairs have the model's segments ([`Model::pair_segments`]). In XLM-R and architectures with its
+/// layers, both texts of a pair are in segment 0, as in the training of these architectures.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
-pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs> {
-    let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
-    let segments = model.pair_segments().filter(|_| model.sentence_pairs_have_segments());
+pub(crate) fn pair_inputs(model: &Model, rows: &[&[u32]]) -> Result<Inputs> {
+    let inputs = Inputs::from_rows(rows, model.config().pad_token_id)?;
+    let is_roberta = model.config().architecture.is_roberta();
+    let segments = model.pair_segments().filter(|_| !is_roberta);
     let Some(n_separators) = segments else { return Ok(inputs) };
     let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row, n_separators)).collect();
     let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();

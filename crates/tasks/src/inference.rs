@@ -1,8 +1,8 @@
 //! Batched inference without gradients.
 use tch::{Tensor, no_grad};
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Encodes rows in batches of similar length and returns the results of `compute` in the order of
 /// the rows.
@@ -10,7 +10,7 @@ use crate::{Encoder, Error, Result, batch};
 /// The arguments of `compute` are the indices of the rows, their inputs and the hidden states
 /// `[B, L, H]`.
 pub(crate) fn map_rows<T>(
-    model: &dyn Encoder,
+    model: &Model,
     rows: &[&[u32]],
     batch_size: usize,
     compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,

@@ -4,9 +4,10 @@ use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
+use xlmr_model::Model;
 
 use crate::micro_batches;
-use crate::{Encoder, Error, Result, batch, inference};
+use crate::{Error, Result, batch, inference};
 
 /// Training task of sequence classification, logged as `classification`.
 ///
@@ -32,7 +33,7 @@ use crate::{Encoder, Error, Result, batch, inference};
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SequenceClassificationTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     /// Token ids of each example and its class.
     rows: Vec<(Vec<u32>, i64)>,
     /// Number of tokens of each row.
@@ -45,7 +46,7 @@ impl<'a> SequenceClassificationTask<'a> {
     ///
     /// # Errors
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative.
-    pub fn new(model: &'a dyn Encoder, rows: Vec<(Vec<u32>, i64)>) -> Result<Self> {
+    pub fn new(model: &'a Model, rows: Vec<(Vec<u32>, i64)>) -> Result<Self> {
         if rows.is_empty() {
             return Err(Error::empty("rows to train on"));
         }
@@ -131,7 +132,7 @@ impl SequenceClassificationTask<'_> {
 /// assert!(classes.len() == 2 && classes.iter().all(|class| *class < 5));
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
+pub fn best_classes(model: &Model, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
     inference::map_rows(model, rows, batch_size, |_, inputs, hidden| {
         let mask = inputs.attention_mask.as_ref();
         inference::argmax_rows(model.sequence_logits(hidden, mask, false)?)
@@ -157,7 +158,7 @@ pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> 
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn classify_nli(
-    model: &dyn Encoder,
+    model: &Model,
     inputs: &[NliInput],
     batch_size: usize,
 ) -> Result<Vec<NliLabel>> {

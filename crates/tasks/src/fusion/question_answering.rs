@@ -2,13 +2,15 @@
 use mlqa_eval::{Purpose, Question, UnanswerableWindow, Window, WindowConfig};
 use tokenizers::Tokenizer;
 use trainer::{ExampleRecord, Fingerprint, SkippedData};
-use xlmr_model::FusionConfig;
+use xlmr_model::{FusionConfig, Model};
 
 use super::halves::{Half, is_labelled, logits};
 use super::task::{FusedForward, FusedHead};
 use super::{FusedQaConfig, FusedTask, PairCounts, WindowPairs};
+use torch_ext::to_usize;
+
 use crate::question_answering::{check_window_length, fingerprint_windows};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Training task of fused question answering.
 ///
@@ -75,7 +77,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
     /// numbers of questions differ; [`Error::Eval`] if an answer is not at its offset, or a
     /// question leaves no space for its context; [`Error::Empty`] if no pair has a label.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &Tokenizer,
         (target, source): (&[Question], &[Question]),
         windows: &WindowConfig,
@@ -83,7 +85,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
     ) -> Result<Self> {
         config.soft.validate()?;
         check_window_length(model, windows)?;
-        config.fusion.validate(model.layers())?;
+        config.fusion.validate(to_usize(model.config().num_hidden_layers))?;
         let label_unanswerable = windows.unanswerable_window == UnanswerableWindow::Cls;
         let pairing = config.pairing;
         let mut pairs =
@@ -119,7 +121,7 @@ impl FusedHead for SpanPairs {
 
     fn forward(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         fusion: &FusionConfig,
         examples: &[usize],
         train: bool,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use mlqa_eval::{Purpose, Question, Window, WindowConfig};
 use tch::no_grad;
 use tokenizers::Tokenizer;
-use xlmr_model::FusionConfig;
+use xlmr_model::{FusionConfig, Model};
 
 use super::halves::{Half, logits};
 use super::teacher::to_lists;
 use super::{PairedText, WindowPairing, WindowPairs};
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Options of inference with a second text.
 ///
@@ -56,7 +56,7 @@ impl SecondTextConfig<'_> {
     /// pair of windows that contains it. Returns `None` if there is no second text.
     pub(crate) fn logits(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         tokenizer: &Tokenizer,
         questions: &[Question],
         windows: &WindowConfig,

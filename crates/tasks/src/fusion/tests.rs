@@ -3,10 +3,9 @@ use mlqa_eval::{NBest, Purpose, Question, UnanswerableWindow, WindowConfig};
 use objectives::SoftmaxOver;
 use objectives::tch::no_grad;
 use trainer::{StepLosses, Task};
-use xlmr_model::{FusionConfig, Head, Model};
+use xlmr_model::{FusionConfig, Head, Model, encode_fused};
 
 use super::*;
-use crate::Encoder;
 use crate::question_answering::{QaConfig, QaData, QaPredictor, QaTask, WindowBatch};
 use crate::testing::{
     assert_bf16_is_near_f32, assert_micro_batches_match, cross_entropy, fingerprint_of,
@@ -209,7 +208,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
             let logits = |model: &Model| {
                 let (target, source) = (inputs(target), inputs(source));
                 let (target_states, _) =
-                    model.encode_pair(&target, &source, &config.fusion, false).unwrap();
+                    encode_fused(model, &target, &source, &config.fusion, false).unwrap();
                 let (start, end) = model.span_logits(&target_states, false).unwrap();
                 [start, end].map(|side| Vec::<f32>::try_from(&side.get(0)).unwrap())
             };
@@ -467,7 +466,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             let inputs = |ids: &[u32]| xlmr_model::Inputs::from_rows(&[ids], 1).unwrap();
             let (target, source) = (inputs(&target), inputs(&source));
             let (target_logits, source_logits) =
-                model.encode_pair(&target, &source, &fusion, false).unwrap();
+                encode_fused(model, &target, &source, &fusion, false).unwrap();
             [target_logits, source_logits].map(|hidden| {
                 let logits = model.sequence_logits(&hidden, None, false).unwrap();
                 Vec::<f32>::try_from(&logits.get(0)).unwrap()

@@ -6,12 +6,12 @@ use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, enti
 use tch::{Device, Tensor};
 use torch_ext::to_i64;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
 use super::{SelectedSequences, target_positions, with_scores};
 use crate::micro_batches::{Reduction, losses};
 use crate::shard_examples::ShardExamples;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 // Stored sequences and losses use the same label for positions without loss.
 const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
@@ -55,7 +55,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct EntityCompletionTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     config: EntityCompletionConfig,
     rows: ShardExamples<Row>,
 }
@@ -76,7 +76,7 @@ impl<'a> EntityCompletionTask<'a> {
     /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label
     /// outside its masked entities.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         sequences: &[Sequence],
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
@@ -100,11 +100,11 @@ impl<'a> EntityCompletionTask<'a> {
     /// The errors of [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model's
     /// rows.
     pub fn from_files(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         sequences: &SelectedSequences,
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
-        let (max_tokens, max_length) = (sequences.max_tokens(), model.max_length());
+        let (max_tokens, max_length) = (sequences.max_tokens(), model.config().max_length());
         if to_i64(max_tokens) > max_length {
             let expected = format!("at most {max_length} tokens");
             return Err(Error::data("longest sequence", expected, max_tokens));
@@ -192,7 +192,7 @@ impl EntityCompletionTask<'_> {
             entities.extend(row.entities.iter().map(|entity| first_id + entity));
             first_id += row.entities.iter().max().map_or(0, |last| last + 1);
         }
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         let positions = target_positions(&labels, Device::Cpu)?;
         let hidden = self.model.encode(&inputs, true)?;
         let entities = Tensor::f_from_slice(&entities)?;

@@ -11,12 +11,12 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor, no_grad};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for};
-use xlmr_model::{Inputs, Pretrained, SpecialTokens};
+use xlmr_model::{Inputs, Model, Pretrained, SpecialTokens};
 
 use super::{LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab};
 use crate::micro_batches::losses;
 use crate::shard_examples::ShardExamples;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Training task of language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and
 /// Eq. 2).
@@ -54,7 +54,7 @@ use crate::{Encoder, Error, Result};
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct PhraseMaskingTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     passages: ShardExamples<PassageExample>,
     config: PhraseTaskConfig,
     vocab: MaskingVocab,
@@ -68,7 +68,7 @@ impl<'a> PhraseMaskingTask<'a> {
     /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the
     /// vocabulary is a special token.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         examples: Vec<PassageExample>,
         config: &PhraseTaskConfig,
@@ -78,7 +78,7 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 
     fn from_examples(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         passages: ShardExamples<PassageExample>,
         config: &PhraseTaskConfig,
@@ -200,7 +200,7 @@ impl<'a> PhraseMaskingTask<'a> {
 
     fn inputs(&self, rows: &[MaskedExample]) -> Result<Inputs> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let mut inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         if self.config.segment != 0 {
             let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
             inputs.token_type_ids = Some(segments);

@@ -8,8 +8,10 @@ use torch_ext::to_i64;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
+use xlmr_model::Model;
+
 use crate::fusion::{SecondTextConfig, WindowLogits, to_lists};
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// A model with a span head, its tokenizer and decoding options.
 ///
@@ -43,7 +45,7 @@ use crate::{Encoder, Error, Result, batch};
 /// ```
 #[derive(Clone)]
 pub struct QaPredictor<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     tokenizer: &'a Tokenizer,
     windows: WindowConfig,
     decoding: DecodeConfig,
@@ -57,7 +59,7 @@ pub struct QaPredictor<'a> {
 impl<'a> QaPredictor<'a> {
     /// Creates a predictor with default decoding and 64 windows per batch. `windows` must be the
     /// options used in training.
-    pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
+    pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
         Self {
             model,
@@ -167,7 +169,7 @@ impl<'a> QaPredictor<'a> {
         let batch = WindowBatch::new(windows, true, self.model)?;
         let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
             let hidden = self.model.encode(&batch.inputs, false)?;
-            self.model.span_logits(&hidden, false)
+            Ok(self.model.span_logits(&hidden, false)?)
         })?;
         let lengths = window_lengths(windows.iter().copied());
         Ok(to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?).collect())
@@ -175,8 +177,8 @@ impl<'a> QaPredictor<'a> {
 }
 
 /// Checks that windows fit the model.
-pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
-    let (length, limit) = (to_i64(windows.max_length), model.max_length());
+pub(crate) fn check_window_length(model: &Model, windows: &WindowConfig) -> Result<()> {
+    let (length, limit) = (to_i64(windows.max_length), model.config().max_length());
     match length <= limit {
         true => Ok(()),
         false => {

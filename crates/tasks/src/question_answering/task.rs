@@ -17,8 +17,10 @@ use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, position_labels, window_lengths};
 use super::{Negatives, QaAugmentation, QuestionEntitySpans, WindowBatch};
+use xlmr_model::Model;
+
 use crate::micro_batches::{Reduction, losses};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Options of [`QaTask`]. The default is plain fine-tuning, as in `run_qa` of transformers.
 ///
@@ -94,7 +96,7 @@ pub struct QaData<'a> {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct QaTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     config: QaConfig,
     rows: Vec<Row>,
     lengths: Vec<usize>,
@@ -132,7 +134,7 @@ impl<'a> QaTask<'a> {
     /// answer is not at its offset, or a question leaves no space for its context; [`Error::Data`]
     /// if the vocabulary has only special tokens.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &Tokenizer,
         data: &QaData<'_>,
         config: &QaConfig,

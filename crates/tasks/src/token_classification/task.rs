@@ -6,11 +6,11 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
 };
 use transfer_eval::ner::NerInput;
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
 use crate::masked_lm::target_positions;
 use crate::micro_batches;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 // Encoded sentences and losses use the same label for tokens without loss.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
@@ -43,7 +43,7 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct TokenClassificationTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     rows: Vec<Row>,
     /// Number of tokens of each row.
     lengths: Vec<usize>,
@@ -63,7 +63,7 @@ impl<'a> TokenClassificationTask<'a> {
     ///
     /// # Errors
     /// [`Error::Empty`] if no input has a labelled token.
-    pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
+    pub fn new(model: &'a Model, inputs: &[NerInput]) -> Result<Self> {
         let row = |input: &NerInput| Row {
             input_ids: input.input_ids.clone(),
             labels: input.labels.clone(),
@@ -123,7 +123,7 @@ impl TokenClassificationTask<'_> {
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         let positions = target_positions(&labels, self.model.device())?;
         // Dropout depends on a token's position, so tokens are gathered after dropout.
         // [B, L, C]

@@ -10,8 +10,11 @@ use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 use trainer::Fingerprint;
 
 use super::config::CandidateConfig;
+use xlmr_model::Model;
+
+use crate::model_fingerprint::add_model;
 use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Candidates Z of all windows of a training set: N windows with K slots each.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Display for CandidateReport {
 #[derive(Clone, Copy)]
 pub struct CandidateMiner<'a> {
     /// Encoder and span head.
-    pub model: &'a dyn Encoder,
+    pub model: &'a Model,
     /// Training windows.
     pub windows: &'a [Window],
     /// Windows per batch.
@@ -180,7 +183,7 @@ impl CandidateMiner<'_> {
     fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
         let mut fingerprint = Fingerprint::new();
         fingerprint.add_json("config", config);
-        self.model.fingerprint(&mut fingerprint);
+        add_model(&mut fingerprint, self.model);
         fingerprint_windows(&mut fingerprint, self.windows);
         Ok(fingerprint.finish()?)
     }

@@ -15,10 +15,12 @@ use trainer::{
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
+use xlmr_model::Model;
+
 use crate::question_answering::{
     WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// The name of the learned weights θ among the parameters.
 pub(super) const WEIGHTS: &str = "hard_learning.weights";
@@ -72,7 +74,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct BoundaryTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     windows: &'a [Window],
     candidates: Option<&'a Candidates>,
     terms: BoundaryTerms,
@@ -113,7 +115,7 @@ impl<'a> BoundaryTask<'a> {
     /// numbers of candidates and windows differ; [`Error::Loss`] or [`Error::Torch`] if the learned
     /// weights cannot be created.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         windows: &'a [Window],
         candidates: Option<&'a Candidates>,
         terms: BoundaryTerms,
