@@ -26,7 +26,7 @@ use crate::{Error, Result, batch, inference};
 /// let rows = vec![(vec![0, 11, 12, 2, 2, 13, 2], 0), (vec![0, 14, 2, 2, 15, 2], 2)];
 /// let mut task = SequenceClassificationTask::new(&model, rows)?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0, 1], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 3f64.ln()).abs() < 1.0);
 /// assert!(best_classes(&model, &[&[0, 11, 2, 2, 13, 2]], 32)?[0] < 3);
@@ -72,14 +72,7 @@ impl Task for SequenceClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&(Vec<u32>, i64)> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses(
-            "classification",
-            &rows,
-            step.micro_batch,
-            mean,
-            |_| 1,
-            |rows| self.loss(rows),
-        )
+        micro_batches::losses(step, "classification", &rows, mean, |_| 1, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -179,7 +179,7 @@ impl PairData {
 /// let config = TextPairConfig::default();
 /// let mut task = TextPairTask::new(&model, &tokenizer, PairKind::Ep, &pairs, &config)?;
 /// let rng = trainer::rng_for(0, "ep", 0);
-/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0, 1], rng);
 /// assert_eq!(task.losses(&mut step)?.parts[0].0, "ep");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
@@ -282,7 +282,7 @@ impl Task for TextPairTask<'_> {
             Ok([pool(&queries)?, pool(&keys)?])
         };
         let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
-        Ok(step_losses(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses(step, self.kind.name(), &rows, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -20,9 +20,9 @@ pub use fit::{fit, fit_best};
 pub use optimizer::{AdamW, LossScaler};
 pub use record::{Progress, ProgressValues, StepMetrics};
 pub use shards::{
-    BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,
-    ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, is_shard,
-    rng_for, seed_for,
+    BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ReadingGroup, ShardFile,
+    ShardLine, ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch,
+    is_shard, rng_for, seed_for,
 };
 pub use stage::{FitReport, Stage};
 pub use task::{
@@ -30,4 +30,4 @@ pub use task::{
     StreamPosition, Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask,
     pad_rows,
 };
-pub use torch_ext::{MicroBatch, Precision, TensorMap};
+pub use torch_ext::{MicroBatch, Precision, StepContext, TensorMap};

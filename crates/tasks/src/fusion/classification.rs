@@ -132,7 +132,7 @@ impl ClassPair {
 /// let mut task =
 ///     FusedClassificationTask::new(&model, vec![pair], fusion, &SoftTeaching::default())?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 2.0 * 3f64.ln()).abs() < 2.0);
 /// # Ok::<(), tasks::Error>(())

@@ -48,7 +48,7 @@ use crate::{Error, Result};
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["source", "target"]);
 /// losses.total.backward();

@@ -236,7 +236,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         let batch_label_counts = self.label_counts(step.batch);
         match step.micro_batch {
             Some(size) if size < step.batch.len() => {
-                accumulate(&MicroBatch::cut(step.batch, size), |examples| {
+                accumulate(&step.context, &MicroBatch::cut(step.batch, size), |examples| {
                     Ok(self.weighted_losses(examples, batch_label_counts)?)
                 })
             }

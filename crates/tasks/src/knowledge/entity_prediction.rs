@@ -191,7 +191,7 @@ impl Task for EntityPredictionTask<'_> {
             ])
         };
         let loss = |mentions: &Tensor, descriptions: &Tensor| self.loss(mentions, descriptions);
-        let losses = step_losses("mep", &rows, step.micro_batch, model.device(), embed, loss)?;
+        let losses = step_losses(step, "mep", &rows, model.device(), embed, loss)?;
         Ok(StepLosses { tokens: Some(tokens), ..losses })
     }
 

@@ -102,7 +102,7 @@ impl Task for ObjectEntailmentTask<'_> {
             Ok([pool(&subjects)?, pool(&objects)?])
         };
         let loss = |subjects: &Tensor, objects: &Tensor| self.loss(subjects, objects);
-        Ok(step_losses("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses(step, "oe", &rows, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {

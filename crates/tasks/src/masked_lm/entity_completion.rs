@@ -49,7 +49,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
 /// let rng = trainer::rng_for(0, "inject", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "entity_completion");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -133,9 +133,7 @@ impl Task for EntityCompletionTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().map(|&k| self.rows.get(k)).collect();
         let targets = |row: &&Row| row.target_count(self.config.normalization);
-        losses("entity_completion", &rows, step.micro_batch, Reduction::Mean, targets, |rows| {
-            self.loss(rows)
-        })
+        losses(step, "entity_completion", &rows, Reduction::Mean, targets, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {

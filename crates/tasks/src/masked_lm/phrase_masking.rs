@@ -48,7 +48,7 @@ use crate::{Error, Result};
 /// let config = PhraseTaskConfig::default();
 /// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
 /// let rng = trainer::rng_for(0, "lakm", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "mlm");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -248,8 +248,7 @@ impl Task for PhraseMaskingTask<'_> {
         let rows = self.mask_all(step.batch, &mut step.rng)?;
         let reduction = self.config.loss.reduction.into();
         let targets = |row: &MaskedExample| row.selected().count();
-        let losses =
-            losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
+        let losses = losses(step, "mlm", &rows, reduction, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
@@ -301,14 +300,8 @@ mod tests {
     fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "task", number);
         let batch = [3, 0, 17, 39];
-        task.losses(&mut Step {
-            batch: &batch,
-            batch_index: number,
-            batch_count: 10,
-            micro_batch: None,
-            rng,
-        })
-        .unwrap()
+        task.losses(&mut Step { batch_index: number, batch_count: 10, ..Step::new(&batch, rng) })
+            .unwrap()
     }
 
     #[test]

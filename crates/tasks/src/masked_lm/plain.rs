@@ -112,7 +112,7 @@ impl Task for MlmTask<'_> {
         let rows = rows.map(mask).collect::<Result<Vec<MaskedExample>>>()?;
         let mean = MaskedLmReduction::Mean.into();
         let targets = |row: &MaskedExample| row.selected().count();
-        let losses = losses("mlm", &rows, step.micro_batch, mean, targets, |rows| self.loss(rows))?;
+        let losses = losses(step, "mlm", &rows, mean, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })

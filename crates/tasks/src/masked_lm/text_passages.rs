@@ -1,13 +1,13 @@
 //! Streamed passages of running text.
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use torch_ext::current_group;
 use trainer::{
-    ExampleSource, Fingerprint, ShardLine, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
-    TaskError,
+    ExampleSource, Fingerprint, ReadingGroup, ShardLine, ShardPosition, Shards, ShuffleConfig,
+    ShuffledLines, TaskError,
 };
 use xlmr_model::SpecialTokens;
 
@@ -117,7 +117,7 @@ fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_,
 ///
 /// Documents are in the order of [`ShuffledLines`]; the passages of a document are consecutive.
 ///
-/// If several processes share the work ([`torch_ext::with_group`]), each process reads all lines,
+/// If several processes share the work ([`ExampleSource::share`]), each process reads all lines,
 /// because the end of a passage depends on every token before it. Each of n processes encodes only
 /// every n-th document, and the token ids are gathered. Passages and positions therefore do not
 /// depend on the number of processes.
@@ -125,6 +125,8 @@ pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
     specials: SpecialTokens,
+    /// The processes that share the work.
+    group: Option<Rc<dyn ReadingGroup>>,
     /// Maximum number of tokens of a passage without `<s>` and `</s>`.
     budget: usize,
     packed: bool,
@@ -174,6 +176,7 @@ impl TextPassages {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             tokenizer,
             specials,
+            group: None,
             budget: source.max_tokens - 2,
             packed: source.packed,
             encoded_documents: VecDeque::new(),
@@ -200,7 +203,7 @@ impl TextPassages {
     /// Reads and encodes the next document, or the next block of documents if several processes
     /// share the work.
     fn encode_documents(&mut self) -> Result<(), TaskError> {
-        let group = current_group();
+        let group = self.group.clone();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
         let max_rows = if size == 1 { 1 } else { size * DOCUMENTS_PER_PROCESS };
         let (mut positions, mut rows) = (Vec::new(), Vec::new());
@@ -217,7 +220,7 @@ impl TextPassages {
             rows.push(ids);
         }
         if let Some(group) = group {
-            rows = group.all_gather_rows(&rows)?;
+            rows = group.gather_rows(&rows)?;
         }
         assert_eq!(positions.len(), rows.len(), "the processes read the same documents");
         self.encoded_documents.extend(positions.into_iter().zip(rows));
@@ -288,6 +291,10 @@ impl ExampleSource for TextPassages {
             self.offset = position.token;
         }
         Ok(())
+    }
+
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>) {
+        self.group = group;
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {

@@ -89,7 +89,7 @@ pub struct QaData<'a> {
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "span");
 /// losses.total.backward();
@@ -295,13 +295,12 @@ impl Task for QaTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let Step { batch, micro_batch, rng, .. } = step;
-        let rows = self.augment(batch, rng);
+        let rows = self.augment(step.batch, &mut step.rng);
         let targets = |row: &AugmentedRow<'_>| {
             let labelled = |window: &&Window| window.start_position.is_some();
             row.row.windows.iter().filter(labelled).count()
         };
-        losses("span", &rows, *micro_batch, Reduction::Mean, targets, |rows| self.span_loss(rows))
+        losses(step, "span", &rows, Reduction::Mean, targets, |rows| self.span_loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -37,7 +37,7 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// };
 /// let mut task = TokenClassificationTask::new(&model, &[input])?;
 /// let rng = trainer::rng_for(0, "ner", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -94,9 +94,7 @@ impl Task for TokenClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses("tagging", &rows, step.micro_batch, mean, count_labelled, |rows| {
-            self.loss(rows)
-        })
+        micro_batches::losses(step, "tagging", &rows, mean, count_labelled, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -67,7 +67,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// let config = task.train_config(&trainer::TrainConfig::default()); // with a group for θ
 /// assert_eq!(config.groups.len(), 1);
 /// let rng = trainer::rng_for(0, "second stage", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// losses.total.backward();
 /// assert_eq!(task.slot_weights()?.unwrap().len(), 5);

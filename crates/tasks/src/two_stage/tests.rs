@@ -59,14 +59,8 @@ impl Fixture {
             BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true).unwrap();
         let rng = trainer::rng_for(1, "task", number);
         let batch = [2, 0, 3, 1];
-        task.losses(&mut Step {
-            batch: &batch,
-            batch_index: number,
-            batch_count: 10,
-            micro_batch: None,
-            rng,
-        })
-        .unwrap()
+        task.losses(&mut Step { batch_index: number, batch_count: 10, ..Step::new(&batch, rng) })
+            .unwrap()
     }
 }
 
