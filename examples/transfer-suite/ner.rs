@@ -71,13 +71,14 @@ impl Ner {
 
     fn encode(
         &self,
-        (language, sentences): (Language, Vec<Sentence>),
+        language: Language,
+        sentences: Vec<Sentence>,
         model: &Pretrained,
-    ) -> Result<(Language, EncodedSentences)> {
+    ) -> Result<EncodedSentences> {
         check_length("encoding.max_length", self.encoding.max_length, model)?;
         let tokenizer = &model.tokenizer;
         let encoded = EncodedSentences::new(sentences, tokenizer, &self.labels(), &self.encoding);
-        Ok((language, encoded.with_context(|| format!("sentences in {language}"))?))
+        encoded.with_context(|| format!("sentences in {language}"))
     }
 }
 
@@ -118,7 +119,7 @@ impl Benchmark for Ner {
     }
 
     fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
-        let (_, train) = self.encode((Language::EN, self.sentences()?.0), model)?;
+        let train = self.encode(Language::EN, self.sentences()?.0, model)?;
         Ok(Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?))
     }
 
@@ -131,8 +132,9 @@ impl Benchmark for Ner {
             Split::Development => self.sentences()?.1,
             Split::Test => Self::read(&self.data.test)?,
         };
-        let encoded =
-            sentences.into_iter().map(|language_sentences| self.encode(language_sentences, model));
+        let encoded = sentences
+            .into_iter()
+            .map(|(language, sentences)| Ok((language, self.encode(language, sentences, model)?)));
         let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
         let languages = encoded.keys().map(Language::to_string).collect();
         let score = move |predictions: Option<&Path>| {

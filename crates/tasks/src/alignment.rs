@@ -276,12 +276,12 @@ pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, To
     let offset = characters.len() - trimmed.chars().count();
     let offsets = encoding.get_offsets().iter();
     let token_spans =
-        offsets.map(|(start, end)| trim_span(&characters, (start + offset, end + offset)));
+        offsets.map(|(start, end)| trim_span(&characters, start + offset, end + offset));
     Ok(encoding.get_ids().iter().copied().zip(token_spans).collect())
 }
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
-fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
+fn trim_span(text: &[char], start: usize, end: usize) -> Option<(usize, usize)> {
     let span = &text[start..end];
     let first = span.iter().position(|c| !c.is_whitespace())?;
     let last = span.iter().rposition(|c| !c.is_whitespace())?;

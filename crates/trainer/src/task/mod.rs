@@ -32,7 +32,7 @@ pub(crate) use slot::{
 };
 pub use state::StreamPosition;
 pub(crate) use state::{ComputeOptions, TaskState};
-pub(crate) use step_values::{StepResult, StepValues};
+pub(crate) use step_values::{NonFinite, StepResult, StepValues};
 
 use crate::{BatchStream, Fingerprint};
 

@@ -209,7 +209,8 @@ impl<'s, 't> TaskState<'s, 't> {
     pub(crate) fn backward(
         &mut self,
         step: u64,
-        (slot, number): (usize, u64),
+        slot: usize,
+        number: u64,
         compute: ComputeOptions,
     ) -> Result<BatchLosses> {
         let Batch { examples, tokens, epoch } = self.next_batch(step, number)?;
