@@ -44,7 +44,7 @@ use crate::{Error, Result};
 /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
 /// let config: FusedQaConfig = toml::from_str("fusion = { local = 1, cross = 1 }").unwrap();
 /// let mut task =
-///     FusedQaTask::new(&model, &tokenizer, (&german, &english), &windows, &config)?;
+///     FusedQaTask::new(&model, &tokenizer, &german, &english, &windows, &config)?;
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
@@ -79,7 +79,8 @@ impl<'a> FusedTask<'a, SpanPairs> {
     pub fn new(
         model: &'a Model,
         tokenizer: &Tokenizer,
-        (target, source): (&[Question], &[Question]),
+        target: &[Question],
+        source: &[Question],
         windows: &WindowConfig,
         config: &FusedQaConfig,
     ) -> Result<Self> {

@@ -10,8 +10,8 @@ use trainer::{
 };
 use xlmr_model::{FusionConfig, Model};
 
-use super::teacher::to_lists;
 use super::{SoftTeaching, TeacherLogits};
+use crate::inference::to_lists;
 use crate::model_fingerprint::add_model;
 use crate::{Error, Result, batch};
 
