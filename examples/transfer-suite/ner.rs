@@ -13,7 +13,7 @@ use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -22,7 +22,7 @@ pub struct Ner {
     /// Entity types.
     pub types: Vec<String>,
     /// Development sets that select the epoch.
-    pub selection: Selection,
+    pub selection: ModelSelection,
     /// Inputs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
@@ -106,7 +106,7 @@ impl Benchmark for Ner {
         let one_source = dev.is_empty() != held_out.is_none();
         ensure!(one_source, "give either data.dev, with one file per language, or data.held_out");
         let has_english = held_out.is_some() || dev.contains_key(&Language::EN);
-        let valid = self.selection != Selection::EnglishOnly || has_english;
+        let valid = self.selection != ModelSelection::EnglishOnly || has_english;
         ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
         let check_file = |path: &InputPath| {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language").map(drop)

@@ -18,7 +18,7 @@ pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
 pub use fit::{fit, fit_best};
 pub use optimizer::{AdamW, LossScaler};
-pub use record::{Progress, ProgressValues, StepMetrics};
+pub use record::{ProgressLine, ProgressValues, StepMetrics};
 pub use shards::{
     BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ReadingGroup, ShardFile,
     ShardLine, ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch,

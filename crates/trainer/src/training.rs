@@ -20,7 +20,7 @@ use crate::task::{ComputeOptions, TaskState};
 use crate::task::{NonFinite, StepResult, StepValues};
 use crate::task::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
 use crate::{
-    AdamW, Error, FitReport, LossScaler, Progress, ProgressValues, Result, Stage, Tasks,
+    AdamW, Error, FitReport, LossScaler, ProgressLine, ProgressValues, Result, Stage, Tasks,
     TrainConfig,
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Training<'a, 't> {
     total: u64,
     state: LoopState,
     step_log: StepLog,
-    progress: Progress,
+    progress: ProgressLine,
     writer: CheckpointWriter,
     /// The largest signal number that the ranks received before this step; `None` without a signal.
     agreed_signal: Option<i32>,
@@ -126,8 +126,8 @@ impl<'a, 't> Training<'a, 't> {
         let last_logged = (state.tokens, state.earlier_seconds);
         let step_log = StepLog::open(stage, state.step, last_logged)?;
         let progress = match stage.is_rank_0() {
-            true => Progress::new(&stage.name, total, state.step, state.tokens),
-            false => Progress::silent(),
+            true => ProgressLine::new(&stage.name, total, state.step, state.tokens),
+            false => ProgressLine::silent(),
         };
         Ok(Self {
             stage,

@@ -6,8 +6,8 @@ mod machine;
 mod ranks;
 mod report;
 mod results;
+mod start;
 mod trial;
-mod trials;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -37,7 +37,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// ```
 /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
 /// use tasks::two_stage::{
-///     BoundaryConfig, BoundaryTask, BoundaryTerms, CandidateConfig, CandidateMiner, Candidates,
+///     BoundaryConfig, BoundaryTask, BoundaryTerms, MiningConfig, CandidateMiner, Candidates,
 /// };
 /// use trainer::{Step, Task};
 /// use xlmr_model::{Config, Head, Model, read_tokenizer};
@@ -56,7 +56,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// let miner = CandidateMiner { model: &reader, windows: &windows, batch_size: 64 };
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("candidates.safetensors");
-/// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+/// let config = MiningConfig { count: 5, ..MiningConfig::default() };
 /// let (candidates, _) = Candidates::load_or_compute(&path, &miner, &config)?;
 ///
 /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
