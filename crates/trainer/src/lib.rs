@@ -13,7 +13,7 @@ mod stop;
 mod task;
 mod training;
 
-pub use checkpoint::Environment;
+pub use checkpoint::{Environment, StreamPosition};
 pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
 pub use fit::{fit, fit_best};
@@ -27,7 +27,6 @@ pub use shards::{
 pub use stage::{FitReport, Stage};
 pub use task::{
     Alternating, Batches, ExampleRecord, Examples, FingerprintExt, SkippedData, Step, StepLosses,
-    StreamPosition, Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask,
-    pad_rows,
+    Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask, pad_rows,
 };
 pub use torch_ext::{MicroBatch, Precision, StepContext, TensorMap};

@@ -30,7 +30,6 @@ pub use slot::{Alternating, Tasks, WeightedSum};
 pub(crate) use slot::{
     TaskSlot, check_evaluation, check_micro_batches, check_slots, stage_fingerprint,
 };
-pub use state::StreamPosition;
 pub(crate) use state::{ComputeOptions, TaskState};
 pub(crate) use step_values::{NonFinite, StepResult, StepValues};
 

@@ -1,7 +1,6 @@
 //! State of a stage's task during training.
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use torch_ext::{Precision, ProcessGroup, StepContext, TensorMap, region};
 
@@ -10,7 +9,8 @@ use crate::task::not_finite::{BatchRecord, IndexedExample};
 use crate::task::reading_group::StageProcesses;
 use crate::task::slot::{TaskSlot, slot_label, slot_seed};
 use crate::{
-    Batches, Error, Examples, ReadingGroup, Result, Stage, Step, StepLosses, TaskError, TrainConfig,
+    Batches, Error, Examples, ReadingGroup, Result, Stage, Step, StepLosses, StreamPosition,
+    TaskError, TrainConfig,
 };
 use crate::{rng_for, seed_for};
 
@@ -39,17 +39,6 @@ enum Order {
     /// the current epoch.
     Indexed(Batches, Option<(u64, Epoch)>),
     Streamed(StreamPosition),
-}
-
-/// Position of a stream, as stored in a checkpoint.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct StreamPosition {
-    /// The epoch of the next batch.
-    pub epoch: u64,
-    /// Number of batches already read in this epoch.
-    pub batches: u64,
-    /// The stream's position, if the epoch has begun.
-    pub position: Option<serde_json::Value>,
 }
 
 /// Losses and origin of a batch after its backward pass.
