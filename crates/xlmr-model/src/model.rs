@@ -11,13 +11,14 @@ use torch_ext::Precision;
 use crate::adapters::adapter::Adapter;
 use crate::batch::Batch;
 use crate::batch::inputs::CheckedInputs;
+use crate::family::layer::Layer;
 use crate::heads::{LmHead, SequenceHead, TokenHead};
-use crate::layers::encoder::{Embeddings, Layer};
+use crate::layers::embeddings::Embeddings;
 use crate::layers::linear::{LayerNorm, find};
 use crate::parameters::{encoder_specs, head_specs};
-use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
+use crate::{Config, Error, Head, Inputs, Result, Role, States};
 
-/// An encoder of one of the [architectures](Architecture) with any number of heads.
+/// An encoder of one of the [architectures](crate::Architecture) with any number of heads.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads whose
@@ -91,22 +92,14 @@ impl Model {
             parameters.insert(name.clone(), path.add(leaf, tensor, true));
         }
         let get = |name: &str| find(&parameters, name);
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let layout_config = config.clone();
+        let layout = layout_config.layout();
         let mut model = Self {
-            embeddings: Embeddings::new(&get, &config)?,
+            embeddings: layout.embeddings(&get)?,
             layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::new(&get, &config, index))
+                .map(|index| layout.layer(&get, index))
                 .collect::<Result<_>>()?,
-            final_norm: match &config.architecture {
-                Architecture::ModernBert(modern) => {
-                    let (name, bias) = ("model.final_norm", modern.norm_bias);
-                    Some(LayerNorm::with_bias(&get, name, width, eps, bias)?)
-                }
-                Architecture::EuroBert(_) => {
-                    Some(LayerNorm::root_mean_square(&get, "model.norm", width, eps)?)
-                }
-                _ => None,
-            },
+            final_norm: layout.final_norm(&get)?,
             lm_head: None,
             span_head: None,
             token_head: None,
@@ -123,13 +116,13 @@ impl Model {
         for head in &model.heads {
             match head {
                 Head::None => {}
-                Head::MaskedLm => model.lm_head = Some(LmHead::new(&get, &model.config)?),
-                Head::Span => model.span_head = Some(TokenHead::for_spans(&get, &model.config)?),
+                Head::MaskedLm => model.lm_head = Some(layout.lm_head(&get)?),
+                Head::Span => model.span_head = Some(layout.span_head(&get)?),
                 Head::TokenClassification { .. } => {
-                    model.token_head = Some(TokenHead::for_labels(&get, &model.config)?);
+                    model.token_head = Some(layout.token_head(&get)?);
                 }
                 Head::SequenceClassification { .. } => {
-                    model.sequence_head = Some(SequenceHead::new(&get, &model.config)?);
+                    model.sequence_head = Some(layout.sequence_head(&get)?);
                 }
             }
         }
@@ -333,9 +326,9 @@ impl Model {
         if hidden.dim() != 3 {
             return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
         }
-        let rows = hidden.size().get(..2).map(<[i64]>::to_vec);
+        let rows = hidden.size()[..2].to_vec();
         if let Some(mask) = attention_mask
-            && Some(mask.size()) != rows
+            && mask.size() != rows
         {
             let expected = format!("[B, L] of hidden, {rows:?}");
             return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));

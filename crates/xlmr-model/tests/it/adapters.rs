@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, assert_contains, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, DebertaV2, DistilBert, EuroBert,
+    Activation, Architecture, BottleneckConfig, Config, DebertaV2, DistilBert, Electra, EuroBert,
     FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, Role, encode_fused,
 };
 
@@ -35,7 +35,7 @@ fn architectures(base: &Config) -> Vec<Config> {
         Architecture::DebertaV2(deberta),
         Architecture::Data2VecText,
         Architecture::DistilBert(DistilBert { qa_dropout: 0.0, ..DistilBert::default() }),
-        Architecture::Electra { embedding_size: 12 },
+        Architecture::Electra(Electra { embedding_size: 12 }),
     ]
     .map(|architecture| {
         let has_fixed_eps = matches!(architecture, Architecture::DistilBert(_));

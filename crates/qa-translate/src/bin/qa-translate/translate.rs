@@ -33,6 +33,9 @@ With a language model behind an OpenAI-compatible server (llama.cpp, vLLM,
 Ollama):
   qa-translate translate --in train-v1.1.json --to de --out translated \\
     --chat http://localhost:8080 --model gemma
+With numbers, code and the names of a file unchanged:
+  qa-translate translate --in train-v1.1.json --to de --out translated \
+    --server http://localhost:5000 --protect --protect-names names.txt
 
 Translations of a server are cached after each batch, in cache.<language>.jsonl in
 --out or in --cache; the same command resumes an interrupted run.")]
@@ -62,7 +65,7 @@ pub struct Args {
         group = "provider",
         conflicts_with_all = [
             "missing", "cache", "provider_name", "api_key_env", "timeout", "attempts",
-            "first_wait", "markers"
+            "first_wait", "markers", "protect"
         ]
     )]
     parallel: Vec<(Language, PathBuf)>,

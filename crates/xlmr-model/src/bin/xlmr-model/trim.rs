@@ -46,8 +46,8 @@ pub fn trim(args: &Args) -> Result<()> {
         trim.add_texts(batch)
     })?;
     if n_texts == 0 {
-        let path = args.texts.first().cloned().unwrap_or_default();
-        return Err(invalid_data(&path, "--texts: expected at least one text, found none".into()));
+        let path = &args.texts[0];
+        return Err(invalid_data(path, "--texts: expected at least one text, found none".into()));
     }
     if let Some(path) = &args.keep {
         for_each_line(path, &mut |number, line| match trim.add_token(line) {
