@@ -309,6 +309,7 @@ impl ExampleSource for TextPassages {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use trainer::rng_for;
 
@@ -399,6 +400,52 @@ mod tests {
                 assert_eq!(read_remaining(&mut restored), rows[number..]);
             }
         }
+    }
+
+    /// One of two processes, which exchange rows through channels.
+    struct OneOfTwo {
+        rank: usize,
+        sender: Sender<Vec<Vec<u32>>>,
+        receiver: Receiver<Vec<Vec<u32>>>,
+    }
+
+    impl ReadingGroup for OneOfTwo {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, TaskError> {
+            let mut rows_of_other = rows.iter().skip(1 - self.rank).step_by(2);
+            assert!(rows_of_other.all(Vec::is_empty), "a process encodes only its documents");
+            self.sender.send(rows.to_vec())?;
+            let other = self.receiver.recv()?;
+            let row =
+                |k: usize| if k % 2 == self.rank { rows[k].clone() } else { other[k].clone() };
+            Ok((0..rows.len()).map(row).collect())
+        }
+    }
+
+    #[test]
+    fn processes_that_share_the_work_have_all_passages() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = write_texts(folder.path());
+        let expected = read_remaining(&mut passages(&paths, 9, true));
+        let ((to_first, from_second), (to_second, from_first)) = (channel(), channel());
+        std::thread::scope(|scope| {
+            let ends = [(to_second, from_second), (to_first, from_first)];
+            for (rank, (sender, receiver)) in ends.into_iter().enumerate() {
+                let (paths, expected) = (&paths, &expected);
+                scope.spawn(move || {
+                    let mut passages = passages(paths, 9, true);
+                    passages.share(Some(Rc::new(OneOfTwo { rank, sender, receiver })));
+                    assert_eq!(read_remaining(&mut passages), *expected, "rank {rank}");
+                });
+            }
+        });
     }
 
     #[test]
