@@ -91,14 +91,17 @@ pub fn encode_fused(
     if cross_end == config.local {
         return Ok((model.encode(target, train)?, model.encode(source, train)?));
     }
-    let encode_separately = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
-    let (target, source) = (encode_separately(target)?, encode_separately(source)?);
-    let joined_batch = JoinedBatch::new(model, &target, &source)?;
-    let joined = joined_batch.join(&target, &source)?;
-    let joined = model.run_layers(joined, config.local..cross_end)?;
-    let [target, source] = joined_batch.split(&joined, [&target, &source])?;
-    let finish = |states| model.run_layers(states, cross_end..layers)?.to_padded();
-    Ok((finish(target)?, finish(source)?))
+    model.in_precision(|| {
+        let encode_separately =
+            |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
+        let (target, source) = (encode_separately(target)?, encode_separately(source)?);
+        let joined_batch = JoinedBatch::new(model, &target, &source)?;
+        let joined = joined_batch.join(&target, &source)?;
+        let joined = model.run_layers(joined, config.local..cross_end)?;
+        let [target, source] = joined_batch.split(&joined, [&target, &source])?;
+        let finish = |states| model.run_layers(states, cross_end..layers)?.to_padded();
+        Ok((finish(target)?, finish(source)?))
+    })
 }
 
 /// Maps the tokens of two batches, called halves, to a joined batch. A row of the joined batch has

@@ -71,7 +71,7 @@ pub(crate) struct PendingMeans {
 }
 
 impl PendingMeans {
-    pub(crate) fn new((loss, steps): (f64, u64), parts: BTreeMap<String, (f64, u64)>) -> Self {
+    pub(crate) fn new(loss: f64, steps: u64, parts: BTreeMap<String, (f64, u64)>) -> Self {
         Self { loss, steps, parts }
     }
 

@@ -234,7 +234,7 @@ fn compute_loss(model: &Model, train: bool) -> Tensor {
     let rows: [&[u32]; 3] = [&[0, 7, 8, 9, 10, 11, 2], &[0, 9, 2], &[0, 30, 31, 32, 2]];
     let inputs = Inputs::from_rows(&rows, 1).unwrap();
     tch::manual_seed(4);
-    let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+    let hidden = model.encode(&inputs, train).unwrap();
     let (start, end) = model.span_logits(&hidden, train).unwrap();
     let mask = inputs.attention_mask.unwrap();
     ((start + end * 2.0) * mask).square().sum(Kind::Double)
