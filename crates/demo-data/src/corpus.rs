@@ -111,7 +111,7 @@ fn read_numbered_sentences(path: &Path) -> Result<Vec<String>> {
 }
 
 fn read_lines(path: &Path) -> Result<Vec<String>> {
-    let text = atomic_file::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = atomic_file::read_to_string(path)?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
