@@ -1,12 +1,13 @@
 //! The error of this crate.
+use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// A file or folder cannot be read or written.
 ///
-/// The message contains the path: `cannot read scores.json: No such file or directory (os error 2)`.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+/// The message contains the path and the cause: `cannot read scores.json: No such file or directory
+/// (os error 2)`.
+#[derive(Debug)]
 pub struct Error {
     /// The file or folder.
     pub path: PathBuf,
@@ -33,6 +34,18 @@ impl Error {
     /// Returns the kind of the cause.
     pub fn kind(&self) -> ErrorKind {
         self.source.kind()
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.action, self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
     }
 }
 
