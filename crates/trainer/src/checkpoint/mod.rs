@@ -179,8 +179,9 @@ impl Checkpoint {
             write_tensor_file(&partial_folder.path().join(TASK_STATE), task_state)?;
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
+        // The error has the final path, because the partial folder is removed.
         atomic_file::write(partial_folder.path().join(STATE), json)
-            .map_err(|error| Error::file(target.join(STATE), error))?;
+            .map_err(|error| Error::file(target.join(STATE), error.source))?;
         sums::write(partial_folder.path(), &file_names(!task_state.is_empty()))?;
         if target.exists() {
             remove_folder(&target)?;

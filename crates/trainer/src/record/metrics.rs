@@ -156,7 +156,7 @@ impl JsonLines {
             }
         }
         if resumes {
-            atomic_file::write(path, text).map_err(file_error)?;
+            atomic_file::write(path, text)?;
         } else {
             File::create(path).map_err(file_error)?;
         }

@@ -351,8 +351,7 @@ pub(crate) fn weight_files(folder: &Path) -> Result<BTreeMap<PathBuf, Option<BTr
 fn read_shard_index(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     // The limit of 256 MiB is large enough: the largest known indices have 10 MB, with 100,000
     // tensors.
-    let text = atomic_file::read_limited(index, 256 << 20);
-    let text = text.map_err(|error| Error::io(index, error))?;
+    let text = atomic_file::read_limited(index, 256 << 20)?;
     let shard_index: ShardIndex =
         serde_json::from_slice(&text).map_err(|error| Error::json(index, error))?;
     if shard_index.weight_map.is_empty() {

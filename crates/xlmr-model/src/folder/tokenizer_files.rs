@@ -381,5 +381,5 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic_file::write(path, bytes).map_err(|error| Error::io(path, error))
+    Ok(atomic_file::write(path, bytes)?)
 }

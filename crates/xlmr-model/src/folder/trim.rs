@@ -146,7 +146,7 @@ impl TrimmedVocabulary {
 
     fn write_tokenizer(&self, new_folder: &Path) -> Result<()> {
         let path = new_folder.join("tokenizer.json");
-        atomic_file::write(&path, &self.trimmed.json).map_err(|error| Error::io(&path, error))?;
+        atomic_file::write(&path, &self.trimmed.json)?;
         let config_path = self.folder.join("tokenizer_config.json");
         if config_path.is_file() {
             let mut config = read_json(&config_path, "")?;
