@@ -14,7 +14,7 @@ const PATTERNS: [&str; 6] = [
     // Code between backticks.
     r"(?s)```.+?```|`[^`\n]+`",
     // Formulas of LaTeX.
-    r"(?s)\$\$.+?\$\$|\$[^\s$](?:[^$\n]*[^\s$])?\$|\\\(.+?\\\)|\\\[.+?\\\]",
+    r"(?s)\$\$.+?\$\$|\$[^\s${](?:[^$\n]*[^\s$])?\$|\\\(.+?\\\)|\\\[.+?\\\]",
     // Web and e-mail addresses.
     r#"https?://[^\s<>"]*[^\s<>".,;:!?)\]}]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"#,
     // Placeholders: {name}, ${name}, {{name}}, %(name)s, %1$s, %d.
