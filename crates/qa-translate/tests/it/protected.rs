@@ -43,6 +43,7 @@ fn each_kind_of_part_is_replaced() {
         ("COVID-19, H1N1, v2.0 and the 1990s", "COVID-19, H1N1, v2.0 and the 1990s"),
         // A text with such brackets gets longer ones.
         ("⟦a⟧ and `x`", "⟦a⟧ and ⟦⟦0⟧⟧"),
+        ("a⟦`x`⟧", "a⟦⟦⟦0⟧⟧⟧"),
         ("", ""),
     ] {
         assert_eq!(masked(text, &[]).as_deref(), Some(expected));
