@@ -14,7 +14,7 @@ const PATTERNS: [&str; 6] = [
     // Code between backticks.
     r"(?s)```.+?```|`[^`\n]+`",
     // Formulas of LaTeX.
-    r"(?s)\$\$.+?\$\$|\$[^\s$](?:[^$\n]*[^\s$])?\$|\\\(.+?\\\)|\\\[.+?\\\]",
+    r"(?s)\$\$.+?\$\$|\$[^\s${](?:[^$\n]*[^\s$])?\$|\\\(.+?\\\)|\\\[.+?\\\]",
     // Web and e-mail addresses.
     r#"https?://[^\s<>"]*[^\s<>".,;:!?)\]}]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"#,
     // Placeholders: {name}, ${name}, {{name}}, %(name)s, %1$s, %d.
@@ -140,12 +140,15 @@ impl<'t> Masked<'t> {
         let mut used = vec![false; self.parts.len()];
         let (mut restored, mut rest) = (String::new(), translation);
         while let Some((before, after)) = rest.split_once(&open) {
+            restored.push_str(before);
+            // Brackets of the text itself can precede a placeholder.
+            let (own, after) = after.split_at(after.len() - after.trim_start_matches(OPEN).len());
+            restored.push_str(own);
             let (number, after) = after.split_once(&close)?;
             let number: usize = number.trim().parse().ok()?;
             if std::mem::replace(used.get_mut(number)?, true) {
                 return None;
             }
-            restored.push_str(before);
             restored.push_str(self.parts[number]);
             rest = after;
         }

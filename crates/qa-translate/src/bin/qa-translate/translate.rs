@@ -34,7 +34,7 @@ Ollama):
   qa-translate translate --in train-v1.1.json --to de --out translated \\
     --chat http://localhost:8080 --model gemma
 With numbers, code and the names of a file unchanged:
-  qa-translate translate --in train-v1.1.json --to de --out translated \
+  qa-translate translate --in train-v1.1.json --to de --out translated \\
     --server http://localhost:5000 --protect --protect-names names.txt
 
 Translations of a server are cached after each batch, in cache.<language>.jsonl in
