@@ -1,4 +1,5 @@
 //! One state of a collection.
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -202,11 +203,11 @@ impl Snapshot {
             read_passages.insert(hit.number, self.read(hit.address)?.into_passage());
         }
         for &(number, _) in &vector_hits {
-            if !read_passages.contains_key(&number) {
+            if let Entry::Vacant(entry) = read_passages.entry(number) {
                 let passage = self.passage(number)?;
                 #[expect(clippy::expect_used, reason = "the scan skips rows of other passages")]
                 let passage = passage.expect("a row belongs to a passage");
-                read_passages.insert(number, passage);
+                entry.insert(passage);
             }
         }
         foreign.extend(read_passages.values().filter(|one| is_foreign(one)).map(|one| one.number));
@@ -340,8 +341,7 @@ pub(crate) fn check_vector(encoder: &Encoder, vector: &[f32]) -> Result<()> {
         return Err(Error::vectors(format!("a vector has {found} elements, expected {width}")));
     }
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    // This is true for NaN, too.
-    if !((norm - 1.0).abs() <= NORM_TOLERANCE) {
+    if norm.is_nan() || (norm - 1.0).abs() > NORM_TOLERANCE {
         return Err(Error::vectors(format!("a vector has the norm {norm}, expected 1")));
     }
     Ok(())

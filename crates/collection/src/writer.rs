@@ -260,9 +260,11 @@ impl Writer {
     fn passages(&mut self, document: &Document) -> Vec<UserOperation> {
         let fields = self.source.fields;
         let text = &*document.text;
-        let whole = [0..text.len()];
-        let ranges: &[Range<usize>] =
-            if document.passages.is_empty() { &whole } else { &document.passages };
+        let whole = std::iter::once(0..text.len());
+        let ranges: Vec<Range<usize>> = match document.passages.is_empty() {
+            true => whole.collect(),
+            false => document.passages.clone(),
+        };
         let (mut end, mut start) = (0, 0);
         let mut operations = Vec::with_capacity(ranges.len());
         for (index, range) in ranges.iter().enumerate() {

@@ -87,15 +87,16 @@ fn documents_without_id_twice_or_unknown() {
     assert!(error(writer.remove("d")).contains("document \"d\": the collection has no document"));
     writer.remove("b").unwrap();
     assert!(error(writer.remove("b")).contains("twice"));
-    let ranges = |passages| Document { passages, ..document("e", "Lima in Peru") };
-    for (passages, problem) in [
-        (vec![0..4, 3..7], "passage 3..7"),
-        (vec![0..99], "passage 0..99"),
-        (vec![5..4], "passage 5..4"),
-        (vec![0..4], "\"in\" is outside"),
-        (vec![5..12], "\"lima\" is outside"),
+    for (bounds, problem) in [
+        (&[(0, 4), (3, 7)][..], "passage 3..7"),
+        (&[(0, 99)], "passage 0..99"),
+        (&[(5, 4)], "passage 5..4"),
+        (&[(0, 4)], "\"in\" is outside"),
+        (&[(5, 12)], "\"lima\" is outside"),
     ] {
-        let error = error(writer.add(&ranges(passages)));
+        let passages = bounds.iter().map(|&(start, end)| start..end).collect();
+        let document = Document { passages, ..document("e", "Lima in Peru") };
+        let error = error(writer.add(&document));
         assert!(error.contains(problem), "{error}");
     }
     // The other changes are complete.

@@ -17,7 +17,7 @@ const DOCUMENTS: u64 = 60;
 
 /// The text of a document in a generation. Some generations lack some documents.
 fn text(generation: u64, k: u64) -> Option<String> {
-    let exists = (generation + k) % 7 != 0;
+    let exists = !(generation + k).is_multiple_of(7);
     exists.then(|| format!("generation {generation} document {k} {}", "words of Lima ".repeat(9)))
 }
 
