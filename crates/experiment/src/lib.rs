@@ -1,50 +1,22 @@
 #![doc = include_str!("../README.md")]
 
-mod adapters;
-mod args;
-mod arms;
-mod base;
-mod base_model;
-mod cached;
-mod digest;
 mod error;
-mod evaluation_files;
-mod folder;
+mod files;
 mod identity;
-mod input;
-mod keys;
-mod machine;
-mod names;
-mod output;
-mod prepare;
 mod print;
-mod ranks;
-mod read;
+mod program;
 mod recipe;
-mod recipe_values;
-mod record;
-mod report;
-mod results;
 mod run;
-mod runtime;
-mod shard_paths;
-mod sweeps;
-mod toml_file;
-mod trial;
-mod trials;
 
-pub use self::results::{Results, TrialResult};
-pub use adapters::Adapters;
-pub use base_model::BaseModel;
+mod runtime;
+
 pub use error::{Error, Result};
-pub use input::{InputPath, JsonFolder, JsonlFolder, ModelFolder, ShardFiles, TsvFolder};
-pub use output::{exit, main, run_with};
+pub use files::{read_json, write_json, write_text};
 pub use print::log;
-pub use read::{read_recipe, with_overrides};
-pub use recipe::{Recipe, RunConfig};
-pub use record::{read_json, write_json, write_text};
-pub use run::Experiment;
+pub use program::{exit, main, run_with};
+pub use recipe::{
+    Adapters, BaseModel, InputPath, JsonFolder, JsonlFolder, ModelFolder, Recipe, RunConfig,
+    ShardFiles, ShardPaths, Sweeps, TsvFolder, read_recipe, with_overrides,
+};
+pub use run::{Experiment, Results, Trial, TrialResult, resolve_roles};
 pub use runtime::Runtime;
-pub use shard_paths::ShardPaths;
-pub use sweeps::Sweeps;
-pub use trial::{Trial, resolve_roles};

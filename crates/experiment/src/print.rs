@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// experiment::log(format!("{} facts in {} languages", 627, 7));
 /// ```
 pub fn log(line: impl Display) {
-    if crate::ranks::is_silent() {
+    if crate::run::is_silent() {
         return;
     }
     static HAS_FAILED: AtomicBool = AtomicBool::new(false);

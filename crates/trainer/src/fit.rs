@@ -2,8 +2,8 @@
 use tch::Tensor;
 
 use crate::selection::{BestEpoch, BestEvaluation, CheckpointSelection};
-use crate::skipped_data::write_skipped_data;
-use crate::task_slot::TaskSlot;
+use crate::task::TaskSlot;
+use crate::task::write_skipped_data;
 use crate::training::Training;
 use crate::{Error, FitReport, Result, Stage, Tasks, TrainConfig};
 

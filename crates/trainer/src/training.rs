@@ -5,20 +5,20 @@ use tch::{Device, Tensor};
 use torch_ext::{Precision, TensorMap, region};
 
 use crate::checkpoint::{Checkpoint, remove_older};
+use crate::checkpoint::{CheckpointData, CheckpointWriter};
 use crate::error::error_text;
-use crate::metrics::{PendingMeans, StepMetrics, last_loss};
-use crate::not_finite::NotFiniteReport;
-use crate::profile::StepProfile;
-use crate::progress::print_note;
+use crate::optimizer::LearningRateSchedule;
 use crate::ranks::{broadcast_initial_state, first_difference};
-use crate::round_robin::RoundRobin;
-use crate::schedule::LearningRateSchedule;
-use crate::step_log::StepLog;
-use crate::step_values::{StepResult, StepValues};
+use crate::record::StepLog;
+use crate::record::StepProfile;
+use crate::record::print_note;
+use crate::record::{PendingMeans, StepMetrics, last_loss};
 use crate::stop::StopSignals;
-use crate::task_slot::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
-use crate::task_state::{ComputeOptions, TaskState};
-use crate::writer::{CheckpointData, CheckpointWriter};
+use crate::task::NotFiniteReport;
+use crate::task::RoundRobin;
+use crate::task::{ComputeOptions, TaskState};
+use crate::task::{StepResult, StepValues};
+use crate::task::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
 use crate::{
     AdamW, Error, FitReport, LossScaler, Progress, ProgressValues, Result, Stage, Tasks,
     TrainConfig,

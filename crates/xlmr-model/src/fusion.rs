@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
-use crate::packing::Rows;
+use crate::batch::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
 /// Division of a model's layers: the first `local` layers encode the two texts separately, the next

@@ -8,12 +8,12 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
-use crate::adapter::Adapter;
+use crate::adapters::adapter::Adapter;
 use crate::batch::Batch;
-use crate::encoder::{Embeddings, Layer};
+use crate::batch::inputs::CheckedInputs;
 use crate::heads::{LmHead, SequenceHead, TokenHead};
-use crate::inputs::CheckedInputs;
-use crate::layers::{LayerNorm, find};
+use crate::layers::encoder::{Embeddings, Layer};
+use crate::layers::linear::{LayerNorm, find};
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 
@@ -440,7 +440,7 @@ impl Model {
         if device == Device::Cpu {
             return None;
         }
-        crate::packing::flash_error(&self.config, device, kind)
+        crate::batch::packing::flash_error(&self.config, device, kind)
     }
 
     /// Runs `body` with autocast to the model's precision. The crate `tasks` uses this method for

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
-use crate::architecture::Names;
+use crate::family::Names;
 use crate::heads::SequenceHead;
 use crate::{Architecture, Config, DebertaV2, EuroBert, Head, LoraTarget, ModernBert, Result};
 

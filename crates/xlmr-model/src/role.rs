@@ -2,9 +2,9 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::adapter::ADAPTER_PREFIX;
-use crate::adapter_fusion::FUSION_PREFIX;
-use crate::architecture::{NAMES, Names};
+use crate::adapters::adapter::ADAPTER_PREFIX;
+use crate::adapters::fusion::FUSION_PREFIX;
+use crate::family::{NAMES, Names};
 use crate::{Error, Result};
 
 /// Role of parameters, for architecture-independent learning rates and frozen parts.

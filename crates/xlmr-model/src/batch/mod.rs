@@ -1,0 +1,151 @@
+//! Layout, dropout seeds and positions of a batch.
+pub(crate) mod dropout;
+pub(crate) mod inputs;
+pub(crate) mod packing;
+pub(crate) mod states;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::batch::dropout::DropoutSeeds;
+use crate::batch::inputs::Ids;
+use crate::batch::packing::{Packing, Rows};
+use crate::family::deberta::attention::Distances;
+use crate::layers::rotary::Positions;
+use crate::{Architecture, Config, Error, Result};
+
+/// Memory layout, dropout seeds and positions of a validated batch.
+pub(crate) struct Batch {
+    pub(crate) rows: Rows,
+    /// Absent if the batch stays padded.
+    pub(crate) packing: Option<Packing>,
+    pub(crate) seeds: DropoutSeeds,
+    /// Rotary positions.
+    rotary: Option<Positions>,
+    /// Relative positions.
+    distances: Option<Distances>,
+    /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has neither
+    /// rotary nor relative positions.
+    token_positions: Option<Tensor>,
+}
+
+impl Batch {
+    /// Creates a batch without positions, and packs it if device and architecture support this. The
+    /// model's parameters have the dtype `kind`. If `joined`, each row consists of two texts.
+    pub(crate) fn new(
+        rows: Rows,
+        config: &Config,
+        kind: Kind,
+        train: bool,
+        joined: bool,
+    ) -> Result<Self> {
+        let on_cpu = rows.device == Device::Cpu;
+        let is_packed = match config.architecture {
+            Architecture::ModernBert(_) => !joined && (train || on_cpu) && has_right_padding(&rows),
+            Architecture::DebertaV2(_) | Architecture::EuroBert(_) => train,
+            _ => train || on_cpu,
+        };
+        let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
+        // Packed attention needs no mask, but DeBERTa's attention does, because it runs on the
+        // padded batch.
+        let needs_mask =
+            packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
+        let rows = if needs_mask { rows.with_mask()? } else { rows };
+        let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
+        Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
+    }
+
+    /// Adds the result of `compute_positions`, `[N]` i64 in the batch's layout, if the architecture
+    /// has rotary or relative positions. If `joined`, distances between tokens are computed from
+    /// these positions, otherwise from the tokens' indices in the row.
+    pub(crate) fn with_positions(
+        self,
+        compute_positions: impl FnOnce() -> Result<Tensor>,
+        joined: bool,
+        config: &Config,
+        kind: Kind,
+    ) -> Result<Self> {
+        let (mut rotary, mut distances) = (None, None);
+        let positions = if let Some(angles) = config.architecture.rotary() {
+            let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
+            let rotary_positions =
+                Positions::new(&positions, joined, &self.rows, is_packed, config, angles, kind)?;
+            rotary = Some(rotary_positions);
+            positions
+        } else if let Architecture::DebertaV2(deberta) = &config.architecture {
+            let positions = compute_positions()?;
+            let padded_positions = match (&self.packing, joined) {
+                (_, false) => None,
+                (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
+                (Some(packing), true) => {
+                    Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
+                }
+            };
+            distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
+            positions
+        } else {
+            return Ok(self);
+        };
+        Ok(Self { rotary, distances, token_positions: Some(positions), ..self })
+    }
+
+    pub(crate) fn rotary(&self) -> Result<&Positions> {
+        let missing_error =
+            || Error::input("states", "states of a model with rotary positions", "other states");
+        self.rotary.as_ref().ok_or_else(missing_error)
+    }
+
+    pub(crate) fn distances(&self) -> Option<&Distances> {
+        self.distances.as_ref()
+    }
+
+    /// Returns the tokens' positions, `[N]` i64 in the batch's layout.
+    pub(crate) fn token_positions(&self) -> Result<&Tensor> {
+        let missing_error =
+            || Error::input("states", "states of a model with token positions", "other states");
+        self.token_positions.as_ref().ok_or_else(missing_error)
+    }
+
+    /// Copies all ids to the device in a single transfer. Each returned tensor is `[B, L]`, or
+    /// `[N]` if the batch is packed.
+    pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
+        let (rows, is_packed) = (&self.rows, self.packing.is_some());
+        let in_layout = |list: &Vec<i64>| -> Vec<i64> {
+            let Some(token_mask) = rows.token_mask.as_ref().filter(|_| is_packed) else {
+                return list.clone();
+            };
+            list.iter().zip(token_mask).filter(|(_, mask)| **mask == 1).map(|(&id, _)| id).collect()
+        };
+        let token_ids = in_layout(&ids.token_ids);
+        let pad = ids.pad.filter(|pad| token_ids.contains(pad));
+        let mut lists = vec![token_ids, in_layout(&ids.positions)];
+        lists.extend(ids.types.as_ref().map(in_layout));
+        let n_lists = i64::try_from(lists.len()).unwrap_or(i64::MAX);
+        let stacked = Tensor::f_from_slice(&lists.concat())?;
+        let stacked = match is_packed {
+            true => stacked.f_view([n_lists, -1])?,
+            false => stacked.f_view([n_lists, rows.batch, rows.length])?,
+        };
+        let stacked = torch_ext::upload(&stacked, rows.device)?;
+        let types = ids.types.as_ref().map(|_| stacked.f_select(0, 2)).transpose()?;
+        let (token_ids, positions) = (stacked.f_select(0, 0)?, stacked.f_select(0, 1)?);
+        Ok(Ids { token_ids, positions, types, pad })
+    }
+
+    /// Converts a padded tensor, `[B, L, …]`, to the batch's layout.
+    pub(crate) fn to_layout(&self, padded: &Tensor) -> Result<Tensor> {
+        match &self.packing {
+            None => Ok(padded.shallow_clone()),
+            Some(packing) => packing.pack(padded),
+        }
+    }
+}
+
+/// Returns whether all padding is on the right, so that packing does not change the index of a
+/// token in its row.
+fn has_right_padding(rows: &Rows) -> bool {
+    let length = usize::try_from(rows.length).unwrap_or(1);
+    let is_right_padded = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
+    rows.token_mask
+        .as_ref()
+        .is_none_or(|token_mask| token_mask.chunks(length.max(1)).all(is_right_padded))
+}

@@ -1,0 +1,3 @@
+//! DeBERTa v2 and v3.
+pub(crate) mod attention;
+pub(crate) mod config;

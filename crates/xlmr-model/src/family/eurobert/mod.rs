@@ -1,0 +1,3 @@
+//! EuroBERT.
+pub(crate) mod config;
+pub(crate) mod layer;

@@ -1,0 +1,3 @@
+//! ModernBERT.
+pub(crate) mod config;
+pub(crate) mod layer;
