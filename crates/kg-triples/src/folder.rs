@@ -62,15 +62,15 @@ impl KnowledgeGraph {
         let mut builder = GraphBuilder::default();
         for_each_row(&dir.join("triples.tsv"), &[TRIPLE_COLUMNS], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
-            _ => Ok(()),
+            _ => unreachable!("a row has a cell for each column"),
         })?;
         let header_index = for_each_row(&dir.join("labels.tsv"), &LABEL_HEADERS, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
-        let header = LABEL_HEADERS.get(header_index).copied();
-        builder.set_has_label_sources(header == Some(SOURCED_LABEL_COLUMNS));
+        let header = LABEL_HEADERS[header_index];
+        builder.set_has_label_sources(header == SOURCED_LABEL_COLUMNS);
         let relations = dir.join("relations.tsv");
-        if header == Some(ENTITY_LABEL_COLUMNS) && relations.exists() {
+        if header == ENTITY_LABEL_COLUMNS && relations.exists() {
             for_each_row(&relations, &[RELATION_LABEL_COLUMNS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
@@ -166,7 +166,7 @@ impl KnowledgeGraph {
         pages.retain(|(language, _)| predicate(*language));
         let mut page_labels = GraphBuilder::default();
         read_pages(&pages, |language, page| {
-            let label = page.label.as_deref().unwrap_or_default().trim();
+            let label = page.label.as_deref().unwrap_or("").trim();
             if label.is_empty() || self.label(&page.id, language.as_str()).is_some() {
                 return Ok(());
             }

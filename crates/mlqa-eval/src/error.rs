@@ -149,10 +149,18 @@ pub enum Error {
         /// The configured `doc_stride`.
         doc_stride: usize,
     },
+    /// A window does not belong to the questions, or its parts have different lengths.
+    #[error("window {window} {problem}; pass windows and the questions that they were made of")]
+    Window {
+        /// The window's index.
+        window: usize,
+        /// Description of the error.
+        problem: String,
+    },
     /// Logits do not match the windows.
     #[error("question `{id}`, window {window}: {tensor} {problem}")]
     Logits {
-        /// The question's id, or `?` if the window has none.
+        /// The question's id.
         id: String,
         /// The window's index.
         window: usize,

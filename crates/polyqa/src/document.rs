@@ -83,7 +83,7 @@ impl Documents {
         let mut documents = Self::default();
         for path in paths {
             let is_pipe = path == Path::new("-") || is_pipe(&path)?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            let name = path.to_string_lossy().to_lowercase();
             if name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") {
                 documents = documents.with_rows(path)?;
             } else if is_pipe {
@@ -174,7 +174,7 @@ fn stored_rows(path: &Path, max_bytes: u64) -> Result<Vec<Source>> {
     let mut bytes = 0;
     let store = |row: Result<Document>| {
         let document = row?;
-        bytes += u64::try_from(document.text.len()).unwrap_or(u64::MAX);
+        bytes += document.text.len() as u64;
         if bytes > max_bytes {
             let problem = format!(
                 "can be read only once and has texts of more than {} MB; expected a regular file, which is \

@@ -81,8 +81,9 @@ pub enum Error {
         /// Number of attempts of the failed request.
         attempts: u32,
     },
-    /// A translator or scorer returned a different number of results than it received inputs.
-    #[error("expected {expected} translations or scores, got {got}")]
+    /// A translator, a scorer or a method that places spans returned a different number of results
+    /// than it received inputs.
+    #[error("expected {expected} translations, scores or spans, got {got}")]
     Count {
         /// Number of inputs.
         expected: usize,

@@ -13,7 +13,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     atomic_file::check_text_start(&bytes).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid_len = error.utf8_error().valid_up_to();
-        let valid_prefix = error.as_bytes().get(..valid_len).unwrap_or_default();
+        let valid_prefix = &error.as_bytes()[..valid_len];
         let line = 1 + valid_prefix.iter().filter(|&&byte| byte == b'\n').count();
         Error::line(path, line, "not UTF-8; convert the file first")
     })

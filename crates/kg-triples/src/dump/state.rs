@@ -60,7 +60,8 @@ impl Task {
             let metadata = fs::metadata(dump).map_err(io_error())?;
             let modified = metadata.modified().ok();
             let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            task.file = Some((metadata.len(), modified.unwrap_or_default().as_nanos()));
+            // Without a time of modification, the file is identified by its path and size.
+            task.file = Some((metadata.len(), modified.map_or(0, |time| time.as_nanos())));
         }
         Ok(task)
     }

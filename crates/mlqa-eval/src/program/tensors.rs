@@ -139,6 +139,6 @@ impl RowReader {
 
     /// Number of unread rows.
     pub fn remaining_rows(&self) -> usize {
-        self.shape.first().map_or(0, |rows| rows - self.rows_read)
+        self.shape[0] - self.rows_read
     }
 }

@@ -137,7 +137,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
         for window in block?.windows {
             let index = k * BLOCK_QUESTIONS + window.question;
-            question_indices.push(u32::try_from(index).unwrap_or(u32::MAX));
+            let index = u32::try_from(index).expect("a file has fewer than 2^32 questions");
+            question_indices.push(index);
             rows.push(window.input_ids);
         }
     }

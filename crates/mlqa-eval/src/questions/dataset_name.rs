@@ -31,6 +31,7 @@ pub fn find_language_file(folder: &Path, name: &str) -> PathBuf {
     if path.exists() {
         return path;
     }
+    // If the folder cannot be read, opening the returned path reports the reason.
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let matching = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
     matching.map_or(path, |file| folder.join(file))

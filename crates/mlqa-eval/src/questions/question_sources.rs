@@ -54,6 +54,7 @@ impl QuestionSources {
     /// Adds a prediction file. The path of the question file is stored as an absolute path, which is
     /// valid in any working directory.
     pub fn insert(&mut self, predictions: impl Into<String>, source: QuestionSource) {
+        // If the working directory is not known, the path is stored unchanged.
         let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
         self.0.insert(predictions.into(), QuestionSource { path, ..source });
     }

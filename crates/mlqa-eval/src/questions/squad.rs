@@ -216,7 +216,7 @@ impl Extra {
             }
             keep
         });
-        let value = last_value.unwrap_or_default();
+        let value = last_value.unwrap_or(Value::Null);
         Option::deserialize(value).map_err(|error| format!("`{key}`: {error}"))
     }
 

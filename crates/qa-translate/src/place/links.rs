@@ -155,7 +155,7 @@ impl ByLinks {
         let last = source_words.iter().rposition(overlaps)?;
         let range = project_links(links, first..last + 1, self.config.max_gap)?;
         let target_words = word_ranges(&task.target);
-        Some(target_words.get(range.start)?.start..target_words.get(range.end - 1)?.end)
+        Some(target_words[range.start].start..target_words[range.end - 1].end)
     }
 }
 

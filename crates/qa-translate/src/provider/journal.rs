@@ -80,8 +80,7 @@ fn lock(file: &File) -> io::Result<Option<FileLock>> {
 /// failure, the line may contain zeros. A line whose start does not match `line_prefix` does not
 /// count as incomplete.
 fn is_incomplete(line: &[u8], line_prefix: &[u8]) -> bool {
-    let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
-    let text_part = text_part.unwrap_or_default();
+    let text_part = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
     let has_prefix = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);
     has_prefix && (!line.ends_with(b"\n") || text_part.len() < line.len())
 }

@@ -74,7 +74,8 @@ impl Relation {
                 let message = format!("relation `{}` occurs twice", relation.id);
                 return Err(Error::line(path, *line, message));
             }
-            let template = relation.template.as_deref().unwrap_or_default();
+            // An absent template is an error, like an empty one.
+            let template = relation.template.as_deref().unwrap_or("");
             split_template(template).map_err(|message| Error::line(path, *line, message))?;
         }
         if rows.is_empty() {

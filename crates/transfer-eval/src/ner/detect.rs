@@ -99,7 +99,7 @@ pub(super) fn is_blank(line: &str) -> bool {
 
 /// Whether a line is a comment: it starts with `#` and its last column is not a tag.
 fn is_comment(line: &str) -> bool {
-    let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
+    let last = line.rsplit_once([' ', '\t']).map_or(line, |(_, last)| last);
     line.starts_with('#') && tag::check(last).is_err()
 }
 
@@ -107,7 +107,7 @@ fn is_comment(line: &str) -> bool {
 /// not codes: a code has two or three letters before the first hyphen, or is `simple`.
 pub(super) fn split_language(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
-    let base = language.split('-').next().unwrap_or_default();
+    let base = language.split_once('-').map_or(language, |(base, _)| base);
     let is_code = language.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
         && (matches!(base.len(), 2 | 3) || language == "simple");
     is_code.then_some((language, word))

@@ -71,6 +71,13 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
             let message = format!("{} predicted tags for {} words", predicted.len(), gold.len());
             return Err(Error::mismatch("sentence", k, None, message));
         }
+        let mut tags = gold.iter().map(AsRef::as_ref).zip(predicted.iter().map(AsRef::as_ref));
+        if let Some(word) =
+            tags.position(|(gold, predicted)| gold.is_empty() || predicted.is_empty())
+        {
+            let message = format!("word {} has an empty tag", word + 1);
+            return Err(Error::mismatch("sentence", k, None, message));
+        }
         let (gold, predicted) = (find_entities(gold, scheme), find_entities(predicted, scheme));
         for Entity { kind, .. } in &gold {
             counts.entry(kind).or_default().gold += 1;

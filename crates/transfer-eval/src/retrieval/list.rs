@@ -295,17 +295,19 @@ fn draw_candidates(
     let mut entities: Vec<&str> = query_languages.keys().copied().chain(other_entities).collect();
     entities.shuffle(&mut rng(config.seed, "order", ""));
 
-    let empty = BTreeSet::new();
+    let none = BTreeSet::new();
     let describe = |entity: &&str| {
-        let available = languages.get(entity).unwrap_or(&empty);
+        let available = &languages[entity];
         let excluded = match config.gold_language {
-            GoldLanguage::Different => query_languages.get(entity).unwrap_or(&empty),
-            GoldLanguage::Any => &empty,
+            // An entity without a query has no query languages.
+            GoldLanguage::Different => query_languages.get(entity).unwrap_or(&none),
+            GoldLanguage::Any => &none,
         };
         let allowed: Vec<&str> = available.difference(excluded).copied().collect();
         let allowed =
             if allowed.is_empty() { available.iter().copied().collect() } else { allowed };
-        let language = allowed.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
+        let language = allowed.choose(&mut rng(config.seed, "language", entity));
+        let language = language.expect("an entity is described in a language");
         Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
     };
     entities.iter().map(describe).collect()
@@ -354,7 +356,7 @@ fn list_queries(
 fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
-    hash.update([u8::try_from(purpose.len()).unwrap_or(u8::MAX)]);
+    hash.update([u8::try_from(purpose.len()).expect("purposes are short")]);
     hash.update(purpose.as_bytes());
     hash.update(item.as_bytes());
     ChaCha8Rng::from_seed(hash.finalize().into())

@@ -62,7 +62,7 @@ pub fn run(args: Args) -> CommandResult {
     let mut table = Table::default();
     table.add_row(["relation", "triples", "label"]);
     for (relation, count) in by_relation {
-        let label = graph.label(relation, "en").unwrap_or_default();
+        let label = graph.label(relation, "en").unwrap_or("");
         table.add_row([relation, &count.to_string(), label]);
     }
     table.print();

@@ -64,6 +64,10 @@ impl Tables {
         report.counts.add(&record.counts);
         let count = if record.is_property { &mut report.properties } else { &mut report.items };
         *count += 1;
+        // There are no names if the table of labels is not written.
+        let has_names = !record.names.is_empty();
+        assert!(!has_names || record.names.len() == self.languages.len(), "names per language");
+        assert_eq!(record.rows.len(), self.entity_tables.len(), "rows per table");
         for (language, name) in self.languages.iter().zip(&record.names) {
             let counts = report.label_sources.entry(*language).or_default();
             match name {
@@ -84,9 +88,10 @@ impl Tables {
         let io_error = || Error::io(&self.folder, "read the folder");
         let mut previous_id: Option<String> = None;
         while let Some(entry) = redirects.next().map_err(io_error())? {
-            if previous_id.as_ref() != Some(&entry.key)
-                && let [to] = entry.values.as_slice()
-            {
+            if previous_id.as_ref() != Some(&entry.key) {
+                let [to] = entry.values.as_slice() else {
+                    return Err(io_error()(std::io::ErrorKind::UnexpectedEof.into()));
+                };
                 report.redirects += 1;
                 if let Some(table) = &mut self.redirects {
                     table.write(&format!("{}\t{to}\n", entry.key))?;

@@ -157,7 +157,7 @@ impl Options {
         let key = key.transpose()?;
         let url = self.provider.chat.as_ref().or(self.provider.server.as_ref());
         let config = ServerConfig {
-            url: url.cloned().unwrap_or_default(),
+            url: url.map_or_else(String::new, Clone::clone), // a file has no address
             timeout_seconds: self.timeout,
             attempts: self.attempts,
             first_wait_seconds: self.first_wait,

@@ -65,8 +65,8 @@ pub fn run(args: &Args) -> CommandResult {
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
         if let Some(problem) = first_difference(gold, predicted) {
             let path = args.predicted.display();
-            let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
-            let [line, gold_line] = lines;
+            let [line, gold_line] = [predicted.line(), gold.line()]
+                .map(|line| line.expect("a sentence of a file has a line"));
             let number = k + 1;
             return Err(format!(
                 "{path}:{line}: sentence {number} (line {gold_line} of the gold file): {problem}"
