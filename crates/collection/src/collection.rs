@@ -69,7 +69,6 @@ pub(crate) struct Stamp(String);
 
 impl Stamp {
     fn of(meta: &IndexMeta) -> Self {
-        #[expect(clippy::expect_used, reason = "the metadata was read from JSON")]
         Self(serde_json::to_string(meta).expect("metadata is valid JSON"))
     }
 }

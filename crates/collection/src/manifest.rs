@@ -117,7 +117,6 @@ impl Manifest {
     }
 
     pub fn to_payload(&self) -> String {
-        #[expect(clippy::expect_used, reason = "structs of numbers, strings and lists")]
         serde_json::to_string(self).expect("a manifest is valid JSON")
     }
 }

@@ -73,7 +73,6 @@ impl Snapshot {
             return Ok(0);
         }
         let rows: usize = self.parts()?.iter().map(PartView::alive_rows).sum();
-        #[expect(clippy::expect_used, reason = "no platform has larger sizes")]
         Ok(u64::try_from(rows).expect("a count fits into 64 bits"))
     }
 
@@ -205,7 +204,6 @@ impl Snapshot {
         for &(number, _) in &vector_hits {
             if let Entry::Vacant(entry) = read_passages.entry(number) {
                 let passage = self.passage(number)?;
-                #[expect(clippy::expect_used, reason = "the scan skips rows of other passages")]
                 let passage = passage.expect("a row belongs to a passage");
                 entry.insert(passage);
             }
@@ -228,7 +226,8 @@ impl Snapshot {
         if self.document_count() == 0 {
             return Err(Error::Empty { path: self.folder.clone() });
         }
-        let limit = limit.min(self.searcher.num_docs().try_into().unwrap_or(limit));
+        let passages = usize::try_from(self.passage_count()).expect("passages fit into memory");
+        let limit = limit.min(passages);
         words::search(&self.searcher, self.fields.text, &query.text, limit)
             .map_err(|error| self.error(&error))
     }

@@ -133,7 +133,6 @@ impl SegmentCandidates {
 
 /// Returns a passage's value in a column.
 fn value(column: &Column<u64>, doc: DocId) -> u64 {
-    #[expect(clippy::expect_used, reason = "passages are written by this crate")]
     column.first(doc).expect("a passage has an id and a number")
 }
 

@@ -201,8 +201,8 @@ impl Writer {
     /// Makes all changes since the last commit visible, after they have been written to disk.
     ///
     /// # Errors
-    /// [`Error::Folder`] if the folder cannot be written; the collection is unchanged then, and the
-    /// writer must be dropped.
+    /// [`Error::Folder`] if the folder cannot be written; the writer must be dropped then. The
+    /// collection is unchanged, unless only the merge of files of vectors after the commit failed.
     pub fn commit(&mut self) -> Result<()> {
         self.commit_manifest()?;
         if self.merge_files()? {
@@ -405,6 +405,5 @@ fn write_error(folder: &Path, error: &TantivyError) -> Error {
 }
 
 fn to_u64(count: usize) -> u64 {
-    #[expect(clippy::expect_used, reason = "no platform has larger sizes")]
     u64::try_from(count).expect("a size fits into 64 bits")
 }

@@ -140,7 +140,6 @@ impl VectorFile {
 }
 
 fn bytes<const N: usize>(slice: &[u8]) -> [u8; N] {
-    #[expect(clippy::expect_used, reason = "callers pass N bytes")]
     slice.try_into().expect("the slice has N bytes")
 }
 
@@ -154,7 +153,6 @@ fn header(rows: u64, width: usize) -> [u8; HEADER_BYTES] {
 }
 
 fn to_u64(count: usize) -> u64 {
-    #[expect(clippy::expect_used, reason = "no platform has larger sizes")]
     u64::try_from(count).expect("a size fits into 64 bits")
 }
 
