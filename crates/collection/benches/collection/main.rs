@@ -101,7 +101,7 @@ fn report(name: &str, elapsed: Duration, details: &str) {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let processor: f64 = [11, 12].map(|k| fields[k].parse::<f64>().unwrap() / 100.0).iter().sum();
     println!(
-        "{name}: {:.2} s ({processor:.2} s of processor time), peak {} MiB, of which without files {} MiB; {details}",
+        "{name}: {:.2} s ({processor:.2} s of processor time), peak {} MiB, at the end without files {} MiB; {details}",
         elapsed.as_secs_f64(),
         value("VmHWM:"),
         value("RssAnon:"),
