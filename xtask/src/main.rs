@@ -206,6 +206,7 @@ enum Task {
         cargo xtask bench answer         polyqa answer compared with transformers' pipeline\n  \
         cargo xtask bench serve          polyqa serve compared with FastAPI over that pipeline\n  \
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
+        cargo xtask bench collection     recall, speed and memory of collections, without libtorch\n  \
         cargo xtask bench recall         recall of paragraphs with the terms of polyqa answer, without libtorch\n  \
         cargo xtask bench extract        kg-triples, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
@@ -296,6 +297,7 @@ fn run_benches(root: &Path, arguments: &[String]) -> Result<()> {
         "answer" | "retrieval" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "programs" => Some("mlqa-eval"),
+        "collection" => Some("polyqa-collection"),
         "recall" => Some("polyqa-language"),
         _ => None,
     };

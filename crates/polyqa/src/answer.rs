@@ -47,7 +47,8 @@ pub struct Answers {
     pub id: Option<String>,
     /// The question.
     pub question: String,
-    /// The answers; empty if the documents contain no words.
+    /// The answers; empty if the documents contain no words, or if no passage of a collection shares
+    /// words with the question.
     pub answers: Vec<Answer>,
     /// Probability of "no answer" in the softmax of [`Answer::probability`], 0 to 1.
     pub null_probability: f64,
@@ -67,6 +68,15 @@ pub struct TruncatedQuestion {
     pub tokens: usize,
     /// Number of tokens that were evaluated.
     pub max_tokens: usize,
+}
+
+/// Offset of a text in its document, which is added to the positions of answers in the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TextOffset {
+    /// Code points before the text.
+    pub chars: usize,
+    /// Bytes before the text.
+    pub bytes: usize,
 }
 
 /// Collector of the answers to one question, passage by passage.
@@ -98,6 +108,18 @@ impl Collector {
         calibration: &Calibration,
         max_answers: usize,
     ) {
+        self.add_part(document, TextOffset::default(), n_best, calibration, max_answers);
+    }
+
+    /// Like [`add`](Self::add), for a document of which only the text at `offset` is known.
+    pub fn add_part(
+        &mut self,
+        document: &Document,
+        offset: TextOffset,
+        n_best: &NBest,
+        calibration: &Calibration,
+        max_answers: usize,
+    ) {
         // Without windows, there is no null score, and there are no candidates.
         let null_score = n_best.null_score.map_or(0.0, f64::from);
         let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
@@ -121,7 +143,11 @@ impl Collector {
             if lowest.is_some_and(|lowest| lowest.score >= candidate.score) {
                 break;
             }
-            let answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
+            let mut answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
+            answer.start += offset.chars;
+            answer.end += offset.chars;
+            answer.start_byte += offset.bytes;
+            answer.end_byte += offset.bytes;
             let position = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(position, answer);
             self.answers.truncate(max_answers);

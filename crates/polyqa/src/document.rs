@@ -83,8 +83,7 @@ impl Documents {
         let mut documents = Self::default();
         for path in paths {
             let is_pipe = path == Path::new("-") || is_pipe(&path)?;
-            let name = path.to_string_lossy().to_lowercase();
-            if name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") {
+            if has_rows(&path) {
                 documents = documents.with_rows(path)?;
             } else if is_pipe {
                 documents.sources.push(Source::InMemory(read_document(&path)?));
@@ -131,7 +130,7 @@ impl Documents {
     /// The errors of [`iter`](Self::iter).
     pub fn count(&self) -> Result<usize> {
         let count_documents = |source: &Source| match source {
-            Source::Rows(path) => read_rows(path)
+            Source::Rows(path) => read_rows(path, false)
                 .try_fold(0, |count: usize, row| row.map(|_| count.saturating_add(1))),
             _ => Ok(1),
         };
@@ -146,18 +145,24 @@ impl Documents {
         self.sources.iter().flat_map(|source| -> Box<dyn Iterator<Item = Result<Document>>> {
             match source {
                 Source::Text(path) => Box::new(std::iter::once(read_document(path))),
-                Source::Rows(path) => Box::new(read_rows(path)),
+                Source::Rows(path) => Box::new(read_rows(path, false)),
                 Source::InMemory(document) => Box::new(std::iter::once(Ok(document.clone()))),
             }
         })
     }
 }
 
+/// Returns whether a file's name is that of a file of rows.
+pub(crate) fn has_rows(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
+}
+
 /// Returns whether a file can be read only once: a pipe, a socket or a device.
 ///
 /// # Errors
 /// [`Error::Read`] if the file does not exist or is a folder.
-fn is_pipe(path: &Path) -> Result<bool> {
+pub(crate) fn is_pipe(path: &Path) -> Result<bool> {
     let read_error = atomic_file::Error::new(path, "read");
     let metadata = std::fs::metadata(path).map_err(read_error)?;
     if metadata.is_dir() {
@@ -186,17 +191,21 @@ fn stored_rows(path: &Path, max_bytes: u64) -> Result<Vec<Source>> {
         }
         Ok(Source::InMemory(document))
     };
-    read_rows(path).map(store).collect()
+    read_rows(path, false).map(store).collect()
 }
 
 /// Reads a file as one document.
-fn read_document(path: &Path) -> Result<Document> {
+pub(crate) fn read_document(path: &Path) -> Result<Document> {
     let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES)?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 
-/// Returns the documents of a file of rows, up to the first error.
-fn read_rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
+/// Returns the documents of a file of rows, up to the first error. With `needs_ids`, a row without
+/// an id is an error.
+pub(crate) fn read_rows(
+    path: &Path,
+    needs_ids: bool,
+) -> impl Iterator<Item = Result<Document>> + use<> {
     let path = path.to_owned();
     let mut lines = Some(Lines::open(&path));
     std::iter::from_fn(move || {
@@ -204,7 +213,7 @@ fn read_rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
             Ok(open_lines) => open_lines,
             Err(error) => return Some(Err(error.into())),
         };
-        let row = next_row(&mut open_lines, &path)?;
+        let row = next_row(&mut open_lines, &path, needs_ids)?;
         if row.is_ok() {
             lines = Some(Ok(open_lines));
         }
@@ -212,7 +221,7 @@ fn read_rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
     })
 }
 
-fn next_row(lines: &mut Lines, path: &Path) -> Option<Result<Document>> {
+fn next_row(lines: &mut Lines, path: &Path, needs_ids: bool) -> Option<Result<Document>> {
     loop {
         match lines.advance() {
             Ok(true) if lines.bytes().trim_ascii().is_empty() => {}
@@ -223,6 +232,10 @@ fn next_row(lines: &mut Lines, path: &Path) -> Option<Result<Document>> {
     }
     let number = lines.number();
     Some(match serde_json::from_slice::<Row>(lines.bytes()) {
+        Ok(Row { id: None | Some(serde_json::Value::Null), .. }) if needs_ids => {
+            let problem = "the document has no id; expected {\"id\": \"…\", \"text\": \"…\"}";
+            Err(Error::line(path, number, problem))
+        }
         Ok(Row { id, text }) => {
             let id = row_id(id).unwrap_or_else(|| format!("{}:{number}", path.display()));
             Ok(Document { id: id.into(), text: text.into() })

@@ -108,7 +108,7 @@ impl Retriever {
     }
 
     /// Returns the options that determine embeddings, as JSON.
-    fn options(&self) -> String {
+    pub(crate) fn options(&self) -> String {
         let (query, passage) = self.prefixes();
         let mut options = json!({
             "query_prefix": query,
@@ -129,7 +129,7 @@ impl Retriever {
     }
 
     /// Computes the embedding of [`PROBE`].
-    fn probe(&self) -> Result<Vector> {
+    pub(crate) fn probe(&self) -> Result<Vector> {
         let ids = self.tokenize(PROBE)?;
         let vectors = self.encode(&[&ids])?;
         Ok(vectors.into_iter().next().expect("an embedding of each text"))

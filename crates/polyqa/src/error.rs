@@ -46,6 +46,9 @@ pub enum Error {
     /// Windows, logits or answers cannot be computed.
     #[error(transparent)]
     Tasks(#[from] tasks::Error),
+    /// A collection cannot be read or written.
+    #[error(transparent)]
+    Collection(#[from] collection::Error),
     /// An error of `mlqa-eval`, such as an invalid question file or window length.
     #[error(transparent)]
     Eval(#[from] mlqa_eval::Error),

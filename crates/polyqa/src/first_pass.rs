@@ -14,7 +14,7 @@ pub const DEFAULT_CANDIDATES: usize = 50;
 
 /// Penalty on an answer's score per unit of difference between the BM25 scores of the best passage
 /// and the answer's passage. Not used with a retriever.
-const BM25_WEIGHT: f32 = 1.0;
+pub(crate) const BM25_WEIGHT: f32 = 1.0;
 
 /// Minimum number of passages from which inverse document frequencies are computed. Smaller
 /// collections are padded with empty passages. Without padding, an additional short document would
@@ -138,9 +138,7 @@ impl FirstPass<'_> {
         for passage in documents.passages() {
             let (document, passage) = passage?;
             scorer.upsert(&document_indices.len(), embedder.embed(&passage.text));
-            let sample_end = passage.text.char_indices().nth(SAMPLE_CHARS);
-            let sample = sample_end.map_or(&*passage.text, |(end, _)| &passage.text[..end]);
-            languages.push(LanguageCounts::of(sample).language());
+            languages.push(passage_language(&passage.text));
             document_indices.push(document);
             step()?;
         }
@@ -367,6 +365,13 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Returns the selection of a separate list of passages for each question, with the penalty of
+    /// each passage.
+    pub fn of_separate_passages(penalties: Vec<Vec<f32>>) -> Self {
+        let passage_count = penalties.iter().map(Vec::len).sum();
+        Self { passage_count, candidates: vec![None; penalties.len()], penalties }
+    }
+
     /// Returns whether a passage is read for a question.
     pub fn contains(&self, question: usize, passage: usize) -> bool {
         self.candidates[question].as_ref().is_none_or(|candidates| candidates.contains(&passage))
@@ -399,6 +404,13 @@ impl Selection {
 
 fn check_count(expected: usize, got: usize) -> Result<()> {
     if got == expected { Ok(()) } else { Err(Error::Changed { expected, got }) }
+}
+
+/// Returns the language of the beginning of a passage.
+pub(crate) fn passage_language(text: &str) -> TextLanguage {
+    let sample_end = text.char_indices().nth(SAMPLE_CHARS);
+    let sample = sample_end.map_or(text, |(end, _)| &text[..end]);
+    LanguageCounts::of(sample).language()
 }
 
 /// Computes `weight` times the difference between the highest score and each score.

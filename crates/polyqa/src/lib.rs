@@ -2,6 +2,7 @@
 
 mod answer;
 mod calibration;
+mod collection_search;
 mod document;
 mod earlier_readers;
 mod embedding_file;

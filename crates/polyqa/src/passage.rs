@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mlqa_eval::NBest;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::answer::TextOffset;
 use crate::{Document, Documents, Result};
 
 /// Minimum length of a passage in words; shorter paragraphs are joined.
@@ -24,8 +25,11 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub(crate) struct Passage {
     pub document: Document,
     pub text: Arc<str>,
-    /// Offset of the passage in the document, in code points.
+    /// Offset of the passage in the document's text, in code points.
     start: usize,
+    /// Offset of the document's text in the whole document. It is 0 unless `document` is a part of a
+    /// document in a collection.
+    pub offset: TextOffset,
 }
 
 impl Passage {
@@ -39,7 +43,30 @@ impl Passage {
             start: usize::from(text.len() < document.text.len()),
             text,
             document: document.clone(),
+            offset: TextOffset::default(),
         }
+    }
+
+    /// Returns a passage of a collection.
+    pub fn stored(passage: &collection::Passage) -> Self {
+        let collection::Passage { document, text, start, start_byte, .. } = passage;
+        Self {
+            document: Document { id: document.clone(), text: text.clone() },
+            text: text.clone(),
+            start: 0,
+            offset: TextOffset { chars: *start, bytes: *start_byte },
+        }
+    }
+
+    /// Returns the byte range of each passage of a document.
+    pub fn byte_ranges(document: &Document) -> Vec<Range<usize>> {
+        let whole = Self::whole(document);
+        let before = document.text.len() - whole.text.len();
+        let ranges = passage_ranges(&whole.text);
+        if ranges.len() < 2 {
+            return std::iter::once(before..document.text.len()).collect();
+        }
+        ranges.into_iter().map(|range| before + range.start..before + range.end).collect()
     }
 
     /// Returns the passages of a document, in order. If there is one passage, it is the whole text.
@@ -55,7 +82,7 @@ impl Passage {
             start += whole.text[byte..range.start].chars().count();
             byte = range.start;
             let text = whole.text[range].into();
-            Self { document: document.clone(), text, start }
+            Self { document: document.clone(), text, start, offset: TextOffset::default() }
         };
         ranges.into_iter().map(passage).collect()
     }
@@ -241,6 +268,17 @@ mod tests {
         let n_best = NBest { id: "q".into(), candidates, null_score: None, null: false };
         let start = passage.to_document_offsets(n_best).candidates[0].answer_start;
         assert_eq!(text.chars().skip(start).take(4).collect::<String>(), "Lima");
+    }
+
+    #[test]
+    fn byte_ranges_are_those_of_the_passages() {
+        let long = "Écrit à Lima. ".repeat(30);
+        for text in ["", " \n", "\u{feff}Lima\n", &format!("\u{feff}{long}\n\n{long}\n")] {
+            let document = Document { id: "d".into(), text: text.into() };
+            let of_ranges: Vec<&str> =
+                Passage::byte_ranges(&document).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(of_ranges, passage_texts(text));
+        }
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
 /// Pairs of questions and passages are collected until the passages have this size in bytes. The
 /// collected pairs are then evaluated together.
-const BATCH_BYTES: usize = 1 << 18;
+pub(crate) const BATCH_BYTES: usize = 1 << 18;
 
 /// Minimum hidden size of a large model, for which small batches occupy all CPU cores.
 const LARGE_HIDDEN_SIZE: i64 = 512;
@@ -50,7 +50,7 @@ pub fn with_long_questions(windows: WindowConfig) -> WindowConfig {
 }
 
 /// Number of questions that are answered in one pass over the documents.
-const QUESTIONS_PER_PASS: usize = 64;
+pub(crate) const QUESTIONS_PER_PASS: usize = 64;
 
 /// An extractive reader: a model with a span head, and options for selecting answers.
 ///
@@ -267,7 +267,7 @@ impl Reader {
         Ok(())
     }
 
-    fn read_pairs(
+    pub(crate) fn read_pairs(
         &self,
         pairs: Pairs,
         selection: Option<&Selection>,
@@ -385,7 +385,8 @@ impl Pair {
         }
         let n_best = self.passage.to_document_offsets(n_best);
         let collector = &mut collectors[self.question];
-        collector.add(&self.passage.document, &n_best, calibration, max_answers);
+        let Passage { document, offset, .. } = &self.passage;
+        collector.add_part(document, *offset, &n_best, calibration, max_answers);
     }
 }
 

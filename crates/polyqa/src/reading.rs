@@ -1,10 +1,12 @@
 //! Incremental reading of documents, so that windows of different requests can share batches.
 use std::sync::{Mutex, PoisonError};
 
+use collection::Collection;
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::{Collector, Query};
+use crate::collection_search::{SelectedPassages, select_passages};
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
@@ -14,19 +16,63 @@ use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 const BATCH_BYTES: usize = 1 << 18;
 
 /// Cuts documents into a reader's windows; can be used on any thread.
-#[derive(Debug)]
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
     /// Selects passages together with BM25, and determines the passages' penalties. Without a
     /// retriever, BM25 alone selects passages and determines penalties.
     retriever: Option<Mutex<Retriever>>,
+    /// The collection for requests without documents.
+    collection: Option<Collection>,
 }
 
 impl Cutter {
     /// Creates a cutter from the tokenizer and the windows of a reader.
     pub fn new(tokenizer: Tokenizer, config: WindowConfig, retriever: Option<Retriever>) -> Self {
-        Self { tokenizer, config, retriever: retriever.map(Mutex::new) }
+        Self { tokenizer, config, retriever: retriever.map(Mutex::new), collection: None }
+    }
+
+    /// Sets the collection for requests without documents.
+    pub fn with_collection(self, collection: Option<Collection>) -> Self {
+        Self { collection, ..self }
+    }
+
+    /// Returns the collection for requests without documents.
+    pub fn collection(&self) -> Option<&Collection> {
+        self.collection.as_ref()
+    }
+
+    /// Cuts the passages of the latest state of the collection that are selected for each question
+    /// into windows. Returns `None` if there are more than `max_windows` windows.
+    ///
+    /// # Errors
+    /// The errors of [`windows`], [`Collection::snapshot`] and
+    /// [`select_hybrid`](collection::Snapshot::select_hybrid).
+    pub fn cut_collection(
+        &self,
+        queries: Vec<Query>,
+        collection: &Collection,
+        max_windows: usize,
+    ) -> Result<Option<Reading>> {
+        let snapshot = collection.snapshot()?;
+        let SelectedPassages { passages, selection } = {
+            let retriever = self.retriever.as_ref();
+            let retriever = retriever.map(|one| one.lock().unwrap_or_else(PoisonError::into_inner));
+            select_passages(&snapshot, retriever.as_deref(), &queries, DEFAULT_CANDIDATES)?
+        };
+        let mut reading = Reading { queries, selection, ..Reading::default() };
+        for (question_index, passages) in passages.iter().enumerate() {
+            let mut pairs = Pairs::default();
+            for (index, passage) in passages.iter().enumerate() {
+                let (_, question) = &reading.queries[question_index];
+                pairs.push(question_index, question, index, passage);
+            }
+            reading.groups.push(self.cut_pairs(pairs, &mut reading.windows)?);
+            if reading.windows.len() > max_windows {
+                return Ok(None);
+            }
+        }
+        Ok(Some(reading))
     }
 
     /// Selects the passages for each question, and computes the penalties of their answers.

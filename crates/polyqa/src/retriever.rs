@@ -212,6 +212,45 @@ impl Retriever {
         Ok(keys.iter().map(|key| embeddings[key].clone()).collect())
     }
 
+    /// Computes the embeddings of passages, without the cache; `None` for a blank text.
+    pub(crate) fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Option<Vector>>> {
+        let mut embeddings = vec![None; texts.len()];
+        let mut rows = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            if let Some(text) = self.encoder_input(&self.passage_prefix, text) {
+                rows.push((index, self.tokenize(&text)?));
+            }
+        }
+        let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
+        let vectors = if ids.is_empty() { Vec::new() } else { self.encode(&ids)? };
+        assert_eq!(vectors.len(), rows.len(), "an embedding of each text");
+        for ((index, _), vector) in rows.iter().zip(vectors) {
+            embeddings[*index] = Some(vector);
+        }
+        Ok(embeddings)
+    }
+
+    /// Computes the embedding of a question, without the cache; `None` for a blank text.
+    pub(crate) fn embed_question(&self, text: &str) -> Result<Option<Vector>> {
+        let Some(text) = self.encoder_input(&self.query_prefix, text) else { return Ok(None) };
+        let ids = self.tokenize(&text)?;
+        Ok(self.encode(&[&ids])?.pop())
+    }
+
+    /// Returns a text with its prefix, as it is tokenised; `None` for a blank text.
+    fn encoder_input(&self, prefix: &str, text: &str) -> Option<String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        let text = format!("{prefix}{text}");
+        // As the normaliser `Lowercase`, this converts each character separately.
+        Some(match self.lower_case {
+            true => text.chars().flat_map(char::to_lowercase).collect(),
+            false => text,
+        })
+    }
+
     /// Returns the key of a text, and adds the cached embedding to `embeddings`. A text without a
     /// cached embedding is added to `pending`, unless the text is blank.
     fn look_up(
@@ -226,15 +265,10 @@ impl Retriever {
             return Ok(key);
         }
         let cached = self.cache().embeddings.get(&key).cloned();
-        let text = text.trim();
-        if cached.is_none() && !text.is_empty() {
-            let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
-            let text = format!("{prefix}{text}");
-            // As the normaliser `Lowercase`, this converts each character separately.
-            let text = match self.lower_case {
-                true => text.chars().flat_map(char::to_lowercase).collect(),
-                false => text,
-            };
+        let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
+        if cached.is_none()
+            && let Some(text) = self.encoder_input(prefix, text)
+        {
             pending.push((key, self.tokenize(&text)?));
         }
         // The embedding of a blank text is empty. `encode_pending` replaces the empty embedding of a

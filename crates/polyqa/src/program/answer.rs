@@ -4,16 +4,22 @@ use std::io::{BufRead, IsTerminal};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
+use crate::collection_search::{
+    SelectedPassages, check_retriever, language_mismatch, select_passages,
+};
 use crate::document::row_id;
 use crate::first_pass::DEFAULT_CANDIDATES;
 use crate::{Answers, Documents, FirstPass, Reader, Retriever, TruncatedQuestion};
 use anyhow::{Context, Result, bail, ensure};
 use atomic_file::{Lines, cli};
+use collection::{Collection, Snapshot};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
 use serde::Deserialize;
 
+use crate::program::index::warn_of_missing_embeddings;
 use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::program::show;
+use crate::reader::QUESTIONS_PER_PASS;
 
 /// Answer questions over documents, or over the contexts of a question file
 ///
@@ -38,6 +44,10 @@ pub struct Args {
     /// File with additional documents, one {"id": "…", "text": "…"} per line
     #[arg(long, value_name = "FILE")]
     documents: Vec<PathBuf>,
+    /// Collection made by `polyqa index`, in place of documents; with --retriever, the collection
+    /// must have the retriever's embeddings
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["texts", "documents", "embeddings", "compatible", "predictions", "n_best", "null_odds"])]
+    collection: Option<PathBuf>,
     #[command(flatten)]
     retriever: RetrieverArgs,
     /// File of the retriever's passage embeddings, created or extended: later runs embed only new
@@ -47,7 +57,8 @@ pub struct Args {
     /// Number of passages that the retriever and BM25 select per question. With 0, all passages are
     /// read; without a retriever, 0 also disables the retrieval penalty on scores. Without a
     /// retriever, as many passages that seem to be in other languages than the question are read as
-    /// well, and all passages if nearly all are in other languages
+    /// well, and all passages if nearly all are in other languages. With --collection, N is at
+    /// least 1, and no other passages are read
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
@@ -74,6 +85,7 @@ Examples:
   polyqa answer --model runs/mine/model --retriever intfloat/multilingual-e5-small -q 'Wo liegt Lima?' \\
     --documents docs.jsonl
   polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
+  polyqa answer --model runs/mine/model --collection library -q 'Wo liegt Lima?'
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
@@ -95,6 +107,9 @@ pub fn run(args: &Args) -> Result<()> {
         inputs.filter(is_standard_input).count() < 2,
         "- (standard input) may be used only once"
     );
+    if let Some(folder) = &args.collection {
+        return answer_collection(args, folder);
+    }
     let mut documents = Documents::from_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
@@ -132,6 +147,61 @@ pub fn run(args: &Args) -> Result<()> {
     reader.answer_all(&questions, &documents, first_pass, &mut { print_batch })?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Answers questions over a collection.
+fn answer_collection(args: &Args, folder: &Path) -> Result<()> {
+    ensure!(args.candidates > 0, "--candidates must be at least 1 with --collection");
+    let from_standard_input = args.question.is_empty() && args.questions.is_none();
+    let questions = if from_standard_input { Vec::new() } else { read_questions(args)? };
+    let collection = Collection::open(folder)?;
+    let snapshot = collection.snapshot()?;
+    ensure!(
+        snapshot.document_count() > 0,
+        "{}: the collection has no documents; add documents with `polyqa index --add`",
+        folder.display()
+    );
+    let reader = load_reader(args)?;
+    let retriever = args.retriever.load(&reader)?;
+    if let Some(retriever) = &retriever {
+        check_retriever(folder, &snapshot, retriever)?;
+        warn_of_missing_embeddings(&collection, &snapshot)?;
+    }
+    let answer = |questions: &[(Option<String>, String)], snapshot: &Snapshot| -> Result<()> {
+        warn_of_truncation(&reader, questions.iter().map(|(_, question)| question.as_str()))?;
+        let mut has_warned = false;
+        for batch in questions.chunks(QUESTIONS_PER_PASS) {
+            let selected = select_passages(snapshot, retriever.as_ref(), batch, args.candidates)?;
+            if retriever.is_none() && !has_warned {
+                has_warned = warn_of_foreign_passages(batch, &selected);
+            }
+            let answers = reader.answer_selected(batch, &selected)?;
+            answers.iter().try_for_each(|answers| print(args, answers))?;
+        }
+        Ok(())
+    };
+    if !from_standard_input {
+        return answer(&questions, &snapshot);
+    }
+    for_each_line(|question| answer(&[(None, question.to_owned())], &*collection.snapshot()?))
+}
+
+/// Prints a warning if the passages selected for a question seem to be in other languages. Returns
+/// whether a warning was printed.
+fn warn_of_foreign_passages(
+    questions: &[(Option<String>, String)],
+    selected: &SelectedPassages,
+) -> bool {
+    let mismatch = questions
+        .iter()
+        .zip(&selected.passages)
+        .find_map(|((_, text), passages)| Some((text, language_mismatch(text, passages)?)));
+    let Some((question, [question_language, other_language])) = mismatch else { return false };
+    cli::print_stderr(&format!(
+        "warning: the passages that share words with the question {question:?} ({question_language}) are in \
+         other languages such as {other_language}; a --retriever selects passages across languages"
+    ));
+    true
 }
 
 /// Returns the first pass and the maximum number of passages it selects per question; `None` if the
@@ -229,6 +299,20 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
     let (count, documents) = (documents.len(), Documents::from(documents));
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
+    for_each_line(|question| {
+        let one_question = [(None, question.to_owned())];
+        warn_of_truncation(&reader, std::iter::once(question))?;
+        if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
+            warn_of_mismatch(pass, candidates, &one_question);
+        }
+        reader.answer_all(&one_question, &documents, first_pass, &mut |answers, _| -> Result<()> {
+            answers.iter().try_for_each(|answers| print(args, answers))
+        })
+    })
+}
+
+/// Calls `answer` with each question on standard input, one per line, until end of file.
+fn for_each_line(answer: impl Fn(&str) -> Result<()>) -> Result<()> {
     let (input, is_terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
         if is_terminal {
@@ -240,21 +324,7 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
         }
         match std::str::from_utf8(&line).map(str::trim) {
             Ok("") => {}
-            Ok(question) => {
-                let one_question = [(None, question.to_owned())];
-                warn_of_truncation(&reader, std::iter::once(question))?;
-                if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
-                    warn_of_mismatch(pass, candidates, &one_question);
-                }
-                reader.answer_all(
-                    &one_question,
-                    &documents,
-                    first_pass,
-                    &mut |answers, _| -> Result<()> {
-                        answers.iter().try_for_each(|answers| print(args, answers))
-                    },
-                )?;
-            }
+            Ok(question) => answer(question)?,
             Err(_) => cli::print_stderr("skipped a line that is not UTF-8"),
         }
     }
@@ -300,7 +370,8 @@ fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()
 fn print(args: &Args, answers: &Answers) -> Result<()> {
     let text = match args.json {
         true => serde_json::to_string(answers)? + "\n",
-        false => show::format_answers(answers),
+        false if args.collection.is_some() => show::format_answers(answers, show::NO_COMMON_WORDS),
+        false => show::format_answers(answers, show::NO_WORDS),
     };
     cli::print(&text).context("cannot write to standard output")
 }

@@ -9,6 +9,7 @@ use mlqa_eval::program;
 
 mod answer;
 mod doctor;
+mod index;
 mod model;
 #[cfg(feature = "serve")]
 mod serve;
@@ -27,6 +28,7 @@ struct Args {
 const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model --question 'Where is Lima?' peru.txt
+  polyqa index --documents docs.jsonl --out library
   polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
   polyqa serve --model runs/mine/model
   polyqa score dev.json runs/mine/predictions.json de
@@ -39,6 +41,7 @@ Exit code: 0, or 2 with one line on standard error.";
 #[derive(Subcommand)]
 enum Command {
     Answer(Box<answer::Args>),
+    Index(Box<index::Args>),
     Train(Box<train::Args>),
     #[cfg(feature = "serve")]
     Serve(Box<serve::Args>),
@@ -92,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let result = match command {
         Command::Answer(args) => answer::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Train(args) => train::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args),

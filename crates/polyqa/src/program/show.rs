@@ -6,13 +6,19 @@ use std::io::IsTerminal;
 use crate::{Answer, Answers};
 use atomic_file::one_line;
 
+/// The reason that a question over documents has no answers.
+pub const NO_WORDS: &str = "the documents contain no words";
+
+/// The reason that a question over a collection has no answers.
+pub const NO_COMMON_WORDS: &str = "no passage shares words with the question";
+
 /// Formats the question, the best answer with the sentence that contains the answer, and the other
-/// distinct answers.
-pub fn format_answers(result: &Answers) -> String {
+/// distinct answers. Without answers, the reason `no_answers` is given.
+pub fn format_answers(result: &Answers, no_answers: &str) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&result.question));
     let no_answer = match result.answers.first() {
-        None => Some("no answer: the documents contain no words".to_owned()),
+        None => Some(format!("no answer: {no_answers}")),
         Some(_) if result.no_answer => {
             Some(format!("no answer ({:.0} %)", 100.0 * result.null_probability))
         }

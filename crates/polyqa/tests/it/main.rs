@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // tests
 
 mod cli;
+mod collection;
 mod common;
 mod pretrained;
 mod reader;

@@ -23,7 +23,11 @@ struct Service {
 
 impl Service {
     fn start(options: &str) -> Self {
-        let program = polyqa();
+        Self::start_in(polyqa(), options)
+    }
+
+    /// Starts the service of a program whose folder has further files.
+    fn start_in(program: Program, options: &str) -> Self {
         let line = format!("serve --model model --port 0 {options}");
         let mut child = program.command(&line).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -514,4 +518,57 @@ fn truncated_questions_are_reported() {
         truncated["max_tokens"] == 64 && truncated["tokens"].as_u64() > Some(150),
         "{truncated}"
     );
+}
+
+#[test]
+fn questions_without_documents_are_answered_from_the_collection() {
+    let program = polyqa();
+    program.write("docs.jsonl", "{\"id\": \"peru\", \"text\": \"Lima liegt in Peru.\"}\n");
+    program.expect_success("index docs.jsonl --out library");
+    let service = Service::start_in(program, "--collection library");
+    let client = service.client();
+    assert_eq!(client.health()["documents"], 1);
+    let documents = |question: &str| {
+        let reply = client.post(&json!({"question": question}));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let answers = reply.body["results"][0]["answers"].as_array().unwrap().clone();
+        let mut ids: Vec<String> =
+            answers.iter().map(|answer| answer["document"].as_str().unwrap().to_owned()).collect();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(documents("Wo liegt Lima?"), ["peru"]);
+    assert!(documents("Quito").is_empty());
+    // A request may still bring its own documents.
+    let reply = client.post(&json!({"question": "Wo?", "text": "Quito"}));
+    assert_eq!(reply.body["results"][0]["answers"][0]["document"], "0");
+    // Changes are visible without a restart, while requests are answered.
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let requests = scope.spawn(|| {
+            let client = service.client();
+            let mut count = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                let reply = client.post(&json!({"question": "Wo liegt Lima?"}));
+                assert_eq!(reply.status, 200, "{}", reply.body);
+                count += 1;
+            }
+            count
+        });
+        for k in 0..5 {
+            let row = json!({"id": format!("q{k}"), "text": format!("Quito {k}")});
+            service.program.write("new.jsonl", row.to_string());
+            service.program.expect_success("index --add new.jsonl --out library");
+            assert_eq!(client.health()["documents"], 2 + k);
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert!(requests.join().unwrap() > 0);
+    });
+    assert_eq!(documents("Quito 3")[0], "q3");
+    let ids = ["peru", "q0", "q1", "q2", "q3", "q4"];
+    let removals = ids.map(|id| format!("--remove {id}")).join(" ");
+    service.program.expect_success(&format!("index {removals} --out library"));
+    let reply = client.post(&json!({"question": "Wo liegt Lima?"}));
+    assert_eq!((reply.status, &reply.body["error"]["code"]), (422, &json!("empty")));
+    assert_eq!(client.health()["documents"], 0);
 }

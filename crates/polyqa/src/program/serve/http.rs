@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use std::task::Poll;
 use std::time::Duration;
 
-use atomic_file::one_line;
+use atomic_file::{cli, one_line};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -220,7 +220,7 @@ fn response(status: u16, headers: &[(HeaderName, &'static str)], body: Bytes) ->
 fn health(service: &Service) -> Response {
     let Service { limits, requests, windows, .. } = service;
     let draining = service.draining.load(Ordering::Relaxed);
-    let health = json!({
+    let mut health = json!({
         "status": if draining { "draining" } else { "ok" },
         "model": service.model,
         "precision": service.precision.name(),
@@ -228,6 +228,16 @@ fn health(service: &Service) -> Response {
         "requests": limits.max_requests.saturating_sub(requests.available_permits()),
         "windows": limits.max_windows.saturating_sub(windows.available_permits()),
     });
+    if let Some(collection) = service.cutter.collection() {
+        match collection.snapshot() {
+            Ok(snapshot) => health["documents"] = json!(snapshot.document_count()),
+            Err(error) => {
+                cli::print_stderr(&format!("error: {error}"));
+                health["status"] = json!("damaged collection");
+                return json_response(503, &health);
+            }
+        }
+    }
     json_response(if draining { 503 } else { 200 }, &health)
 }
 
@@ -299,15 +309,30 @@ async fn answer_request(
     // The request counts toward the limit of concurrent requests until its documents are cut, even
     // if the client disconnects.
     let cut = move || {
+        let Service { cutter, limits, .. } = &*worker_service;
+        let collection = cutter.collection();
         let Request { queries, documents, answers } =
-            Request::read(&body, &worker_service.limits, worker_service.answers)?;
-        let max_windows = worker_service.limits.max_windows;
-        match worker_service.cutter.cut(queries, &documents.into(), max_windows) {
+            Request::read(&body, limits, worker_service.answers, collection.is_some())?;
+        let max_windows = limits.max_windows;
+        let reading = match (documents, collection) {
+            (Some(documents), _) => cutter.cut(queries, &documents.into(), max_windows),
+            (None, Some(collection)) => cutter.cut_collection(queries, collection, max_windows),
+            (None, None) => unreachable!("`read` requires documents without a collection"),
+        };
+        match reading {
             Ok(Some(reading)) => Ok((reading, answers, request_permit)),
             Ok(None) => {
                 let message =
                     format!("more than {max_windows} windows; send fewer questions or documents");
                 Err(Refusal::new(413, "too_large", message))
+            }
+            Err(Error::Collection(collection::Error::Empty { .. })) => {
+                Err(Refusal::new(422, "empty", "the collection has no documents"))
+            }
+            // A damaged collection is not the client's fault.
+            Err(Error::Collection(error)) => {
+                cli::print_stderr(&format!("error: {error}"));
+                Err(internal_error())
             }
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
         }

@@ -5,12 +5,16 @@ mod http;
 mod request;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use atomic_file::cli;
+use collection::Collection;
 
+use crate::collection_search::check_retriever;
+use crate::program::index::warn_of_missing_embeddings;
 use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::reading::Cutter;
 
@@ -25,6 +29,10 @@ pub struct Args {
     reader: ReaderArgs,
     #[command(flatten)]
     retriever: RetrieverArgs,
+    /// Collection made by `polyqa index` that is searched for questions without documents. Changes
+    /// by `polyqa index` are visible without a restart
+    #[arg(long, value_name = "DIR")]
+    collection: Option<PathBuf>,
     /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -74,6 +82,7 @@ Examples:
   polyqa serve --model runs/mine/model
   polyqa serve --model deepset/xlm-roberta-base-squad2 --port 9000 --device cuda
   polyqa serve --model runs/mine/model --retriever intfloat/multilingual-e5-small
+  polyqa serve --model runs/mine/model --collection library
 
   curl -s 127.0.0.1:8080/answer -H 'content-type: application/json' \\
     -d '{\"question\": \"Wo liegt Lima?\", \"text\": \"Lima is the capital of Peru.\"}'
@@ -82,8 +91,9 @@ POST /answer takes a question or questions, and a text or documents:
   {\"questions\": [\"Where?\", {\"id\": \"b\", \"question\": \"Who?\"}],
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
 and returns {\"results\": [...]}, one object per question, as printed by `polyqa answer --json`.
+With --collection, text and documents may be absent: the answers are those in the collection.
 BM25 selects the 50 best passages per question; with --retriever, BM25 and the retriever select them.
-GET /health returns the state, the model and its precision. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
+GET /health returns the state, the model, its precision and the collection's number of documents. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
 A request that fails because of a fault in polyqa has status 500; the service logs the fault and continues.
 On SIGTERM or SIGINT the service finishes accepted requests and exits; a second signal exits at once.";
 
@@ -112,13 +122,20 @@ pub fn run(args: &Args) -> Result<()> {
         Ok((listener.local_addr()?, listener))
     });
     let (address, listener) = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let collection = args.collection.as_ref().map(Collection::open).transpose()?;
     let (reader, model) = args.reader.load(None)?;
     let retriever = args.retriever.load(&reader)?;
+    if let (Some(collection), Some(retriever)) = (&collection, &retriever) {
+        let snapshot = collection.snapshot()?;
+        check_retriever(collection.folder(), &snapshot, retriever)?;
+        warn_of_missing_embeddings(collection, &snapshot)?;
+    }
     let (jobs, job_receiver) = mpsc::channel();
     let max_answers = reader.decoding().n_best.max(args.reader.answers);
     let gather_time = Duration::from_millis(limits.gather);
     let tokenizer = reader.pretrained.tokenizer.clone();
     let cutter = Cutter::new(tokenizer, reader.windows().clone(), retriever);
+    let cutter = cutter.with_collection(collection);
     let answers = (args.reader.answers, max_answers);
     let model_info = (model, reader.precision());
     let allowed_hosts = args.allow_host.clone();

@@ -41,7 +41,8 @@ enum DocumentInput {
 #[derive(Debug)]
 pub struct Request {
     pub queries: Vec<Query>,
-    pub documents: Vec<Document>,
+    /// `None` if the service's collection is searched.
+    pub documents: Option<Vec<Document>>,
     /// Maximum number of answers per question.
     pub answers: usize,
 }
@@ -55,8 +56,13 @@ pub struct Response {
 
 impl Request {
     /// Parses a body. `answers` is a pair: the default and the maximum number of answers per
-    /// question.
-    pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
+    /// question. With `has_collection`, a request without documents is valid.
+    pub fn read(
+        body: &[u8],
+        limits: &Limits,
+        answers: (usize, usize),
+        has_collection: bool,
+    ) -> Result<Self, Refusal> {
         let bad_request = |message: String| Refusal::new(400, "bad_request", message);
         let body: Body =
             serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))?;
@@ -66,8 +72,9 @@ impl Request {
             _ => return Err(bad_request("expected either question or questions".into())),
         };
         let documents = match (body.text, body.documents) {
-            (Some(text), None) => vec![DocumentInput::Text(text)],
-            (None, Some(documents)) => documents,
+            (Some(text), None) => Some(vec![DocumentInput::Text(text)]),
+            (None, Some(documents)) => Some(documents),
+            (None, None) if has_collection => None,
             _ => return Err(bad_request("expected either text or documents".into())),
         };
         let (default, max) = answers;
@@ -75,11 +82,10 @@ impl Request {
         if !(1..=max).contains(&answers) {
             return Err(bad_request(format!("answers must be 1 to {max}")));
         }
-        let counts = [
-            ("questions", queries.len(), limits.max_questions),
-            ("documents", documents.len(), limits.max_documents),
-        ];
-        for (name, count, limit) in counts {
+        let question_count = Some(("questions", queries.len(), limits.max_questions));
+        let document_count =
+            documents.as_ref().map(|all| ("documents", all.len(), limits.max_documents));
+        for (name, count, limit) in question_count.into_iter().chain(document_count) {
             if count == 0 {
                 return Err(bad_request(format!("{name} is empty")));
             }
@@ -99,19 +105,18 @@ impl Request {
         if queries.iter().any(|(_, question)| question.trim().is_empty()) {
             return Err(bad_request("a question is empty".into()));
         }
-        let documents = documents
-            .into_iter()
-            .enumerate()
-            .map(|(index, input)| {
-                let (id, text) = match input {
-                    DocumentInput::Text(text) => (None, text),
-                    DocumentInput::Row { id, text } => (id, text),
-                };
-                let id = id.map_or_else(|| Ok(index.to_string()), id_text)?;
-                Ok(Document { id: Arc::from(id), text: Arc::from(text) })
-            })
-            .collect::<Result<_, String>>()
-            .map_err(bad_request)?;
+        let to_document = |(index, input): (usize, DocumentInput)| {
+            let (id, text) = match input {
+                DocumentInput::Text(text) => (None, text),
+                DocumentInput::Row { id, text } => (id, text),
+            };
+            let id = id.map_or_else(|| Ok(index.to_string()), id_text)?;
+            Ok(Document { id: Arc::from(id), text: Arc::from(text) })
+        };
+        let documents = documents.map(|all| {
+            all.into_iter().enumerate().map(to_document).collect::<Result<Vec<_>, String>>()
+        });
+        let documents = documents.transpose().map_err(bad_request)?;
         Ok(Self { queries, documents, answers })
     }
 }
@@ -152,21 +157,31 @@ mod tests {
 
     fn read(body: &str) -> Result<Request, Refusal> {
         let args = CommandLine::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
-        Request::read(body.as_bytes(), &args.limits, (3, 20))
+        Request::read(body.as_bytes(), &args.limits, (3, 20), false)
     }
 
     #[test]
     fn questions_and_documents_have_several_formats() {
         let single = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
         assert_eq!((single.queries, single.answers), (vec![(None, "Where?".into())], 1));
-        assert_eq!((&*single.documents[0].id, &*single.documents[0].text), ("0", "Here."));
+        let documents = single.documents.unwrap();
+        assert_eq!((&*documents[0].id, &*documents[0].text), ("0", "Here."));
         let multiple = read(
             r#"{"questions": ["Where?", {"id": 7, "question": "Who?"}],
                 "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
         );
         let multiple = multiple.unwrap();
         assert_eq!(multiple.queries[1], (Some("7".into()), "Who?".into()));
-        assert_eq!((&*multiple.documents[1].id, multiple.answers), ("b", 3));
+        assert_eq!((&*multiple.documents.unwrap()[1].id, multiple.answers), ("b", 3));
+    }
+
+    #[test]
+    fn documents_may_be_absent_if_there_is_a_collection() {
+        let args = CommandLine::parse_from([""]);
+        let read = |body: &str| Request::read(body.as_bytes(), &args.limits, (3, 20), true);
+        assert!(read(r#"{"question": "Where?"}"#).unwrap().documents.is_none());
+        assert_eq!(read(r#"{"question": "a", "text": "b"}"#).unwrap().documents.unwrap().len(), 1);
+        assert!(read(r#"{"question": "a", "text": "b", "documents": []}"#).is_err());
     }
 
     #[test]

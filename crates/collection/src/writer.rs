@@ -1,0 +1,409 @@
+//! Writing of a collection.
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tantivy::indexer::UserOperation;
+use tantivy::{IndexWriter, TantivyDocument, TantivyError, Term};
+
+use crate::collection::Source;
+use crate::manifest::{
+    Manifest, Part, check_marker, has_marker, vectors_folder, words_folder, write_marker,
+};
+use crate::snapshot::check_vector;
+use crate::terms::index_error;
+use crate::vectors::{PartView, file_name, is_vector_file, merge, write};
+use crate::{Document, Encoder, Error, Result, Snapshot};
+
+/// Memory of the words that are not yet written to disk, in bytes.
+const MEMORY_BYTES: usize = 100 << 20;
+
+/// Number of vector files of about the same size that are merged into one.
+const MERGED_FILES: usize = 8;
+
+/// Number of vectors of the smallest size of files.
+const SMALL_FILE_ROWS: u64 = 4096;
+
+/// A collection that is open for writing. Only one writer can be open at a time.
+///
+/// Changes become visible together with [`commit`](Self::commit). A writer that is dropped before
+/// leaves the collection unchanged, as does a process that is killed.
+pub struct Writer {
+    source: Source,
+    writer: IndexWriter,
+    /// The last committed state.
+    snapshot: Snapshot,
+    /// The manifest of the next commit.
+    manifest: Manifest,
+    /// Digests of the ids of documents that were added, updated or removed since the last commit.
+    changed: HashSet<[u8; 16]>,
+    /// Whether an operation failed such that the changes are incomplete.
+    failed: bool,
+}
+
+impl Writer {
+    /// Creates a collection in a new or empty folder.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder is not empty or cannot be written.
+    pub fn create(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let error = |error: std::io::Error| Error::folder(folder, error);
+        std::fs::create_dir_all(folder).map_err(error)?;
+        if has_marker(folder) {
+            return Err(Error::folder(folder, "the folder is a collection already"));
+        }
+        for entry in std::fs::read_dir(folder).map_err(error)? {
+            // A killed process can leave temporary files.
+            if !atomic_file::is_temporary(&entry.map_err(error)?.file_name()) {
+                let problem = "the folder is not empty; expected a new or empty folder";
+                return Err(Error::folder(folder, problem));
+            }
+        }
+        write_marker(folder)?;
+        Self::open(folder)
+    }
+
+    /// Opens a collection. If the process that created it was killed before the first commit, the
+    /// collection is empty.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another writer is open; the errors of
+    /// [`Collection::open`](crate::Collection::open).
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        check_marker(folder)?;
+        let words = words_folder(folder);
+        for folder in [&words, &vectors_folder(folder)] {
+            std::fs::create_dir_all(folder).map_err(|error| Error::folder(folder, error))?;
+        }
+        let source = Source::open(folder, is_new(&words)?)?;
+        let error = |error: TantivyError| match index_error(&words, &error) {
+            Error::Busy { .. } => Error::Busy { path: folder.to_owned() },
+            other => other,
+        };
+        // The lock is acquired before the state is read, which another writer could replace.
+        let writer = source.index.writer_with_num_threads(1, MEMORY_BYTES).map_err(error)?;
+        let (snapshot, _) = source.load()?;
+        let manifest = snapshot.manifest.clone();
+        let changed = HashSet::new();
+        let writer = Self { source, writer, snapshot, manifest, changed, failed: false };
+        writer.remove_unused_files();
+        Ok(writer)
+    }
+
+    /// Returns the last committed state.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Adds a document.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if the document is invalid, the collection has a document with this id,
+    /// or a document with this id was added, updated or removed since the last commit. In these
+    /// cases, other changes are retained. [`Error::Folder`] if the folder cannot be written.
+    pub fn add(&mut self, document: &Document) -> Result<()> {
+        document.check()?;
+        if self.snapshot.contains(&document.id)? {
+            let problem =
+                "the collection has a document with this id already; update it, or use another id";
+            return Err(Error::document(&document.id, problem));
+        }
+        self.register(&document.id)?;
+        self.manifest.documents += 1;
+        let operations = self.passages(document);
+        self.run(operations)
+    }
+
+    /// Adds a document or, if the collection has a document with this id, replaces it.
+    ///
+    /// # Errors
+    /// The errors of [`add`](Self::add), but not that of an existing document.
+    pub fn update(&mut self, document: &Document) -> Result<()> {
+        document.check()?;
+        let exists = self.snapshot.contains(&document.id)?;
+        self.register(&document.id)?;
+        let mut operations = Vec::new();
+        if exists {
+            operations.push(UserOperation::Delete(self.id_term(&document.id)));
+        } else {
+            self.manifest.documents += 1;
+        }
+        operations.extend(self.passages(document));
+        self.run(operations)
+    }
+
+    /// Removes a document.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if there is no document with this id, or a document with this id was
+    /// added, updated or removed since the last commit.
+    pub fn remove(&mut self, id: &str) -> Result<()> {
+        if !self.snapshot.contains(id)? {
+            return Err(Error::document(id, "the collection has no document with this id"));
+        }
+        self.register(id)?;
+        self.manifest.documents -= 1;
+        self.run(vec![UserOperation::Delete(self.id_term(id))])
+    }
+
+    /// Sets the encoder of the vectors. If the collection has one, the encoders are compared.
+    ///
+    /// # Errors
+    /// [`Error::Vectors`] if the collection has vectors of another encoder, or if the probe is not a
+    /// vector of norm 1.
+    pub fn set_encoder(&mut self, encoder: Encoder) -> Result<()> {
+        check_vector(&encoder, &encoder.probe)?;
+        match &self.manifest.encoder {
+            Some(stored) => stored.check(&encoder),
+            None => {
+                self.manifest.encoder = Some(encoder);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the vectors of passages that were committed and have no vectors: pairs of the passage's
+    /// number and its vector of norm 1. They are written to disk at once, and are used after the
+    /// next commit.
+    ///
+    /// # Errors
+    /// [`Error::Vectors`] if no encoder is set, a vector is invalid, or a number is not that of a
+    /// passage without a vector; [`Error::Folder`] if the vectors cannot be written.
+    pub fn add_vectors(&mut self, mut rows: Vec<(u64, Vec<f32>)>) -> Result<()> {
+        let Some(encoder) = &self.manifest.encoder else {
+            return Err(Error::vectors("no encoder is set; set the encoder of the vectors first"));
+        };
+        rows.sort_by_key(|&(number, _)| number);
+        let mut previous = None;
+        for (number, vector) in &rows {
+            check_vector(encoder, vector)?;
+            let has_vector = previous == Some(*number)
+                || self.snapshot.parts()?.iter().any(|part| part.file.find(*number).is_some());
+            if has_vector || !self.snapshot.has_passage(*number)? {
+                return Err(Error::vectors(format!(
+                    "passage {number}: expected a passage of the collection without a vector"
+                )));
+            }
+            previous = Some(*number);
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let file = self.next_file();
+        let rows = write(&vectors_folder(&self.source.folder), file, &rows)?;
+        self.manifest.parts.push(Part { file, rows });
+        Ok(())
+    }
+
+    /// Makes all changes since the last commit visible, after they have been written to disk.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder cannot be written; the writer must be dropped then. The
+    /// collection is unchanged, unless only the merge of files of vectors after the commit failed.
+    pub fn commit(&mut self) -> Result<()> {
+        self.commit_manifest()?;
+        if self.merge_files()? {
+            self.commit_manifest()?;
+        }
+        self.remove_unused_files();
+        Ok(())
+    }
+
+    /// Commits, and waits until the word index has been merged in the background.
+    ///
+    /// # Errors
+    /// The errors of [`commit`](Self::commit).
+    pub fn finish(mut self) -> Result<()> {
+        self.commit()?;
+        let words = words_folder(&self.source.folder);
+        self.writer.wait_merging_threads().map_err(|error| index_error(&words, &error))
+    }
+
+    /// The only place of commits: a commit without the manifest would drop it.
+    fn commit_manifest(&mut self) -> Result<()> {
+        if self.failed {
+            let problem = "an earlier change could not be written; nothing was committed";
+            return Err(Error::folder(&self.source.folder, problem));
+        }
+        self.failed = true;
+        let payload = self.manifest.to_payload();
+        commit_with_payload(&mut self.writer, &payload)
+            .map_err(|error| write_error(&self.source.folder, &error))?;
+        (self.snapshot, _) = self.source.load()?;
+        self.changed.clear();
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Remembers that a document changes. Returns an error if it has changed since the last commit.
+    fn register(&mut self, id: &str) -> Result<()> {
+        let digest = Sha256::digest(id);
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        match self.changed.insert(key) {
+            true => Ok(()),
+            false => Err(Error::document(
+                id,
+                "the id occurs twice; expected each id once, so rename or remove one of the documents",
+            )),
+        }
+    }
+
+    fn id_term(&self, id: &str) -> Term {
+        Term::from_field_text(self.source.fields.id, id)
+    }
+
+    /// Returns the operations that add the passages of a document.
+    fn passages(&mut self, document: &Document) -> Vec<UserOperation> {
+        let fields = self.source.fields;
+        let text = &*document.text;
+        let whole = std::iter::once(0..text.len());
+        let ranges: Vec<Range<usize>> = match document.passages.is_empty() {
+            true => whole.collect(),
+            false => document.passages.clone(),
+        };
+        let (mut end, mut start) = (0, 0);
+        let mut operations = Vec::with_capacity(ranges.len());
+        for (index, range) in ranges.iter().enumerate() {
+            let is_last = index + 1 == ranges.len();
+            let stored = end..if is_last { text.len() } else { range.end };
+            start += text[end..range.start].chars().count();
+            let mut passage = TantivyDocument::new();
+            passage.add_text(fields.id, &document.id);
+            passage.add_u64(fields.number, self.manifest.next_passage);
+            passage.add_text(fields.text, &text[stored]);
+            passage.add_u64(fields.from, to_u64(range.start - end));
+            passage.add_u64(fields.to, to_u64(range.end - end));
+            passage.add_u64(fields.start, to_u64(start));
+            passage.add_u64(fields.start_byte, to_u64(range.start));
+            operations.push(UserOperation::Add(passage));
+            self.manifest.next_passage += 1;
+            start += text[range.clone()].chars().count();
+            end = range.end;
+        }
+        operations
+    }
+
+    /// Runs all operations of a document, or none.
+    fn run(&mut self, operations: Vec<UserOperation>) -> Result<()> {
+        match self.writer.run(operations) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.failed = true;
+                Err(write_error(&self.source.folder, &error))
+            }
+        }
+    }
+
+    fn next_file(&mut self) -> u64 {
+        let file = self.manifest.next_file;
+        self.manifest.next_file += 1;
+        file
+    }
+
+    /// Merges files of vectors: small ones into larger ones, and such in which more than a fifth of
+    /// the rows belong to removed passages. Returns whether there was any.
+    fn merge_files(&mut self) -> Result<bool> {
+        if self.manifest.parts.is_empty() {
+            return Ok(false);
+        }
+        let groups = groups_to_merge(self.snapshot.parts()?);
+        for group in &groups {
+            let file = self.next_file();
+            let parts = self.snapshot.parts()?;
+            let views: Vec<&PartView> = group.iter().map(|&index| &parts[index]).collect();
+            let rows = if views.iter().all(|view| view.alive_rows() == 0) {
+                0
+            } else {
+                merge(&vectors_folder(&self.source.folder), file, &views)?
+            };
+            // The committed manifest has the files of the snapshot.
+            let merged: HashSet<u64> =
+                group.iter().map(|&index| self.snapshot.manifest.parts[index].file).collect();
+            self.manifest.parts.retain(|part| !merged.contains(&part.file));
+            if rows > 0 {
+                self.manifest.parts.push(Part { file, rows });
+            }
+        }
+        Ok(!groups.is_empty())
+    }
+
+    /// Removes files of vectors that no manifest names: those of killed processes, and those that
+    /// were merged. Files that cannot be removed, for example because a reader has mapped them on
+    /// Windows, are removed later.
+    fn remove_unused_files(&self) {
+        let folder = vectors_folder(&self.source.folder);
+        let used: HashSet<String> =
+            self.snapshot.manifest.parts.iter().map(|part| file_name(part.file)).collect();
+        let Ok(entries) = std::fs::read_dir(&folder) else { return };
+        let is_unused = |path: &PathBuf| {
+            let Some(name) = path.file_name() else { return false };
+            let is_merged =
+                name.to_str().is_some_and(|name| is_vector_file(name) && !used.contains(name));
+            is_merged || atomic_file::is_temporary(name)
+        };
+        for path in entries.flatten().map(|entry| entry.path()).filter(is_unused) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn commit_with_payload(writer: &mut IndexWriter, payload: &str) -> tantivy::Result<()> {
+    let mut prepared = writer.prepare_commit()?;
+    prepared.set_payload(payload);
+    prepared.commit()?;
+    Ok(())
+}
+
+/// Returns whether a folder of words has no index yet.
+///
+/// # Errors
+/// [`Error::Folder`] if the index's metadata is missing, but its segments are not.
+fn is_new(words: &Path) -> Result<bool> {
+    if words.join("meta.json").exists() {
+        return Ok(false);
+    }
+    let error = |error: std::io::Error| Error::folder(words, error);
+    for entry in std::fs::read_dir(words).map_err(error)? {
+        let name = entry.map_err(error)?.file_name();
+        // A killed process can leave locks, lists of files and temporary files.
+        if !name.to_string_lossy().starts_with('.') {
+            let problem =
+                "meta.json is missing; the collection is damaged, so index the documents again";
+            return Err(Error::folder(words, problem));
+        }
+    }
+    Ok(true)
+}
+
+/// Returns groups of indices of files to be merged.
+fn groups_to_merge(parts: &[PartView]) -> Vec<Vec<usize>> {
+    let mut groups = Vec::new();
+    let mut levels: std::collections::BTreeMap<u32, Vec<usize>> = std::collections::BTreeMap::new();
+    for (index, part) in parts.iter().enumerate() {
+        let alive = part.alive_rows();
+        if 5 * alive < 4 * part.file.rows() {
+            groups.push(vec![index]);
+        } else {
+            let level = (to_u64(alive) / SMALL_FILE_ROWS).checked_ilog(8).map_or(0, |log| log + 1);
+            levels.entry(level).or_default().push(index);
+        }
+    }
+    groups.extend(levels.into_values().filter(|files| files.len() >= MERGED_FILES));
+    groups
+}
+
+fn write_error(folder: &Path, error: &TantivyError) -> Error {
+    let problem = format!(
+        "cannot write the word index: {error}; the collection is unchanged. Check the free disk space and \
+         permissions"
+    );
+    Error::folder(folder, problem)
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).expect("a size fits into 64 bits")
+}
