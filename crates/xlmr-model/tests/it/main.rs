@@ -9,6 +9,7 @@ mod bases;
 mod cli;
 mod common;
 mod config;
+mod config_defaults;
 mod fusion;
 mod inputs;
 mod int8;
