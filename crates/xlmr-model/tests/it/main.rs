@@ -17,6 +17,7 @@ mod knowledge_heads;
 mod load;
 mod model;
 mod new_models;
+mod other_libraries;
 mod packed;
 mod peers;
 mod peft_merged;
