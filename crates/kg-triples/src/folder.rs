@@ -1,8 +1,7 @@
 //! Reading and writing graphs as folders with `triples.tsv` and `labels.tsv`.
-use std::io::Write;
 use std::path::Path;
 
-use atomic_file::SyncedFile;
+use atomic_file::{SyncedFile, publish_all};
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::graph::Label;
@@ -62,15 +61,15 @@ impl KnowledgeGraph {
         let mut builder = GraphBuilder::default();
         for_each_row(&dir.join("triples.tsv"), &[TRIPLE_COLUMNS], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
-            _ => Ok(()),
+            _ => unreachable!("a row has a cell for each column"),
         })?;
         let header_index = for_each_row(&dir.join("labels.tsv"), &LABEL_HEADERS, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
-        let header = LABEL_HEADERS.get(header_index).copied();
-        builder.set_has_label_sources(header == Some(SOURCED_LABEL_COLUMNS));
+        let header = LABEL_HEADERS[header_index];
+        builder.set_has_label_sources(header == SOURCED_LABEL_COLUMNS);
         let relations = dir.join("relations.tsv");
-        if header == Some(ENTITY_LABEL_COLUMNS) && relations.exists() {
+        if header == ENTITY_LABEL_COLUMNS && relations.exists() {
             for_each_row(&relations, &[RELATION_LABEL_COLUMNS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
@@ -122,10 +121,11 @@ impl KnowledgeGraph {
             }
         });
         let columns = if has_sources { SOURCED_LABEL_COLUMNS } else { LABEL_COLUMNS };
-        output::publish([
+        publish_all([
             write_table(&dir.join("triples.tsv"), TRIPLE_COLUMNS, triples)?,
             write_table(&dir.join("labels.tsv"), columns, labels)?,
-        ])
+        ])?;
+        Ok(())
     }
 
     /// Iterates over all labels with their kinds. If an id is both an entity and a relation, its
@@ -166,7 +166,7 @@ impl KnowledgeGraph {
         pages.retain(|(language, _)| predicate(*language));
         let mut page_labels = GraphBuilder::default();
         read_pages(&pages, |language, page| {
-            let label = page.label.as_deref().unwrap_or_default().trim();
+            let label = page.label.as_deref().unwrap_or("").trim();
             if label.is_empty() || self.label(&page.id, language.as_str()).is_some() {
                 return Ok(());
             }
@@ -242,7 +242,7 @@ impl GraphBuilder {
     }
 }
 
-/// Writes a table to a temporary file, which the caller must rename with [`output::publish`].
+/// Writes a table to a temporary file, which the caller must publish.
 pub(crate) fn write_table(
     path: &Path,
     header: &[&str],
@@ -250,9 +250,8 @@ pub(crate) fn write_table(
 ) -> Result<SyncedFile, Error> {
     let mut file = output::create(path)?;
     let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
-    let result = lines.try_for_each(|line| file.write_all(line.as_bytes()));
-    result.map_err(Error::io(path, "write the file"))?;
-    output::sync(file)
+    lines.try_for_each(|line| file.write_all(line.as_bytes()))?;
+    Ok(file.sync()?)
 }
 
 /// Adds the label of a row. Its kind is the fourth cell of the row, or `kind` if the row has three

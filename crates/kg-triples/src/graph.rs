@@ -101,9 +101,9 @@ impl KnowledgeGraph {
 
     /// Returns the label of an entity or relation in `language`.
     pub fn label(&self, id: &str, language: &str) -> Option<&str> {
-        let labels = self.labels.get(self.position(id)?)?;
+        let labels = &self.labels[self.position(id)?];
         let at = labels.binary_search_by(|label| label.language.as_str().cmp(language)).ok()?;
-        labels.get(at).map(|label| &*label.text)
+        Some(&labels[at].text)
     }
 
     /// Whether the sources of labels are known, because `labels.tsv` has a column `source`.
@@ -181,19 +181,23 @@ impl KnowledgeGraph {
 
     /// Returns the label of an interned id in `language`.
     pub(crate) fn label_at(&self, id: u32, language: Language) -> Option<&str> {
-        let labels = self.labels.get(usize::try_from(id).ok()?)?;
+        let labels = &self.labels[id as usize];
         let at = labels.binary_search_by_key(&language, |label| label.language).ok()?;
-        labels.get(at).map(|label| &*label.text)
+        Some(&labels[at].text)
     }
 
-    /// Returns the text of an interned id. It is empty if `id` is not an index of [`Self::ids`].
+    /// Returns the text of an interned id.
     pub(crate) fn id_at(&self, id: u32) -> &str {
-        let at = usize::try_from(id).ok();
-        at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
+        &self.ids[id as usize]
+    }
+
+    /// Returns the triple with the number `fact`, which must be one of this graph.
+    pub(crate) fn fact(&self, fact: u32) -> Triple<'_> {
+        self.resolve(self.triples[fact as usize])
     }
 
     pub(crate) fn has_kind(&self, at: usize, kind: LabelKind) -> bool {
-        self.kind_bits.get(at).is_some_and(|kind_bits| kind_bits & kind.bit() != 0)
+        self.kind_bits[at] & kind.bit() != 0
     }
 
     pub(crate) fn resolve(&self, [head, relation, tail]: [u32; 3]) -> Triple<'_> {
@@ -218,8 +222,7 @@ impl KnowledgeGraph {
                 (tail, LabelKind::Entity),
             ] {
                 if builder.mark_kind(new, kind) {
-                    let labels = usize::try_from(old).ok().and_then(|old| self.labels.get(old));
-                    for Label { language, text, source } in labels.into_iter().flatten() {
+                    for Label { language, text, source } in &self.labels[old as usize] {
                         if filter(*language, *source) {
                             builder.labels.insert((new, *language), (text.clone(), *source));
                         }
@@ -233,6 +236,12 @@ impl KnowledgeGraph {
 
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
         self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok()
+    }
+
+    /// Returns the number of an interned id; `None` if the graph does not have the id.
+    pub(crate) fn interned(&self, id: &str) -> Option<u32> {
+        let number = |at: usize| u32::try_from(at).expect("ids are numbered as u32");
+        self.position(id).map(number)
     }
 
     fn ids_of_kind(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
@@ -360,8 +369,7 @@ impl GraphBuilder {
         label: &str,
     ) -> Option<Option<Box<str>>> {
         let id = *self.index.get(id)?;
-        let kind_bits = self.kind_bits.get(usize::try_from(id).ok()?)?;
-        let is_entity = kind_bits & LabelKind::Entity.bit() != 0;
+        let is_entity = self.kind_bits[id as usize] & LabelKind::Entity.bit() != 0;
         is_entity.then(|| {
             let known = self.labels.insert((id, language), (label.into(), LabelSource::Language));
             known.map(|(label, _)| label)
@@ -376,19 +384,12 @@ impl GraphBuilder {
         // The new numbers fit into u32, because `intern` also numbers the ids as u32.
         let mut new_numbers = vec![0; sorted_ids.len()];
         for (new, (_, old)) in (0u32..).zip(&sorted_ids) {
-            if let Some(element) = element_mut(&mut new_numbers, *old) {
-                *element = new;
-            }
+            new_numbers[*old as usize] = new;
         }
-        let renumber = |old: u32| {
-            let old = usize::try_from(old).ok();
-            old.and_then(|old| new_numbers.get(old)).copied().unwrap_or_default()
-        };
+        let renumber = |old: u32| new_numbers[old as usize];
         let mut new_kind_bits = vec![0; sorted_ids.len()];
-        for (old, kinds) in (0u32..).zip(kind_bits) {
-            if let Some(element) = element_mut(&mut new_kind_bits, renumber(old)) {
-                *element = kinds;
-            }
+        for (new, kinds) in new_numbers.iter().zip(kind_bits) {
+            new_kind_bits[*new as usize] = kinds;
         }
         let mut sorted_labels: Vec<Vec<Label>> = vec![Vec::new(); sorted_ids.len()];
         let mut languages = Vec::new();
@@ -396,9 +397,7 @@ impl GraphBuilder {
             if !languages.contains(&language) {
                 languages.push(language);
             }
-            if let Some(element) = element_mut(&mut sorted_labels, renumber(id)) {
-                element.push(Label { language, text, source });
-            }
+            sorted_labels[renumber(id) as usize].push(Label { language, text, source });
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
         languages.sort_unstable();
@@ -421,7 +420,7 @@ impl GraphBuilder {
         if let Some(known) = self.index.get(id) {
             return *known;
         }
-        let new = u32::try_from(self.kind_bits.len()).unwrap_or(u32::MAX);
+        let new = u32::try_from(self.kind_bits.len()).expect("a graph has fewer than 2^32 ids");
         self.index.insert(id.to_owned(), new);
         self.kind_bits.push(0);
         new
@@ -429,8 +428,8 @@ impl GraphBuilder {
 
     /// Marks `id` as an entity or a relation. Returns whether it had no kind before.
     fn mark_kind(&mut self, id: u32, kind: LabelKind) -> bool {
-        let element = element_mut(&mut self.kind_bits, id);
-        element.is_some_and(|kind_bits| std::mem::replace(kind_bits, *kind_bits | kind.bit()) == 0)
+        let kind_bits = &mut self.kind_bits[id as usize];
+        std::mem::replace(kind_bits, *kind_bits | kind.bit()) == 0
     }
 }
 
@@ -449,10 +448,6 @@ impl From<KnowledgeGraph> for GraphBuilder {
             triples: graph.triples,
         }
     }
-}
-
-fn element_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
-    values.get_mut(usize::try_from(at).ok()?)
 }
 
 fn check_text(field: &'static str, text: &str) -> Result<(), Error> {

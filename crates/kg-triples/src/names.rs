@@ -44,7 +44,7 @@ pub use choices::{Answer, Question, count_votes, shuffled_questions};
 use crate::folder::{LABEL_COLUMNS, LABEL_HEADERS, write_table};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::{for_each_alias, for_each_row};
-use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
+use crate::{Error, GraphBuilder, KnowledgeGraph, Language};
 
 /// A name that a source proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -211,7 +211,7 @@ impl Votes {
         let mut ranked = Vec::new();
         for ((entity, language), names) in self.names {
             report.names += names.len();
-            let mut values: Vec<_> = names.into_values().filter_map(best_spelling).collect();
+            let mut values: Vec<_> = names.into_values().map(best_spelling).collect();
             values.retain(|(support, _, _)| *support >= threshold);
             values.sort_by(|(support_a, name_a, primary_a), (support_b, name_b, primary_b)| {
                 let rank_a = (Reverse(support_a), Reverse(primary_a), name_a);
@@ -242,15 +242,16 @@ fn comparison_key(name: &str) -> String {
 
 /// Returns the number of distinct sources of all spellings, the best spelling, and whether the best
 /// spelling is primary.
-fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
+fn best_spelling(spellings: Spellings) -> (usize, String, bool) {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, sources)| sources).collect();
     let support = sources.len();
     // If several spellings have the best rank, `min_by_key` returns the first one in text order.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
         Reverse((*primary, sources.len()))
     };
-    let (name, (primary, _)) = spellings.into_iter().min_by_key(rank)?;
-    Some((support, name, primary))
+    let best = spellings.into_iter().min_by_key(rank);
+    let (name, (primary, _)) = best.expect("a name has a spelling");
+    (support, name, primary)
 }
 
 /// Writes the best name of every entity in each language as a table of labels, `id lang label
@@ -263,7 +264,7 @@ pub fn write_labels(path: impl AsRef<Path>, names: &[RankedNames]) -> Result<(),
         let (_, name, _) = values.first()?;
         Some(format!("{entity}\t{language}\t{name}\tentity\n"))
     });
-    output::publish([write_table(path.as_ref(), LABEL_COLUMNS, rows)?])
+    Ok(write_table(path.as_ref(), LABEL_COLUMNS, rows)?.publish()?)
 }
 
 /// Counts of [`KnowledgeGraph::with_names`].
@@ -288,9 +289,9 @@ impl KnowledgeGraph {
         let mut builder = GraphBuilder::from(self);
         for names in JsonlReader::<RankedNames>::open(path)? {
             let RankedNames { entity, language, values } = names?;
-            let Some((_, name, _)) = values.into_iter().next() else { continue };
-            match builder.set_entity_label(&entity, language, &name) {
-                Some(Some(before)) if *before != *name => report.replaced += 1,
+            let (_, name, _) = &values[0]; // a list without names is rejected
+            match builder.set_entity_label(&entity, language, name) {
+                Some(Some(before)) if *before != **name => report.replaced += 1,
                 Some(None) => report.added += 1,
                 _ => (),
             }

@@ -166,8 +166,8 @@ pub fn sample(
     });
     report.repeated = graph.repeated_triples();
     check_available(&report, config, &languages)?;
-    let position = |id: Box<str>| graph.position(&id).and_then(|at| u32::try_from(at).ok());
-    let triples = drawn.into_iter().map(|fact| fact.map(|id| position(id).unwrap_or_default()));
+    let interned = |id: Box<str>| graph.interned(&id).expect("a drawn id is in the graph");
+    let triples = drawn.into_iter().map(|fact| fact.map(interned));
     let mut triples: Vec<[u32; 3]> = triples.collect();
     triples.sort_unstable();
     Ok(build_sample(graph, &triples, &languages, config, report))

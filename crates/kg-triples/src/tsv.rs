@@ -23,7 +23,7 @@ impl TsvReader {
         let header = |columns: &&[&str]| has_header && text.split('\t').eq(columns.iter().copied());
         match headers.iter().position(header) {
             Some(header_index) => {
-                reader.columns = headers.get(header_index).copied().unwrap_or_default();
+                reader.columns = headers[header_index];
                 Ok((reader, header_index))
             }
             None => Err(Error::Header {

@@ -64,27 +64,26 @@ impl Language {
     /// ```
     pub fn new(code: &str) -> Result<Self, LanguageError> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let length = u8::try_from(code.len()).unwrap_or(u8::MAX);
-        let mut bytes = [0; MAX_BYTES];
-        match bytes.get_mut(..code.len()) {
-            Some(target) if !code.is_empty() && code.bytes().all(is_allowed) => {
-                target.copy_from_slice(code.as_bytes());
-                target.make_ascii_lowercase();
-                Ok(Self { bytes, length })
-            }
-            _ => Err(LanguageError { code: code.to_owned() }),
+        if !(1..=MAX_BYTES).contains(&code.len()) || !code.bytes().all(is_allowed) {
+            return Err(LanguageError { code: code.to_owned() });
         }
+        let mut bytes = [0; MAX_BYTES];
+        bytes[..code.len()].copy_from_slice(code.as_bytes());
+        bytes.make_ascii_lowercase();
+        let length = u8::try_from(code.len()).expect("MAX_BYTES fits into u8");
+        Ok(Self { bytes, length })
     }
 
     /// Returns the code as text.
     pub fn as_str(&self) -> &str {
-        let code = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(code).unwrap_or_default()
+        let code = &self.bytes[..usize::from(self.length)];
+        std::str::from_utf8(code).expect("codes are ASCII")
     }
 
     /// Returns the code without script, region or variant, such as `zh` for `zh-Hans`.
     pub fn base(&self) -> &str {
-        self.as_str().split(['-', '_']).next().unwrap_or_default()
+        let code = self.as_str();
+        code.split_once(['-', '_']).map_or(code, |(base, _)| base)
     }
 
     /// Returns XLM-R's language with the English name `name`, ignoring case, or `None` if there is
@@ -97,7 +96,7 @@ impl Language {
     /// ```
     pub fn by_name(name: &str) -> Option<Self> {
         let entry = NAMES_BY_CODE.iter().find(|(_, english)| english.eq_ignore_ascii_case(name));
-        entry.and_then(|(code, _)| Self::new(code).ok())
+        entry.map(|(code, _)| Self::new(code).expect("the codes of the table are valid"))
     }
 
     /// Returns the English name if the code is one of the two-letter codes of XLM-R's languages,
@@ -112,8 +111,8 @@ impl Language {
     /// ```
     pub fn name(&self) -> &str {
         let code = self.as_str();
-        let index = NAMES_BY_CODE.binary_search_by_key(&code, |(code, _)| code).ok();
-        index.and_then(|index| NAMES_BY_CODE.get(index)).map_or(code, |(_, name)| name)
+        let index = NAMES_BY_CODE.binary_search_by_key(&code, |(code, _)| code);
+        index.map_or(code, |index| NAMES_BY_CODE[index].1)
     }
 }
 

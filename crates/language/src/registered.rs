@@ -77,7 +77,7 @@ impl Language {
 /// Returns the language that a text probably means.
 fn suggest(text: &str) -> Option<Language> {
     let text = text.to_lowercase();
-    let base = text.split(['-', '_']).next().unwrap_or(&text);
+    let base = text.split_once(['-', '_']).map_or(&*text, |(base, _)| base);
     let mistaken = MISTAKEN_CODES.iter().find(|(code, _)| *code == base).map(|&(_, code)| code);
     let by_name = || {
         let mut letters = text.chars();
@@ -86,5 +86,6 @@ fn suggest(text: &str) -> Option<Language> {
     };
     let by_code = || IsoLanguage::from_639_3(base).or_else(by_name);
     let iso_code = |iso: IsoLanguage| iso.to_639_1().unwrap_or_else(|| iso.to_639_3());
-    Language::new(mistaken.or_else(|| by_code().map(iso_code))?).ok()
+    let code = mistaken.or_else(|| by_code().map(iso_code))?;
+    Some(Language::new(code).expect("codes of ISO 639 are valid"))
 }

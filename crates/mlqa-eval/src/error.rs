@@ -6,22 +6,9 @@ use language::{LanguageError, UnknownLanguage};
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// A file could not be written. An existing file at `path` is unchanged.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    /// A file could not be read or written. An existing file is unchanged.
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// The content of a file is not the expected JSON.
     #[error("{}:{line}:{column}: {message}; expected {expected}", path.display())]
     Json {
@@ -149,10 +136,18 @@ pub enum Error {
         /// The configured `doc_stride`.
         doc_stride: usize,
     },
+    /// A window does not belong to the questions, or its parts have different lengths.
+    #[error("window {window} {problem}; pass windows and the questions that they were made of")]
+    Window {
+        /// The window's index.
+        window: usize,
+        /// Description of the error.
+        problem: String,
+    },
     /// Logits do not match the windows.
     #[error("question `{id}`, window {window}: {tensor} {problem}")]
     Logits {
-        /// The question's id, or `?` if the window has none.
+        /// The question's id.
         id: String,
         /// The window's index.
         window: usize,

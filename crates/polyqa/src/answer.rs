@@ -98,7 +98,8 @@ impl Collector {
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        let null_score = f64::from(n_best.null_score.unwrap_or_default());
+        // Without windows, there is no null score, and there are no candidates.
+        let null_score = n_best.null_score.map_or(0.0, f64::from);
         let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
         for candidate in n_best.candidates.iter().take(self.n_best) {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
@@ -116,7 +117,7 @@ impl Collector {
                 break;
             }
             // Later candidates of this passage do not have higher scores.
-            let lowest = self.answers.get(max_answers.saturating_sub(1));
+            let lowest = self.answers.get(max_answers.saturating_sub(1)); // absent until it is full
             if lowest.is_some_and(|lowest| lowest.score >= candidate.score) {
                 break;
             }
@@ -157,17 +158,21 @@ fn to_answer(
     margin: f64,
 ) -> Answer {
     let text = &*document.text;
-    let start_byte = text.char_indices().nth(span.start).map_or(text.len(), |(byte, _)| byte);
-    let end_byte = (start_byte + candidate.text.len()).min(text.len());
+    let mut start_bytes = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
+    let start_byte = start_bytes.nth(span.start).expect("an answer begins in its document");
+    // The answer `empty` of `run_qa` is not in the text, so its end is limited to the text.
+    let end_byte = (start_byte..=(start_byte + candidate.text.len()).min(text.len()))
+        .rfind(|&byte| text.is_char_boundary(byte))
+        .expect("the start is a boundary");
     let sentence = sentence_around(text, start_byte..end_byte);
-    let prefix = text.get(sentence.start..start_byte).unwrap_or_default();
+    let prefix = &text[sentence.start..start_byte];
     Answer {
         text: candidate.text.clone(),
         start: span.start,
         end: span.end,
         start_byte,
         end_byte,
-        sentence: text.get(sentence).unwrap_or_default().to_owned(),
+        sentence: text[sentence].to_owned(),
         start_in_sentence: prefix.chars().count(),
         document: document.id.clone(),
         probability: margin,

@@ -164,7 +164,8 @@ impl Calibration {
 }
 
 fn best_text(n_best: &NBest) -> String {
-    n_best.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
+    // Without candidates, the prediction is "no answer".
+    n_best.candidates.first().map_or_else(String::new, |best| best.text.clone())
 }
 
 /// Returns the n-best list of each question, and whether the best answer is an exact match.
@@ -244,11 +245,11 @@ fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
 fn calibration_error(outcomes: &[Prediction]) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); 10];
     for &(probability, is_correct) in outcomes {
-        let bin = (1..10).find(|&bin| probability < f64::from(bin) / 10.0).unwrap_or(10);
-        if let Some((sum, correct_count)) = bins.get_mut(usize::try_from(bin - 1).unwrap_or(0)) {
-            *sum += probability;
-            *correct_count += f64::from(u8::from(is_correct));
-        }
+        // The last bin contains its upper bound.
+        let bin = (0..9).find(|&bin| probability < (bin + 1) as f64 / 10.0).unwrap_or(9);
+        let (sum, correct_count) = &mut bins[bin];
+        *sum += probability;
+        *correct_count += f64::from(u8::from(is_correct));
     }
     // The size of a bin cancels, because it is the bin's weight and the divisor of its means.
     bins.iter().map(|(sum, correct_count)| (sum - correct_count).abs()).sum::<f64>()

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tch::{Kind, Tensor};
-use torch_ext::{TensorFile, write_tensors};
+use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 
 use crate::retriever::{Key, Vector};
 use crate::{Error, Result, Retriever};
@@ -54,8 +54,8 @@ impl Retriever {
         let digests = read_tensor("digests", Kind::Uint8)?;
         let embeddings = read_tensor("embeddings", Kind::Float)?;
         let (stored_probe, probe) = (read_tensor("probe", Kind::Float)?, self.probe()?);
-        let width = i64::try_from(probe.len()).unwrap_or(0);
-        let count = digests.size().first().copied().unwrap_or(0);
+        let width = to_i64(probe.len());
+        let count = digests.size().first().map_or(0, |&count| count); // 0 for a scalar
         let shapes = [digests.size(), embeddings.size(), stored_probe.size()];
         if shapes != [vec![count, DIGEST_BYTES], vec![count, width], vec![width]] {
             let problem =
@@ -70,13 +70,11 @@ impl Retriever {
         let digests: Vec<u8> = to_vec(&digests)?;
         let embeddings: Vec<f32> = to_vec(&embeddings)?;
         let digests = digests.chunks_exact(size_of::<Key>());
-        let width = usize::try_from(width).unwrap_or(0).max(1);
-        for (digest, embedding) in digests.zip(embeddings.chunks_exact(width)) {
-            if let Ok(key) = Key::try_from(digest) {
-                self.add_to_cache(key, embedding.into());
-            }
+        for (digest, embedding) in digests.zip(embeddings.chunks_exact(probe.len())) {
+            let key = Key::try_from(digest).expect("a digest has the size of a key");
+            self.add_to_cache(key, embedding.into());
         }
-        Ok(usize::try_from(count).unwrap_or(0))
+        Ok(to_usize(count))
     }
 
     /// Writes the cached embeddings atomically to a safetensors file with three tensors. `digests`
@@ -94,7 +92,7 @@ impl Retriever {
         let digests: Vec<u8> = cached.iter().flat_map(|(key, _)| *key).collect();
         let values: Vec<f32> = cached.iter().flat_map(|(_, v)| v.iter().copied()).collect();
         let to_matrix = |tensor: Tensor, width: i64| tensor.f_view([-1, width]);
-        let width = i64::try_from(probe.len()).unwrap_or(0);
+        let width = to_i64(probe.len());
         let tensors = || -> std::result::Result<[Tensor; 3], tch::TchError> {
             Ok([
                 to_matrix(Tensor::f_from_slice(&digests)?, DIGEST_BYTES)?,
@@ -134,7 +132,7 @@ impl Retriever {
     fn probe(&self) -> Result<Vector> {
         let ids = self.tokenize(PROBE)?;
         let vectors = self.encode(&[&ids])?;
-        Ok(vectors.into_iter().next().unwrap_or_default())
+        Ok(vectors.into_iter().next().expect("an embedding of each text"))
     }
 }
 

@@ -7,7 +7,7 @@ use bm25::{Embedder, EmbedderBuilder, Scorer, TokenEmbedder, Tokenizer};
 use mlqa_eval::{LanguageCounts, NBest, TextLanguage};
 
 use crate::retriever::Vector;
-use crate::{Documents, Result, Retriever};
+use crate::{Documents, Error, Result, Retriever};
 
 /// Default number of passages that are read per question.
 pub const DEFAULT_CANDIDATES: usize = 50;
@@ -144,6 +144,7 @@ impl FirstPass<'_> {
             document_indices.push(document);
             step()?;
         }
+        check_count(count, document_indices.len())?;
         for padding_index in document_indices.len()..MIN_COLLECTION {
             scorer.upsert(&padding_index, embedder.embed(""));
         }
@@ -155,15 +156,17 @@ impl FirstPass<'_> {
     /// embedded so far.
     ///
     /// # Errors
-    /// The errors of [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder
-    /// fails.
+    /// The errors of [`Documents::iter`]; [`Error::Changed`] if the number of passages differs;
+    /// [`Error::Tasks`] if the encoder fails.
     pub fn with_retriever<'a>(
         self,
         documents: &Documents,
         retriever: &'a Retriever,
         progress: &mut dyn FnMut(usize),
     ) -> Result<FirstPass<'a>> {
-        let dense = Some((retriever, retriever.embed_all(documents, progress)?));
+        let embeddings = retriever.embed_all(documents, progress)?;
+        check_count(self.passage_count(), embeddings.len())?;
+        let dense = Some((retriever, embeddings));
         let Self { embedder, scorer, document_indices, languages, .. } = self;
         Ok(FirstPass { embedder, scorer, document_indices, languages, dense })
     }
@@ -188,8 +191,8 @@ impl FirstPass<'_> {
         let rankings = self.rank_passages(questions, ranking, cosines.as_deref()).into_iter();
         let documents = rankings.map(|passages| {
             let mut seen_documents = HashSet::new();
-            let documents = passages.iter().filter_map(|&index| self.document_indices.get(index));
-            documents.copied().filter(|&document| seen_documents.insert(document)).collect()
+            let documents = passages.iter().map(|&index| self.document_indices[index]);
+            documents.filter(|&document| seen_documents.insert(document)).collect()
         });
         Ok(documents.collect())
     }
@@ -281,7 +284,8 @@ impl FirstPass<'_> {
             false => Vec::new(),
         }
         .into_iter();
-        let mut selection = Selection::default();
+        let mut selection =
+            Selection { passage_count: self.passage_count(), ..Selection::default() };
         for (index, question) in questions.iter().enumerate() {
             let comparison = self.compare_languages(question);
             let ranking = rankings.next().filter(|ranking| !ranking.is_empty());
@@ -355,6 +359,7 @@ impl FirstPass<'_> {
 /// these passages.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
+    passage_count: usize,
     /// The indices of the passages for each question; `None` if all passages are read.
     candidates: Vec<Option<HashSet<usize>>>,
     /// The penalty of each passage for each question, `[questions][passages]`.
@@ -364,19 +369,36 @@ pub(crate) struct Selection {
 impl Selection {
     /// Returns whether a passage is read for a question.
     pub fn contains(&self, question: usize, passage: usize) -> bool {
-        let candidates = self.candidates.get(question).and_then(Option::as_ref);
-        candidates.is_none_or(|candidates| candidates.contains(&passage))
+        self.candidates[question].as_ref().is_none_or(|candidates| candidates.contains(&passage))
+    }
+
+    /// Checks the number of passages after they were read again.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] if it is not the number in the first pass.
+    pub fn check_passage_count(&self, count: usize) -> Result<()> {
+        check_count(self.passage_count, count)
+    }
+
+    /// Checks that the first pass has read a passage.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] if there were fewer passages.
+    pub fn check_passage(&self, passage: usize) -> Result<()> {
+        if passage < self.passage_count { Ok(()) } else { self.check_passage_count(passage + 1) }
     }
 
     /// Subtracts a passage's penalty from the scores of its answers.
     pub fn rescore(&self, question: usize, passage: usize, n_best: &mut NBest) {
-        let penalties = self.penalties.get(question);
-        if let Some(penalty) = penalties.and_then(|penalties| penalties.get(passage)) {
-            for candidate in &mut n_best.candidates {
-                candidate.score -= penalty;
-            }
+        let penalty = self.penalties[question][passage];
+        for candidate in &mut n_best.candidates {
+            candidate.score -= penalty;
         }
     }
+}
+
+fn check_count(expected: usize, got: usize) -> Result<()> {
+    if got == expected { Ok(()) } else { Err(Error::Changed { expected, got }) }
 }
 
 /// Computes `weight` times the difference between the highest score and each score.

@@ -52,9 +52,9 @@ impl Passage {
         }
         let (mut byte, mut start) = (0, whole.start);
         let passage = |range: Range<usize>| {
-            start += whole.text.get(byte..range.start).map_or(0, |before| before.chars().count());
+            start += whole.text[byte..range.start].chars().count();
             byte = range.start;
-            let text = whole.text.get(range).unwrap_or_default().into();
+            let text = whole.text[range].into();
             Self { document: document.clone(), text, start }
         };
         ranges.into_iter().map(passage).collect()
@@ -121,7 +121,7 @@ fn passage_ranges(text: &str) -> Vec<Range<usize>> {
 /// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_WORDS`] words. The
 /// parts have about equal lengths.
 fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
-    let sentences = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
+    let sentences = text[paragraph.clone()].split_sentence_bound_indices();
     let sentences = sentences.map(|(offset, sentence)| {
         let start = paragraph.start + offset;
         (start..start + sentence.len(), count_words(sentence))
@@ -163,7 +163,7 @@ fn paragraphs(text: &str) -> Vec<Part> {
     }
     paragraphs.push((start..offset, 0));
     for (range, length) in &mut paragraphs {
-        *length = count_words(text.get(range.clone()).unwrap_or_default());
+        *length = count_words(&text[range.clone()]);
     }
     paragraphs
 }
@@ -177,7 +177,7 @@ fn count_words(text: &str) -> usize {
 
 /// Returns a range without surrounding white space; `None` if nothing remains.
 fn trim_range(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
-    let part = text.get(range.clone())?;
+    let part = &text[range.clone()];
     let start = range.start + part.len() - part.trim_start().len();
     let end = start + part.trim().len();
     (start < end).then_some(start..end)

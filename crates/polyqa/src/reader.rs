@@ -6,7 +6,7 @@ use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
 use model_hub::Hub;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
-use torch_ext::Precision;
+use torch_ext::{Precision, to_usize};
 use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::{Collector, Query, TruncatedQuestion};
@@ -138,8 +138,7 @@ impl Reader {
     /// [`Error::Model`](crate::Error::Model).
     pub fn with_windows(mut self, windows: WindowConfig) -> Result<Self> {
         let config = self.pretrained.model.config();
-        let positions = usize::try_from(config.max_length()).unwrap_or(0);
-        windows.validate(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))?;
+        windows.validate(to_usize(config.max_length()), to_usize(config.type_vocab_size))?;
         if windows.segment_ids {
             self.pretrained.enable_pair_segments()?;
         }
@@ -219,7 +218,9 @@ impl Reader {
     /// passages with their windows are in memory.
     ///
     /// # Errors
-    /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`].
+    /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`];
+    /// [`Error::Changed`](crate::Error::Changed) if the documents have more or fewer passages than
+    /// those of `first_pass`.
     pub fn answer_all<E: From<crate::Error>>(
         &self,
         questions: &[(Option<String>, String)],
@@ -233,8 +234,13 @@ impl Reader {
             let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
+            let mut n_passages = 0;
             for (index, passage) in documents.passages().enumerate() {
                 let (document, passage) = passage?;
+                n_passages = index + 1;
+                if let Some(selection) = &selection {
+                    selection.check_passage(index)?;
+                }
                 for (question_index, (_, question)) in batch.iter().enumerate() {
                     if selection.as_ref().is_some_and(|s| !s.contains(question_index, index)) {
                         continue;
@@ -246,6 +252,9 @@ impl Reader {
                     }
                 }
                 on_answers(Vec::new(), document)?;
+            }
+            if let Some(selection) = &selection {
+                selection.check_passage_count(n_passages)?;
             }
             self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
             let answers = batch
@@ -374,10 +383,9 @@ impl Pair {
         if let Some(selection) = selection {
             selection.rescore(self.question, self.index, &mut n_best);
         }
-        if let Some(collector) = collectors.get_mut(self.question) {
-            let n_best = self.passage.to_document_offsets(n_best);
-            collector.add(&self.passage.document, &n_best, calibration, max_answers);
-        }
+        let n_best = self.passage.to_document_offsets(n_best);
+        let collector = &mut collectors[self.question];
+        collector.add(&self.passage.document, &n_best, calibration, max_answers);
     }
 }
 

@@ -24,9 +24,9 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    pub fn of(reader: &Reader, retriever: Option<Retriever>) -> Self {
-        let tokenizer = reader.pretrained.tokenizer.clone();
-        Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
+    /// Creates a cutter from the tokenizer and the windows of a reader.
+    pub fn new(tokenizer: Tokenizer, config: WindowConfig, retriever: Option<Retriever>) -> Self {
+        Self { tokenizer, config, retriever: retriever.map(Mutex::new) }
     }
 
     /// Selects the passages for each question, and computes the penalties of their answers.
@@ -57,6 +57,7 @@ impl Cutter {
         let mut pairs = Pairs::default();
         for (index, passage) in documents.passages().enumerate() {
             let (_, passage) = passage?;
+            reading.selection.check_passage(index)?;
             for (question_index, (_, question)) in reading.queries.iter().enumerate() {
                 if !reading.selection.contains(question_index, index) {
                     continue;
@@ -109,7 +110,7 @@ impl Reading {
 
     /// Returns the windows that were not evaluated yet, in order.
     pub fn pending_windows(&self) -> &[Window] {
-        self.windows.get(self.logits.len()..).unwrap_or_default()
+        &self.windows[self.logits.len()..]
     }
 
     /// Adds the logits of the next pending windows.
@@ -123,6 +124,7 @@ impl Reading {
     /// The errors of [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
         let Self { queries, selection, groups, windows, logits } = self;
+        assert_eq!(logits.len(), windows.len(), "all windows have logits");
         let mut answers: Vec<Collector> = queries.iter().map(|_| reader.collector()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
         let calibration = &reader.calibration;

@@ -1,5 +1,6 @@
 //! A sentence encoder that embeds questions and passages for retrieval across languages.
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +8,7 @@ use model_hub::{Hub, ResolvedModel};
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::Precision;
+use torch_ext::{Precision, to_i64, to_usize};
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
 use crate::retriever_files::{Settings, load_settings};
@@ -87,9 +88,9 @@ impl Cache {
             self.insertion_order.push_back(key);
         }
         while self.bytes > max_bytes {
-            let Some(oldest) = self.insertion_order.pop_front() else { break };
-            let removed = self.embeddings.remove(&oldest);
-            self.bytes -= removed.map_or(0, |removed| size_of_val(&*removed));
+            let oldest = self.insertion_order.pop_front().expect("the bytes of an embedding");
+            let removed = self.embeddings.remove(&oldest).expect("the embedding of a key");
+            self.bytes -= size_of_val(&*removed);
         }
     }
 }
@@ -131,7 +132,8 @@ impl Retriever {
         device: Device,
         precision: Precision,
     ) -> Result<Self> {
-        let folder_name = || folder.file_name().unwrap_or_default().to_string_lossy();
+        // A path such as `.` has no name; then the model card can name the model.
+        let folder_name = || folder.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
         let name = origin.as_ref().map_or_else(folder_name, |one| (&*one.repository).into());
         let Settings {
             pooling,
@@ -144,8 +146,8 @@ impl Retriever {
         let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let config = pretrained.model.config();
-        let positions = usize::try_from(config.max_length()).unwrap_or(0);
-        let hidden_size = usize::try_from(config.hidden_size).unwrap_or(0);
+        let positions = to_usize(config.max_length());
+        let hidden_size = to_usize(config.hidden_size);
         Ok(Self {
             pretrained,
             pooling,
@@ -207,7 +209,7 @@ impl Retriever {
         }
         self.encode_pending(&mut pending, &mut embeddings)?;
         progress(count);
-        Ok(keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect())
+        Ok(keys.iter().map(|key| embeddings[key].clone()).collect())
     }
 
     /// Returns the key of a text, and adds the cached embedding to `embeddings`. A text without a
@@ -235,8 +237,9 @@ impl Retriever {
             };
             pending.push((key, self.tokenize(&text)?));
         }
-        // `encode_pending` replaces the empty embedding of a pending text.
-        embeddings.insert(key, cached.unwrap_or_default());
+        // The embedding of a blank text is empty. `encode_pending` replaces the empty embedding of a
+        // pending text.
+        embeddings.insert(key, cached.unwrap_or_else(|| Arc::new([])));
         Ok(key)
     }
 
@@ -249,7 +252,7 @@ impl Retriever {
 
     /// Returns whether embeddings have fewer elements than the hidden size.
     pub(crate) fn is_truncated(&self) -> bool {
-        i64::try_from(self.width) != Ok(self.pretrained.model.config().hidden_size)
+        to_i64(self.width) != self.pretrained.model.config().hidden_size
     }
 
     /// Returns the compute precision.
@@ -261,7 +264,7 @@ impl Retriever {
     pub(crate) fn cached_embeddings(&self) -> Vec<(Key, Vector)> {
         let cache = self.cache();
         let keys = cache.insertion_order.iter();
-        keys.filter_map(|key| Some((*key, cache.embeddings.get(key)?.clone()))).collect()
+        keys.map(|key| (*key, cache.embeddings[key].clone())).collect()
     }
 
     pub(crate) fn add_to_cache(&self, key: Key, vector: Vector) {
@@ -280,7 +283,9 @@ impl Retriever {
     ) -> Result<()> {
         for batch in pending.chunks(ENCODE_BATCH) {
             let rows: Vec<&[u32]> = batch.iter().map(|(_, ids)| ids.as_slice()).collect();
-            for ((key, _), vector) in batch.iter().zip(self.encode(&rows)?) {
+            let vectors = self.encode(&rows)?;
+            assert_eq!(vectors.len(), batch.len(), "an embedding of each text");
+            for ((key, _), vector) in batch.iter().zip(vectors) {
                 self.add_to_cache(*key, vector.clone());
                 embeddings.insert(*key, vector);
             }
@@ -319,10 +324,8 @@ impl Retriever {
             .map(|question| self.look_up("question", question, &mut embeddings, &mut pending));
         let keys = keys.collect::<Result<Vec<Key>>>()?;
         self.encode_pending(&mut pending, &mut embeddings)?;
-        let questions: Vec<Vector> =
-            keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect();
-        let width = i64::try_from(self.width).unwrap_or(0);
-        Ok(cosines(passages, &questions, width, SCORE_BATCH)?)
+        let questions: Vec<Vector> = keys.iter().map(|key| embeddings[key].clone()).collect();
+        Ok(cosines(passages, &questions, self.width, SCORE_BATCH)?)
     }
 }
 
@@ -330,7 +333,7 @@ impl Retriever {
 fn cosines(
     passages: &[Vector],
     questions: &[Vector],
-    width: i64,
+    width: usize,
     block: usize,
 ) -> tasks::Result<Vec<Vec<f32>>> {
     let mut cosines = vec![Vec::with_capacity(passages.len()); questions.len()];
@@ -350,11 +353,11 @@ fn cosines(
 }
 
 /// Returns embeddings as a float64 matrix on the CPU, with zeros for empty embeddings.
-fn to_matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
-    let zeros = vec![0.0; usize::try_from(width).unwrap_or_default()];
+fn to_matrix(rows: &[Vector], width: usize) -> tasks::Result<Tensor> {
+    let zeros = vec![0.0; width];
     let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
     let flat: Vec<f64> = rows.flatten().map(|&x| f64::from(x)).collect();
-    Ok(Tensor::f_from_slice(&flat)?.f_view([-1, width])?)
+    Ok(Tensor::f_from_slice(&flat)?.f_view([-1, to_i64(width)])?)
 }
 
 /// Computes the digest of a text and its kind.

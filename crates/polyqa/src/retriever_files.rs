@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// Maximum size of a settings file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Maximum size of a model card in bytes. Cards can list the results of many benchmarks.
+const MAX_CARD_BYTES: u64 = 64 << 20;
+
 /// Files with the settings of the transformer, in the order in which sentence-transformers reads
 /// them.
 const TRANSFORMER_FILES: [&str; 7] = [
@@ -52,7 +55,7 @@ struct Module {
 impl Module {
     /// Returns the name of the module's class.
     fn class(&self) -> &str {
-        self.r#type.rsplit('.').next().unwrap_or(&self.r#type)
+        self.r#type.rsplit_once('.').map_or(&self.r#type, |(_module, class)| class)
     }
 }
 
@@ -73,7 +76,7 @@ pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
         return Err(file_error(&path, problem));
     }
     let model_path = folder.join(MODEL_FILE);
-    let model_config = read_json(&model_path)?.unwrap_or_default();
+    let model_config = read_json(&model_path)?.unwrap_or(Value::Null);
     expect_one_of(&model_path, &model_config, "model_type", &["SentenceTransformer"])?;
     let truncate_dim = read_count(&model_path, &model_config, "truncate_dim")?;
     check_similarity(&model_path, &model_config, &modules, truncate_dim)?;
@@ -107,8 +110,8 @@ fn read_modules(folder: &Path) -> Result<Vec<Module>> {
 /// module shows that the model is used without the head.
 fn check_class(transformer: &Path, modules: &[Module]) -> Result<()> {
     let path = transformer.join("config.json");
-    let config = read_json(&path)?.unwrap_or_default();
-    let class = config["architectures"][0].as_str().unwrap_or_default();
+    let config = read_json(&path)?.unwrap_or(Value::Null);
+    let class = config["architectures"][0].as_str().unwrap_or(""); // no class is named
     let kind = [
         ("ForQuestionAnswering", "a reader"),
         ("ForSequenceClassification", "a cross-encoder or a classifier"),
@@ -301,7 +304,7 @@ fn read_prefixes(folder: &Path, path: &Path, config: &Value, name: &str) -> Resu
     if prompts.iter().any(|prompt| !prompt.is_empty()) {
         return Ok(prompts);
     }
-    let is_e5 = is_e5(name) || is_e5(&card_title(folder));
+    let is_e5 = is_e5(name) || is_e5(&card_title(folder)?);
     Ok(if is_e5 { ["query: ".into(), "passage: ".into()] } else { prompts })
 }
 
@@ -316,12 +319,18 @@ fn is_e5(name: &str) -> bool {
 
 /// Returns the base model and the first heading of a model card. The rest of the card is ignored,
 /// because it may mention other models.
-fn card_title(folder: &Path) -> String {
-    let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_BYTES);
-    let card = card.unwrap_or_default();
-    let heading = card.lines().find(|line| line.starts_with("# ")).unwrap_or_default();
-    let base_model = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
-    format!("{base_model} {heading}")
+///
+/// # Errors
+/// [`Error::Read`] if there is a card that cannot be read.
+fn card_title(folder: &Path) -> Result<String> {
+    let path = folder.join("README.md");
+    let card = match atomic_file::read_to_string_limited(&path, MAX_CARD_BYTES) {
+        Ok(card) => card,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let line = |start: &str| card.lines().find(|line| line.starts_with(start)).unwrap_or("");
+    Ok(format!("{} {}", line("base_model:"), line("# ")))
 }
 
 /// Reads the first existing file of `names`; returns its path with an empty value if none exists.
@@ -343,7 +352,7 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
             Err(error) => Err(file_error(path, error)),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::read(path, source)),
+        Err(error) => Err(error.into()),
     }
 }
 

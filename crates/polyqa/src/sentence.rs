@@ -9,11 +9,11 @@ const MAX_CONTEXT: usize = 2000;
 /// Returns the byte range of the sentence or sentences that contain a span, without surrounding
 /// white space. Sentences end at sentence boundaries (UAX #29) and line breaks.
 pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
-    let before = text.get(..span.start).unwrap_or_default();
-    let after = text.get(span.end..).unwrap_or_default();
+    let before = &text[..span.start];
+    let after = &text[span.end..];
     let from = before.len() - last_line(before).len();
     let to = span.end + first_line(after).len();
-    let context = text.get(from..to).unwrap_or_default();
+    let context = &text[from..to];
     let (mut start, mut end) = (from, to);
     for (offset, _) in context.split_sentence_bound_indices() {
         let bound = from + offset;
@@ -24,28 +24,29 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
             break;
         }
     }
-    let sentence = text.get(start..end).unwrap_or_default();
+    let sentence = &text[start..end];
     // A byte order mark is not part of a sentence.
     let is_ignored = |c: char| c.is_whitespace() || c == '\u{feff}';
     let leading = sentence.len() - sentence.trim_start_matches(is_ignored).len();
     // White space at the ends of the span is retained.
     let start = (start + leading).min(span.start);
-    start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)
+    start..(start + text[start..end].trim_end().len()).max(span.end)
 }
 
 /// Returns the last line of a text, or at most the last [`MAX_CONTEXT`] bytes of this line.
 fn last_line(text: &str) -> &str {
-    let line = text.rsplit('\n').next().unwrap_or_default();
-    let from =
-        (line.len().saturating_sub(MAX_CONTEXT)..=line.len()).find(|&at| line.is_char_boundary(at));
-    line.get(from.unwrap_or_default()..).unwrap_or_default()
+    let line = text.rsplit_once('\n').map_or(text, |(_, line)| line);
+    let mut ends = line.len().saturating_sub(MAX_CONTEXT)..=line.len();
+    let from = ends.find(|&at| line.is_char_boundary(at)).expect("the end is a boundary");
+    &line[from..]
 }
 
 /// Returns the first line of a text, or at most the first [`MAX_CONTEXT`] bytes of this line.
 fn first_line(text: &str) -> &str {
-    let line = text.split('\n').next().unwrap_or_default();
-    let to = (0..=line.len().min(MAX_CONTEXT)).rev().find(|&at| line.is_char_boundary(at));
-    line.get(..to.unwrap_or_default()).unwrap_or_default()
+    let line = text.split_once('\n').map_or(text, |(line, _)| line);
+    let mut ends = (0..=line.len().min(MAX_CONTEXT)).rev();
+    let to = ends.find(|&at| line.is_char_boundary(at)).expect("the start is a boundary");
+    &line[..to]
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atomic_file::PublishError;
 use mlqa_eval::Language;
 
 /// An error of this crate.
@@ -81,8 +80,9 @@ pub enum Error {
         /// Number of attempts of the failed request.
         attempts: u32,
     },
-    /// A translator or scorer returned a different number of results than it received inputs.
-    #[error("expected {expected} translations or scores, got {got}")]
+    /// A translator, a scorer or a method that places spans returned a different number of results
+    /// than it received inputs.
+    #[error("expected {expected} translations, scores or spans, got {got}")]
     Count {
         /// Number of inputs.
         expected: usize,
@@ -159,9 +159,14 @@ impl Error {
     }
 }
 
-impl From<PublishError> for Error {
-    fn from(PublishError { path, source }: PublishError) -> Self {
-        Self::Io { path, action: "write the file", source }
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, action, source }: atomic_file::Error) -> Self {
+        let action = match action {
+            "read" => "read the file",
+            "write" => "write the file",
+            other => other,
+        };
+        Self::Io { path, action, source }
     }
 }
 

@@ -32,8 +32,8 @@ pub use place::{
 pub use place_answers::{place_answers, translate_plain};
 pub use project::{ProjectionConfig, Symmetrization, project, project_links};
 pub use provider::{
-    Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, RejectedText,
-    Rejection, RemovedPart, ReplyReport, ServerConfig, Translations, Translator,
+    Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, Protected,
+    RejectedText, Rejection, RemovedPart, ReplyReport, ServerConfig, Translations, Translator,
 };
 pub use read::{MixedQuestions, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchError, search};

@@ -130,8 +130,10 @@ pub fn compare_notations(
 
 /// Returns the text of the first span.
 fn first_span_text(text: &SpanText<'_>) -> String {
-    // Only texts with valid spans are compared; a text without spans is blank.
-    text.spans.first().and_then(|span| slice(text.text, span)).unwrap_or_default()
+    // A text without spans is blank.
+    text.spans.first().map_or_else(String::new, |span| {
+        slice(text.text, span).expect("only texts with valid spans are compared")
+    })
 }
 
 /// Returns the notation with the most unchanged translations with a confirmed span. Ties are

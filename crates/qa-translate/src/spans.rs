@@ -136,7 +136,7 @@ impl TypedText {
             let inner_boundaries =
                 boundaries.iter().copied().filter(|index| (start + 1..end).contains(index));
             for part_end in inner_boundaries.chain([end]).collect::<Vec<_>>() {
-                let part = characters.get(start..part_end).unwrap_or_default();
+                let part = &characters[start..part_end];
                 let word: String = part.iter().filter(|c| !c.is_whitespace()).collect();
                 let contains_part =
                     |typed: &TypedSpan| typed.span.start <= start && part_end <= typed.span.end;
@@ -146,15 +146,11 @@ impl TypedText {
                     continue;
                 }
                 words.push(word);
-                tags.push(
-                    match containing_span
-                        .and_then(|containing_span| self.spans.get(containing_span))
-                    {
-                        None => "O".to_owned(),
-                        Some(span) if containing_span == previous => format!("I-{}", span.kind),
-                        Some(span) => format!("B-{}", span.kind),
-                    },
-                );
+                tags.push(match containing_span.map(|index| &self.spans[index]) {
+                    None => "O".to_owned(),
+                    Some(span) if containing_span == previous => format!("I-{}", span.kind),
+                    Some(span) => format!("B-{}", span.kind),
+                });
                 previous = containing_span;
             }
         }

@@ -229,7 +229,7 @@ impl<'a> SpanTransfer<'a> {
         for SpanText { text, spans } in sources {
             let indices = non_overlapping_indices(spans);
             let selected_spans: Vec<_> =
-                indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
+                indices.iter().map(|&index| spans[index].clone()).collect();
             inputs.push((notation.mark(text, &selected_spans)?, indices));
         }
         let texts: Vec<&str> = inputs.iter().map(|(marked, _)| marked.text.as_str()).collect();
@@ -249,11 +249,14 @@ impl<'a> SpanTransfer<'a> {
                     None
                 }
                 Some(Ok(recovered)) => {
+                    assert_eq!(
+                        recovered.spans.len(),
+                        indices.len(),
+                        "each marked span is recovered"
+                    );
                     for (&index, span) in indices.iter().zip(recovered.spans) {
-                        if let Some(result) = spans.get_mut(index) {
-                            let (score, method, runners_up) = (1.0, MARKERS_METHOD, Vec::new());
-                            *result = Ok(Placed { span, score, method, runners_up });
-                        }
+                        let (score, method, runners_up) = (1.0, MARKERS_METHOD, Vec::new());
+                        spans[index] = Ok(Placed { span, score, method, runners_up });
                     }
                     Some(recovered.text)
                 }
@@ -289,8 +292,11 @@ impl<'a> SpanTransfer<'a> {
                 source.spans.iter().zip(spans).filter(|(_, result)| has_lost_markers(result));
             lost.extend(spans.map(|(span, result)| (source.text, span, text.as_ref(), result)));
         }
-        let answers: Vec<String> =
-            lost.iter().map(|(text, span, ..)| slice(text, span).unwrap_or_default()).collect();
+        let answer = |&(text, &Range { start, end }, ..): &(&str, &Range<usize>, _, _)| {
+            let length = text.chars().count();
+            slice(text, &(start..end)).ok_or(Error::Span { start, end, length })
+        };
+        let answers: Vec<String> = lost.iter().map(answer).collect::<Result<_, _>>()?;
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
         let answers = self.translate(Stage::Answers, &answers)?;
 
@@ -305,8 +311,11 @@ impl<'a> SpanTransfer<'a> {
             results.push(result);
         }
         let placed = placer.place(&tasks)?;
+        // `placer` may be implemented by other crates.
+        if placed.len() != tasks.len() {
+            return Err(Error::Count { expected: tasks.len(), got: placed.len() });
+        }
         for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
-            // The result is checked, because `placer` may be implemented by other crates.
             let is_in_translation = |placed: &Placed| slice(&task.target, &placed.span).is_some();
             *result = match placed {
                 Ok(placed) if is_in_translation(&placed) => Ok(placed),

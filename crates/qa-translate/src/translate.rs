@@ -165,8 +165,7 @@ impl TranslateReport {
             }
             return Some((transferred.text?, Vec::new()));
         }
-        // A passage without a translation has no located answer.
-        let passage = transferred.text.unwrap_or_default();
+        let passage = transferred.text;
         let (mut answers, mut losses, mut method) = (Vec::new(), Vec::new(), None);
         for result in transferred.spans {
             let placed = match result {
@@ -176,7 +175,8 @@ impl TranslateReport {
                     continue;
                 }
             };
-            let text = slice(&passage, &placed.span).unwrap_or_default();
+            let passage = passage.as_deref().expect("a located answer has a passage");
+            let text = slice(passage, &placed.span).expect("a located answer is in the passage");
             let answer = Answer::at(placed.span.start, text);
             if answers.contains(&answer) {
                 losses.push(SpanLoss::Overlap);
@@ -196,7 +196,7 @@ impl TranslateReport {
         self.further_answers += answers.len() - 1;
         add_count(&mut self.dropped_answers, SpanLoss::Misplaced, misplaced);
         losses.into_iter().for_each(|loss| add_count(&mut self.dropped_answers, loss, 1));
-        Some((passage, answers))
+        Some((passage.expect("a located answer has a passage"), answers))
     }
 
     /// Returns the fraction of source questions that were skipped, from 0 to 1; 0 for an empty

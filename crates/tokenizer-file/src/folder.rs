@@ -3,10 +3,10 @@ use std::io::{Error as IoError, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::Error;
 use crate::sentencepiece::CONVERSION_ADVICE;
+use crate::token_types::{CONFIG_FILE, read_object};
 
 /// Supported tokenizer files, in order of preference.
 const FILES: [&str; 3] = ["tokenizer.json", SENTENCEPIECE_FILE, "spm.model"];
@@ -21,7 +21,7 @@ const UNSUPPORTED_FILES: [&str; 5] =
 /// File with the list of modules of a sentence-transformers model.
 pub(crate) const MODULES_FILE: &str = "modules.json";
 
-/// Maximum size of `modules.json` and `config.json` in bytes.
+/// Maximum size of `modules.json` in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// An entry of `modules.json`.
@@ -46,7 +46,7 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let text = match atomic_file::read_limited(&path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
-        Err(source) => return Err(Error::Read { path, source }),
+        Err(error) => return Err(error.into()),
     };
     let content_error = |problem| Error::Content { path: path.clone(), problem };
     let modules: Vec<Module> =
@@ -74,7 +74,8 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Read`] with the folder and the supported files. If the folder has only an unsupported
 /// tokenizer (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), the error
-/// explains how to convert it. Also the errors of [`model_folder`].
+/// explains how to convert it. [`Error::Content`] if the `config.json` next to a SentencePiece model
+/// is not a JSON object. Also the errors of [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
@@ -86,7 +87,11 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let missing = || format!("it has none of {}", FILES.join(", "));
     let reason = match (FILES.into_iter().find(exists), UNSUPPORTED_FILES.into_iter().find(exists))
     {
-        (Some(SENTENCEPIECE_FILE), _) if is_camembert(&folder) => {
+        (Some(SENTENCEPIECE_FILE), _) => {
+            let config = read_object(&folder.join(CONFIG_FILE))?;
+            if config["model_type"] != "camembert" {
+                return Ok(folder.join(SENTENCEPIECE_FILE));
+            }
             format!(
                 "CamemBERT numbers the pieces of {SENTENCEPIECE_FILE} differently from XLM-R; {CONVERSION_ADVICE}"
             )
@@ -95,11 +100,6 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         (None, Some(file)) => format!("{}, but {file}; {CONVERSION_ADVICE}", missing()),
         (None, None) => format!("{}; copy one of them from the model's page", missing()),
     };
-    Err(Error::Read { path: folder, source: IoError::new(ErrorKind::NotFound, reason) })
-}
-
-fn is_camembert(folder: &Path) -> bool {
-    let config = atomic_file::read_limited(folder.join("config.json"), MAX_BYTES).ok();
-    let config: Option<Value> = config.and_then(|text| serde_json::from_slice(&text).ok());
-    config.is_some_and(|config| config["model_type"] == "camembert")
+    let source = IoError::new(ErrorKind::NotFound, reason);
+    Err(atomic_file::Error::new(&folder, "read")(source).into())
 }

@@ -58,7 +58,8 @@ fn shortest_match(pattern: &Value) -> usize {
         (_, Some(regex)) => {
             let syntax = regex_syntax::parse(regex).ok();
             // The minimum is in bytes, and a character has at most four.
-            syntax.and_then(|syntax| syntax.properties().minimum_len()).unwrap_or(0).div_ceil(4)
+            let bytes = syntax.and_then(|syntax| syntax.properties().minimum_len());
+            bytes.map_or(0, |bytes| bytes.div_ceil(4))
         }
         _ => 0,
     }

@@ -225,9 +225,10 @@ impl Layout {
     /// Returns whether `id` is a special token that does not occur in text: before, after or
     /// between texts, padding or mask.
     pub fn is_control(&self, id: u32) -> bool {
-        let between = self.between.as_deref().unwrap_or_default();
+        // Without known separators, none is a control token.
+        let is_separator = self.between.as_ref().is_ok_and(|between| between.contains(&id));
         [self.before, self.after].contains(&id)
-            || between.contains(&id)
+            || is_separator
             || [self.pad, self.mask].contains(&Some(id))
     }
 }

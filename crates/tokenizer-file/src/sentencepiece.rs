@@ -79,7 +79,7 @@ struct Family {
 impl Family {
     /// Returns names and ids of the token before a text and the token after it.
     fn outer_tokens(&self) -> [(&'static str, usize); 2] {
-        [self.before_id, self.after_id].map(|id| (self.tokens.get(id).copied().unwrap_or(""), id))
+        [self.before_id, self.after_id].map(|id| (self.tokens[id], id))
     }
 }
 
@@ -231,7 +231,7 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
         ));
     };
     let prefix_len = family.prefix.len();
-    let pieces = model.pieces.get(prefix_len..).unwrap_or_default();
+    let pieces = &model.pieces[prefix_len..];
     if pieces.is_empty() {
         let prefix = family.prefix;
         return Err(format!(

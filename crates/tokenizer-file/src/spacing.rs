@@ -47,7 +47,7 @@ impl Spacing {
         };
         Ok(Self {
             marks_spaces: joined_ids != separate_ids,
-            continuation_prefix: prefix.unwrap_or_default(),
+            continuation_prefix: prefix.unwrap_or_else(String::new),
         })
     }
 

@@ -69,18 +69,18 @@ pub fn returns_token_types(folder: impl AsRef<Path>) -> Result<bool, Error> {
         Some(PLAIN_CLASS) => tokenizer_config.get(VERSION_5_KEY).is_none(),
         Some(class) => CLASSES_WITH_TYPES.contains(&class),
         None => {
-            let model_type = config["model_type"].as_str().unwrap_or_default();
-            MODEL_TYPES_WITH_TYPES.contains(&model_type)
+            let model_type = config["model_type"].as_str();
+            model_type.is_some_and(|model_type| MODEL_TYPES_WITH_TYPES.contains(&model_type))
         }
     })
 }
 
 /// Reads a JSON object; null if the file does not exist.
-fn read_object(path: &Path) -> Result<Value, Error> {
+pub(crate) fn read_object(path: &Path) -> Result<Value, Error> {
     let content_error = |problem| Error::Content { path: path.to_owned(), problem };
     match atomic_file::read_limited(path, MAX_BYTES) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
-        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+        Err(error) => Err(error.into()),
         Ok(text) => match serde_json::from_slice(&text) {
             Ok(value @ Value::Object(_)) => Ok(value),
             Ok(_) => Err(content_error("expected a JSON object".into())),

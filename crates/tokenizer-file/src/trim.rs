@@ -113,7 +113,9 @@ impl Model {
     }
 
     fn from_unigram(model: &Value) -> Result<Self, String> {
-        let entries = model["vocab"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let Some(entries) = model["vocab"].as_array() else {
+            return Err("model.vocab: expected a list of tokens and scores".into());
+        };
         let mut ids = HashMap::with_capacity(entries.len());
         let mut lowest_entry: Option<(f64, u32)> = None;
         for (id, entry) in (0..).zip(entries) {
@@ -131,8 +133,11 @@ impl Model {
     }
 
     fn from_id_map(model: &Value, kind: Kind) -> Result<Self, String> {
-        let mut ids = HashMap::new();
-        for (token, id) in model["vocab"].as_object().into_iter().flatten() {
+        let Some(entries) = model["vocab"].as_object() else {
+            return Err("model.vocab: expected an object with tokens and ids".into());
+        };
+        let mut ids = HashMap::with_capacity(entries.len());
+        for (token, id) in entries {
             let checked_id = id.as_u64().and_then(|id| u32::try_from(id).ok());
             let id = checked_id.ok_or_else(|| format!("model.vocab: {token}: expected an id"))?;
             ids.insert(token.clone(), id);
@@ -146,7 +151,10 @@ impl Model {
             };
             let (first, second) = tokens
                 .ok_or_else(|| format!("model.merges: expected two tokens, found {merge}"))?;
-            Ok([first.to_owned(), second.to_owned()])
+            match [first, second].into_iter().find(|token| !ids.contains_key(*token)) {
+                Some(token) => Err(format!("model.merges: {token:?} is not in the vocabulary")),
+                None => Ok([first.to_owned(), second.to_owned()]),
+            }
         });
         let merges = merges.collect::<Result<_, String>>()?;
         Ok(Self { kind, ids, required: unknown.into_iter().collect(), merges })
@@ -178,8 +186,7 @@ impl Model {
             for [first, second] in &self.merges {
                 let merged = self.ids.get(&format!("{first}{second}"));
                 if merged.is_some_and(|id| retained.contains(id)) {
-                    retained
-                        .extend([first, second].into_iter().filter_map(|name| self.ids.get(name)));
+                    retained.extend([self.ids[first], self.ids[second]]);
                 }
             }
             if retained.len() == previous_count {
@@ -211,7 +218,7 @@ impl Model {
             .ids
             .iter()
             .filter(|(_, id)| retained.contains(id))
-            .filter_map(|(token, id)| Some((token, *new_ids.get(id)?)))
+            .map(|(token, id)| (token, new_ids[id]))
             .collect();
         let contains = |token: &String| vocabulary.contains_key(token);
         let merges: Vec<&[String; 2]> = self

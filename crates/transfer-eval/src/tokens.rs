@@ -82,9 +82,9 @@ impl PieceEncoder {
         }
     }
 
-    /// The token string of an id; empty if unknown.
+    /// The token string of an id of the vocabulary.
     pub fn token(&self, id: u32) -> String {
-        self.tokenizer.id_to_token(id).unwrap_or_default()
+        self.tokenizer.id_to_token(id).expect("an id of the vocabulary")
     }
 }
 

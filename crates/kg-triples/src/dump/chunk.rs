@@ -80,8 +80,7 @@ impl<R: Read> ChunkReader<R> {
                 bytes.drain(..skipped);
                 searched_bytes = 0;
             }
-            let unsearched = bytes.get(searched_bytes..).unwrap_or_default();
-            if let Some(at) = memchr::memrchr(b'\n', unsearched) {
+            if let Some(at) = memchr::memrchr(b'\n', &bytes[searched_bytes..]) {
                 self.partial_line = bytes.split_off(searched_bytes + at + 1);
                 return Ok(Some(self.make_chunk(bytes, false)));
             }

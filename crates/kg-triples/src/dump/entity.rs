@@ -147,8 +147,8 @@ fn truthy_triples(
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
     let mut triples = Vec::new();
+    let claims = claims.into_iter().filter_map(|(property, list)| Some((property, list?)));
     for (property, statements) in claims {
-        let statements = statements.unwrap_or_default();
         let has_preferred =
             statements.iter().any(|FromEntries(statement)| statement.rank == Rank::Preferred);
         for FromEntries(Statement { rank, tail }) in statements {

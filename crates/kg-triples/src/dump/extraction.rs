@@ -1,5 +1,6 @@
 //! Reading of a dump in chunks: decompression, parsing and storage of progress.
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -103,9 +104,8 @@ impl<'a> Extraction<'a> {
                 Ok(chunks.offset())
             });
             let parse_result = self.parse_chunks(receiver, &position);
-            let decompress_result = decompress_thread.join().unwrap_or_else(|_| {
-                Err((0, io::Error::other("the thread that decompresses the dump failed")))
-            });
+            let decompress_result =
+                decompress_thread.join().unwrap_or_else(|panic| resume_unwind(panic));
             parse_result?;
             decompress_result.map_err(|(offset, error)| {
                 let reason = format!("after {offset} decompressed bytes: {error}");
@@ -153,7 +153,7 @@ impl<'a> Extraction<'a> {
                     self.record_event(event)?;
                 }
                 self.tally.report.lines += line_count;
-                let stored_at = self.stored_at.unwrap_or_default();
+                let stored_at = self.stored_at.unwrap_or(0); // no state is stored yet
                 if let Some(end) = end
                     && (self.entities.is_full()
                         || self.redirects.is_full()

@@ -218,10 +218,13 @@ impl<'de> VisitEntries<'de> for DataValue {
         }
         // The value may have any JSON type, but only an object can identify an item.
         let value = map.next_value::<&RawValue>()?.get();
-        let is_object = value.starts_with('{');
-        let entity = is_object.then(|| serde_json::from_str::<FromEntries<EntityValue>>(value));
-        let entity = entity.transpose().map_err(A::Error::custom)?;
-        self.0 = entity.unwrap_or_default().0.into_tail();
+        self.0 = match value.starts_with('{') {
+            true => {
+                let entity = serde_json::from_str::<FromEntries<EntityValue>>(value);
+                entity.map_err(A::Error::custom)?.0.into_tail()
+            }
+            false => Tail::Other,
+        };
         Ok(true)
     }
 }

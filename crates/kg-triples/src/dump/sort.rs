@@ -34,7 +34,7 @@ impl Entry {
         let mut number_bytes = [0; 8];
         match input.read(&mut number_bytes)? {
             0 => return Ok(None),
-            length => input.read_exact(number_bytes.get_mut(length..).unwrap_or_default())?,
+            length => input.read_exact(&mut number_bytes[length..])?,
         }
         let key = read_text(input)?;
         let count = read_number(input)?;
@@ -235,9 +235,8 @@ impl SortedEntries {
     /// If a file cannot be read.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         let Some(Reverse((entry, run_index))) = self.next_entries.pop() else { return Ok(None) };
-        if let Some(run) = self.runs.get_mut(run_index) {
-            self.next_entries.extend(run.next()?.map(|next| Reverse((next, run_index))));
-        }
+        let next = self.runs[run_index].next()?;
+        self.next_entries.extend(next.map(|next| Reverse((next, run_index))));
         Ok(Some(entry))
     }
 }

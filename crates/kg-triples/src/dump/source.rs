@@ -151,8 +151,8 @@ impl PrefixHash {
     fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Some(expected) = &self.expected {
             let remaining = expected.bytes.saturating_sub(self.bytes);
-            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
-            if let Some((before, after)) = bytes.split_at_checked(remaining) {
+            if remaining <= bytes.len() as u64 {
+                let (before, after) = bytes.split_at(remaining as usize);
                 self.hash.update(before);
                 self.bytes += before.len() as u64;
                 if self.prefix() != *expected {
@@ -193,7 +193,7 @@ impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.progress.add(count as u64);
-        lock(&self.prefix).update(buffer.get(..count).unwrap_or_default())?;
+        lock(&self.prefix).update(&buffer[..count])?;
         Ok(count)
     }
 }

@@ -60,7 +60,8 @@ impl Task {
             let metadata = fs::metadata(dump).map_err(io_error())?;
             let modified = metadata.modified().ok();
             let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            task.file = Some((metadata.len(), modified.unwrap_or_default().as_nanos()));
+            // Without a time of modification, the file is identified by its path and size.
+            task.file = Some((metadata.len(), modified.map_or(0, |time| time.as_nanos())));
         }
         Ok(task)
     }
@@ -192,9 +193,8 @@ impl StateFolder {
     /// [`Error::Io`].
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE_FILE);
-        let result = serde_json::to_vec(state).map_err(io::Error::from);
-        let result = result.and_then(|bytes| atomic_file::write(&path, bytes));
-        result.map_err(Error::io(&path, "write the file"))?;
+        let bytes = serde_json::to_vec(state).map_err(io::Error::from);
+        atomic_file::write(&path, bytes.map_err(Error::io(&path, "write the file"))?)?;
         self.has_state = true;
         Ok(())
     }

@@ -42,9 +42,13 @@ fn replace_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
         return Some((Cow::Borrowed(text), 0));
     }
     let (mut text, mut count, mut remaining) = (String::with_capacity(bytes.len()), 0, bytes);
-    while let Err(error) = std::str::from_utf8(remaining) {
-        let (valid, after) = remaining.split_at_checked(error.valid_up_to())?;
-        text.push_str(std::str::from_utf8(valid).ok()?);
+    let rest = loop {
+        let error = match std::str::from_utf8(remaining) {
+            Ok(rest) => break rest,
+            Err(error) => error,
+        };
+        let (valid, after) = remaining.split_at(error.valid_up_to());
+        text.push_str(std::str::from_utf8(valid).expect("the bytes before the error are valid"));
         match after {
             [0xED, 0xA0..=0xBF, 0x80..=0xBF, after @ ..] => {
                 text.push('\u{FFFD}');
@@ -53,8 +57,8 @@ fn replace_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
             }
             _ => return None,
         }
-    }
-    text.push_str(std::str::from_utf8(remaining).ok()?);
+    };
+    text.push_str(rest);
     Some((Cow::Owned(text), count))
 }
 

@@ -115,7 +115,8 @@ impl LabelMatcher {
 
     /// Returns the non-overlapping mentions in a text, in order of position.
     pub fn mentions(&self, text: &str, language: Language) -> Vec<Mention> {
-        self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
+        // A language without labels has no mentions.
+        self.languages.get(&language).map_or_else(Vec::new, |matcher| matcher.mentions(text))
     }
 
     /// Sets the mentions of `text` to the matches of labels, and updates the report of the text's

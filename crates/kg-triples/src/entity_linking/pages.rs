@@ -104,9 +104,13 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io_error())? {
         let path = entry.map_err(io_error())?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".jsonl");
-        if let Some(code) = stem.and_then(|stem| stem.strip_prefix("entities.")) {
+        // Files with other names, such as names that are not UTF-8, are no pages.
+        let code = path.file_name().and_then(|name| {
+            let name = name.to_str()?;
+            let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".jsonl")?;
+            stem.strip_prefix("entities.")
+        });
+        if let Some(code) = code {
             files.push((Language::new(code)?, path));
         }
     }

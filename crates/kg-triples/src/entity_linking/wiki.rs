@@ -312,7 +312,7 @@ fn push_without_closing_tags(text: &mut JoinedText, part: &str) {
 fn target_title(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
     let title = unescape_xml(&title);
-    let title = title.split('#').next().unwrap_or_default();
+    let title = title.split_once('#').map_or(&*title, |(title, _section)| title);
     title.strip_prefix(':').unwrap_or(title).to_owned()
 }
 

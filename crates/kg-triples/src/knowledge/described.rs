@@ -84,6 +84,7 @@ impl SyntheticDescriptions {
         rng: &mut impl Rng,
     ) -> Result<Vec<u32>, Error> {
         let label = |id: &str| graph.label(id, language.as_str());
+        // An entity whose triples are all held out has no facts.
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
         let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != excluded_fact).collect();
         facts.shuffle(rng);
@@ -91,7 +92,7 @@ impl SyntheticDescriptions {
             label(entity).ok_or_else(|| missing_error("label", entity, language))?.to_owned();
         // Each triple adds at least two tokens, so at most `text_budget / 2` triples fit.
         let labelled_facts = facts.into_iter().filter_map(|fact| {
-            let triple = graph.triple(fact)?;
+            let triple = graph.fact(fact);
             let other_entity = if triple.head == entity { triple.tail } else { triple.head };
             Some((label(triple.relation)?, label(other_entity)?))
         });

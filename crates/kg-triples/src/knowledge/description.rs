@@ -169,7 +169,7 @@ pub struct EncodedDescriptions {
 impl EncodedDescriptions {
     /// Returns the descriptions of `entity` with their languages, sorted by language code.
     pub fn get(&self, entity: &str) -> &[(Language, Vec<u32>)] {
-        self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
+        self.entities.get(entity).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the number of described entities.

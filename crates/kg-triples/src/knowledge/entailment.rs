@@ -115,16 +115,15 @@ impl EntailmentExamples {
         let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
         let report = EntailmentReport { relations: relations.len(), ..report };
         let can_be_drawn = |fact: u32, language: Language| {
-            graph.triple(fact).is_some_and(|triple| {
-                let has = |id: &str, code| descriptions.has_text(&graph, id, code);
-                let has_other_language =
-                    || languages.iter().any(|code| *code != language && has(triple.tail, *code));
-                has(triple.head, language)
-                    && match config.multilingual {
-                        true => has_other_language(),
-                        false => has(triple.tail, language),
-                    }
-            })
+            let triple = graph.fact(fact);
+            let has = |id: &str, code| descriptions.has_text(&graph, id, code);
+            let has_other_language =
+                || languages.iter().any(|code| *code != language && has(triple.tail, *code));
+            has(triple.head, language)
+                && match config.multilingual {
+                    true => has_other_language(),
+                    false => has(triple.tail, language),
+                }
         };
         let by_language = FactsByLanguage::new(&languages, &train, config.smoothing, can_be_drawn);
         Ok(Self {
@@ -163,13 +162,17 @@ impl EntailmentExamples {
 
     fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, Error> {
         let drawn = self.by_language.sample(rng);
-        let (language, fact) = drawn.ok_or_else(|| missing_error("a training triple"))?;
+        let (language, fact) = drawn.ok_or_else(|| Error::Value {
+            field: "facts",
+            expected: "a training triple".into(),
+            got: "none".into(),
+        })?;
         let object_language = if self.config.multilingual {
-            let triple = self.graph.triple(fact).ok_or_else(|| missing_error("a triple"))?;
-            let object_languages =
-                self.languages_of(triple.tail).filter(|other| *other != language);
+            let object = self.graph.fact(fact).tail;
+            let object_languages = self.languages_of(object).filter(|other| *other != language);
             let object_languages: Vec<Language> = object_languages.collect();
-            object_languages.choose(rng).copied().unwrap_or(language)
+            let drawn = object_languages.choose(rng).copied();
+            drawn.expect("the object of a drawn triple is described in another language")
         } else {
             language
         };
@@ -196,7 +199,7 @@ impl EntailmentExamples {
     /// Returns the pairs (subject language, object language) that an example of the triple can
     /// have.
     fn language_pairs(&self, fact: u32) -> Vec<(Language, Language)> {
-        let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
+        let triple = self.graph.fact(fact);
         let subject = self.languages_of(triple.head);
         let pairs = subject.flat_map(|subject| {
             let object = self.languages_of(triple.tail);
@@ -218,9 +221,9 @@ impl EntailmentExamples {
         object_language: Language,
         rng: &mut impl Rng,
     ) -> Result<EntailmentExample, Error> {
-        let triple = self.graph.triple(fact).ok_or_else(|| missing_error("a triple"))?;
+        let triple = self.graph.fact(fact);
         let index = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
-        let relation = index.ok().and_then(|index| u32::try_from(index).ok());
+        let index = index.expect("a relation of the graph");
         let mut ids = |entity, language| {
             let ids = self.descriptions.token_ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())
@@ -229,7 +232,7 @@ impl EntailmentExamples {
             fact,
             subject: triple.head.to_owned(),
             relation_id: triple.relation.to_owned(),
-            relation: relation.ok_or_else(|| missing_error("a relation of the graph"))?,
+            relation: u32::try_from(index).expect("ids are numbered as u32"),
             object: triple.tail.to_owned(),
             subject_language,
             subject_ids: ids(triple.head, subject_language)?,
@@ -256,7 +259,7 @@ impl EntailmentExamples {
         let entities = objects.keys().map(String::as_str);
         let mut candidates = Vec::new();
         for object in choose_candidates(&gold_ids, entities, max_candidates, self.config.seed) {
-            let Some(&language) = objects.get(object) else { continue };
+            let language = objects[object];
             let input_ids = self.candidate_token_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
         }
@@ -295,7 +298,8 @@ impl EntailmentExamples {
     ) -> Result<Vec<EntailmentExample>, Error> {
         let mut queries = Vec::new();
         for &fact in &self.test {
-            let Some(triple) = self.graph.triple(fact) else { continue };
+            let triple = self.graph.fact(fact);
+            // Objects without a description are not candidates.
             let Some(&object_language) = objects.get(triple.tail) else { continue };
             let mut rng = seed::stream_rng(2, "query", u64::from(fact));
             let subject_languages =
@@ -306,11 +310,6 @@ impl EntailmentExamples {
         }
         Ok(queries)
     }
-}
-
-/// Creates the error for a missing value. It does not occur if there are training triples.
-fn missing_error(expected: &str) -> Error {
-    Error::Value { field: "facts", expected: expected.into(), got: "none".into() }
 }
 
 #[cfg(test)]

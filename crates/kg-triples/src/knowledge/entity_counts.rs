@@ -95,6 +95,7 @@ pub struct Resampling {
 impl Resampling {
     /// Draws the number of examples of a mention.
     pub(super) fn draw(&self, language: Language, entity: &str, rng: &mut impl Rng) -> usize {
+        // Mentions that were not counted have weight 1.
         let weights = self.weights.get(&language);
         let mut expected = weights.and_then(|weights| weights.get(entity)).copied().unwrap_or(1.0);
         let mut count = 0;

@@ -27,13 +27,15 @@ impl FactsByLanguage {
         };
         let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(facts_of).collect();
         let weights = facts.iter().map(|(_, facts)| (facts.len() as f64).powf(smoothing));
-        let weights = WeightedIndex::new(weights).ok();
+        let weights = (!facts.is_empty())
+            .then(|| WeightedIndex::new(weights).expect("counts of triples are positive"));
         Self { facts, weights }
     }
 
-    /// Draws a language for the subject, and then one of the triples of this language.
+    /// Draws a language for the subject, and then one of the triples of this language; `None` if
+    /// there are no triples.
     pub(super) fn sample(&self, rng: &mut impl Rng) -> Option<(Language, u32)> {
-        let (language, facts) = self.facts.get(self.weights.as_ref()?.sample(rng))?;
-        Some((*language, *facts.choose(rng)?))
+        let (language, facts) = &self.facts[self.weights.as_ref()?.sample(rng)];
+        Some((*language, *facts.choose(rng).expect("a language has triples")))
     }
 }

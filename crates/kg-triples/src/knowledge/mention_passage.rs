@@ -104,7 +104,7 @@ impl PassageAligner {
         // entity.
         let is_excluded =
             |id: &u32| self.specials.is_control(*id) || Some(*id) == self.specials.unknown;
-        if tokens.ids.get(span.clone())?.iter().any(is_excluded) || span.len() > self.text_budget {
+        if tokens.ids[span.clone()].iter().any(is_excluded) || span.len() > self.text_budget {
             return None;
         }
         Some(span)
@@ -135,8 +135,8 @@ impl PassageAligner {
         window_start: usize,
         (description_language, description_ids): &(Language, Vec<u32>),
     ) -> MentionExample {
-        let ids = passage.ids.get(window_start..).unwrap_or_default();
-        let ids = ids.get(..self.text_budget).unwrap_or(ids);
+        let ids = &passage.ids[window_start..];
+        let ids = &ids[..ids.len().min(self.text_budget)];
         // The positions increase by one, because the example begins with `<s>`.
         let Range { start, end } = mention.span;
         MentionExample {

@@ -30,10 +30,8 @@ struct QuerySet {
 
 impl QuerySet {
     fn remove(&mut self, rank: Rank) {
-        let Some(query) = self.queries.remove(&rank) else { return };
-        if let Some(ranks) = self.by_entity.get_mut(&query.entity) {
-            ranks.remove(&rank);
-        }
+        let query = self.queries.remove(&rank).expect("a rank of a query");
+        self.by_entity.get_mut(&query.entity).expect("the ranks of the entity").remove(&rank);
     }
 
     /// Adds a query. If the entity then has too many queries, the entity's query with the highest
@@ -90,9 +88,12 @@ impl MentionQueries {
         let Self { held_out, mut query_sets } = self;
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
-            let queries = query_sets.remove(&split).unwrap_or_default().queries.into_values();
+            // A split without examples has no set of queries.
+            let queries = query_sets.remove(&split).into_iter().flat_map(|set| set.queries);
             let is_unseen = split == Split::UnseenEntities;
-            let suitable = queries.filter(|query| is_unseen != is_trained(&query.entity));
+            let suitable = queries
+                .map(|(_rank, query)| query)
+                .filter(|query| is_unseen != is_trained(&query.entity));
             suitable.take(held_out.queries).collect()
         });
         if queries.iter().all(Vec::is_empty) {

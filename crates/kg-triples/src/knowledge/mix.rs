@@ -110,7 +110,7 @@ where
         }
         let language = self.weights.sample(&mut seed::item_rng("language", self.seed, self.count));
         self.count += 1;
-        let item = self.sources.get_mut(language).and_then(Source::next);
+        let item = self.sources[language].next();
         self.done = !matches!(item, Some(Ok(_)));
         item
     }

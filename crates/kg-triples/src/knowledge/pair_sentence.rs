@@ -36,7 +36,7 @@ pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: Remove
             let mention_text = substring(mention.start, mention.end);
             let last_word_start =
                 mention_text.unicode_word_indices().next_back().map_or(0, |(start, _)| start);
-            push(mention_text.get(last_word_start..).unwrap_or_default());
+            push(&mention_text[last_word_start..]);
         }
         position = mention.end;
     }

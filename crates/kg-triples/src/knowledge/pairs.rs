@@ -225,7 +225,7 @@ impl<'a> TextPairs<'a> {
             if pairs.descriptions_of(entity).is_empty() {
                 continue;
             }
-            match graph.position(entity).and_then(|at| u32::try_from(at).ok()) {
+            match graph.interned(entity) {
                 Some(id) => {
                     pairs.add(Source::Entity(id), &[(id, 1)]);
                 }
@@ -260,8 +260,9 @@ impl<'a> TextPairs<'a> {
                 continue;
             }
             for sentence in sentences(&text).0 {
-                let ids = sentence.mentions.iter().filter_map(|m| graph.position(&m.entity));
-                let ids: BTreeSet<u32> = ids.filter_map(|at| u32::try_from(at).ok()).collect();
+                // Entities that the graph lacks have no triples.
+                let ids = sentence.mentions.iter().filter_map(|m| graph.interned(&m.entity));
+                let ids: BTreeSet<u32> = ids.collect();
                 let is_object = |object: &u32| {
                     ids.iter().any(|head| head != object && edges.contains(&[*head, *object]))
                 };
@@ -305,7 +306,8 @@ impl<'a> TextPairs<'a> {
             self.counts.without_label += 1;
             return false;
         }
-        let entity = required_labels.last().map_or("", |(id, _)| self.graph.id_at(*id));
+        let (entity, _) = required_labels[required_labels.len() - 1];
+        let entity = self.graph.id_at(entity);
         if seed::hash_to_unit(self.config.seed, &format!("entity {entity}")) < self.config.hold_out
         {
             self.counts.held_out += 1;
@@ -346,9 +348,10 @@ impl<'a> TextPairs<'a> {
     /// Draws `count` training pairs with replacement. The iterator is empty if there are no
     /// training pairs.
     pub fn draw(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
-        (0..count).filter_map(|index| {
+        let count = if self.train.is_empty() { 0 } else { count };
+        (0..count).map(|index| {
             let mut rng = self.rng("drawn", index);
-            self.pair(self.train.choose(&mut rng)?, &mut rng)
+            self.pair(self.train.choose(&mut rng).expect("training pairs"), &mut rng)
         })
     }
 
@@ -358,7 +361,7 @@ impl<'a> TextPairs<'a> {
         stream: &'static str,
     ) -> impl Iterator<Item = TextPair> {
         let sources = (0u64..).zip(sources);
-        sources.filter_map(move |(index, source)| self.pair(source, &mut self.rng(stream, index)))
+        sources.map(move |(index, source)| self.pair(source, &mut self.rng(stream, index)))
     }
 
     fn rng(&self, stream: &str, index: u64) -> impl Rng + use<> {
@@ -366,20 +369,20 @@ impl<'a> TextPairs<'a> {
         seed::item_rng(&name, self.config.seed, index)
     }
 
-    /// Creates the pair of a source in randomly drawn languages. Returns `Some` for every stored
-    /// source.
-    fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
+    /// Creates the pair of a stored source in randomly drawn languages.
+    fn pair(&self, source: &Source, rng: &mut impl Rng) -> TextPair {
         let (query, query_language, entity, excluded_language) = match source {
             Source::Entity(id) => {
                 let (texts, is_excluded) = match self.kind {
                     PairKind::Es => (self.descriptions_of(self.graph.id_at(*id)), false),
                     _ => (self.labels(*id), true),
                 };
-                let (language, text) = *texts.choose(rng)?;
+                let (language, text) = *texts.choose(rng).expect("a stored entity has texts");
                 (text.to_owned(), language, *id, is_excluded.then_some(language))
             }
             Source::Triple([head, relation, tail]) => {
-                let (language, subject) = *self.labels(*head).choose(rng)?;
+                let labels = self.labels(*head);
+                let (language, subject) = *labels.choose(rng).expect("a stored head has labels");
                 let query = match self.labels(*relation).choose(rng) {
                     Some((_, relation)) => format!("{subject} {relation}"),
                     None => subject.to_owned(),
@@ -392,9 +395,9 @@ impl<'a> TextPairs<'a> {
         };
         let mut keys = self.labels(entity);
         keys.retain(|(language, _)| Some(*language) != excluded_language);
-        let (key_language, key) = *keys.choose(rng)?;
+        let (key_language, key) = *keys.choose(rng).expect("a stored entity has enough labels");
         let (kind, key) = (self.kind, key.to_owned());
         let entity = self.graph.id_at(entity).to_owned();
-        Some(TextPair { kind, query, query_language, key, key_language, entity, similarity: None })
+        TextPair { kind, query, query_language, key, key_language, entity, similarity: None }
     }
 }

@@ -3,7 +3,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonl::Record;
-use crate::seed;
+use crate::{Error, seed};
 
 /// A multiple-choice question for a chat model: which option is the same entity as `entity`?
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -57,19 +57,35 @@ pub fn shuffled_questions(
 /// Returns the candidates of an entity with their numbers of votes, sorted by votes (highest
 /// first). Candidates with equal votes are in the order of `candidates`. Only the first answer to a
 /// question is counted.
+///
+/// # Errors
+/// [`Error::Value`] if a counted answer chooses an option that its question does not have.
 pub fn count_votes(
     candidates: &[String],
     questions: &[Question],
     answers: &[Answer],
-) -> Vec<(usize, String)> {
-    let vote = |question: &Question| {
+) -> Result<Vec<(usize, String)>, Error> {
+    let mut votes: Vec<&String> = Vec::new();
+    for question in questions {
         let is_answer =
             |answer: &&Answer| (&answer.entity, answer.round) == (&question.entity, question.round);
-        question.options.get(answers.iter().find(is_answer)?.option?).cloned()
-    };
-    let votes: Vec<String> = questions.iter().filter_map(vote).collect();
-    let count = |name: &String| votes.iter().filter(|vote| *vote == name).count();
+        // Neither an absent answer nor "none of these" is a vote.
+        let Some(option) = answers.iter().find(is_answer).and_then(|answer| answer.option) else {
+            continue;
+        };
+        votes.push(question.options.get(option).ok_or_else(|| Error::Value {
+            field: "option",
+            expected: format!(
+                "an index below {}, the number of options of {:?} in round {}",
+                question.options.len(),
+                question.entity,
+                question.round
+            ),
+            got: option.to_string(),
+        })?);
+    }
+    let count = |name: &String| votes.iter().filter(|vote| **vote == name).count();
     let mut ranked: Vec<_> = candidates.iter().map(|name| (count(name), name.clone())).collect();
     ranked.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));
-    ranked
+    Ok(ranked)
 }

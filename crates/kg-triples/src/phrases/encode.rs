@@ -136,7 +136,7 @@ impl PassageEncoder {
         let mut start = 0;
         while start < tokens.ids.len() {
             let end = window_end(&spans, start, self.window_tokens).min(tokens.ids.len());
-            let ids = tokens.ids.get(start..end).unwrap_or_default();
+            let ids = &tokens.ids[start..end];
             let SpecialIds { bos, eos, unk } = self.specials;
             let phrases = phrases_in_window(&spans, start..end, ids, unk);
             if !phrases.is_empty() {
@@ -184,7 +184,7 @@ fn phrases_in_window(
         let mut part_start: Option<usize> = None;
         for at in span.start.max(window.start)..span.end.min(window.end) {
             let index = at - window.start;
-            if ids.get(index) == Some(&unknown) {
+            if ids[index] == unknown {
                 parts.extend(part_start.take().map(|first| first..index + 1));
             } else {
                 part_start.get_or_insert(index + 1);

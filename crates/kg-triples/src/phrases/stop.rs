@@ -19,7 +19,7 @@ impl StopWords {
             .map(|entry| words(entry.as_ref()).into_iter().map(|word| word.text).collect())
             .filter(|entry: &Vec<String>| !entry.is_empty())
             .collect();
-        let max_words = entries.iter().map(Vec::len).max().unwrap_or(0);
+        let max_words = entries.iter().map(Vec::len).max().unwrap_or(0); // no entries
         Self { entries, max_words }
     }
 
@@ -30,7 +30,7 @@ impl StopWords {
     /// [`Error::Value`] if the crate has no list for the language.
     pub fn built_in(language: Language) -> Result<Self, Error> {
         let code = language.as_str();
-        let base_code = code.split(['-', '_']).next().unwrap_or(code);
+        let base_code = code.split_once(['-', '_']).map_or(code, |(base_code, _)| base_code);
         let words = stop_words::lookup(code).or_else(|| stop_words::lookup(base_code));
         let words = words.ok_or_else(|| Error::Value {
             field: "stop words",
@@ -52,9 +52,7 @@ impl StopWords {
 
     /// Whether an n-gram is excluded because it begins or ends with an entry.
     pub(super) fn excludes(&self, gram: &[Word]) -> bool {
-        (1..=gram.len().min(self.max_words)).any(|size| {
-            let first = gram.get(..size).is_some_and(|part| self.is_entry(part));
-            first || gram.get(gram.len() - size..).is_some_and(|part| self.is_entry(part))
-        })
+        (1..=gram.len().min(self.max_words))
+            .any(|size| self.is_entry(&gram[..size]) || self.is_entry(&gram[gram.len() - size..]))
     }
 }

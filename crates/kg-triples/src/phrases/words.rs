@@ -41,14 +41,12 @@ pub fn words(text: &str) -> Vec<Word> {
             if part.chars().any(char::is_alphanumeric) {
                 add(byte + part_start, part);
             }
-            part_start += part.len() + word.get(part_start + part.len()..).map_or(0, first_len);
+            // The separator is an apostrophe; after the last part, there is none.
+            let part_end = part_start + part.len();
+            part_start = part_end + word[part_end..].chars().next().map_or(0, char::len_utf8);
         }
     }
     found_words
-}
-
-fn first_len(text: &str) -> usize {
-    text.chars().next().map_or(0, char::len_utf8)
 }
 
 /// Converts ascending byte offsets to code point offsets.
@@ -60,8 +58,7 @@ struct Cursor<'t> {
 
 impl Cursor<'_> {
     fn code_point_offset(&mut self, byte: usize) -> usize {
-        let skipped_text = self.text.get(self.byte..byte).unwrap_or_default();
-        self.code_points += skipped_text.chars().count();
+        self.code_points += self.text[self.byte..byte].chars().count();
         self.byte = byte;
         self.code_points
     }

@@ -55,13 +55,13 @@ impl BlockReader {
         if self.boundary == Boundary::Row {
             return Some(end);
         }
-        let first_cell =
-            |row: &[u8]| row.get(..memchr(b'\t', row).unwrap_or(row.len())).map(<[u8]>::to_vec);
+        let first_cell = |row: &'_ [u8]| row[..memchr(b'\t', row).unwrap_or(row.len())].to_vec();
         let mut last_id: Option<Vec<u8>> = None;
         loop {
-            let earlier_rows = bytes.get(..end.checked_sub(1)?)?;
+            // At 0, all rows have the same id.
+            let earlier_rows = &bytes[..end.checked_sub(1)?];
             let start = memrchr(b'\n', earlier_rows).map_or(0, |at| at + 1);
-            let id = first_cell(earlier_rows.get(start..)?)?;
+            let id = first_cell(&earlier_rows[start..]);
             if last_id.get_or_insert_with(|| id.clone()) != &id {
                 return Some(end);
             }
@@ -114,7 +114,7 @@ pub(super) fn split_rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Blo
     let row_ends = memchr_iter(b'\n', block);
     let last = (!block.ends_with(b"\n")).then_some(block.len());
     let rows = row_ends.chain(last).map(move |end| {
-        let row = text.get(start..end).unwrap_or_default();
+        let row = &text[start..end];
         start = end + 1;
         row
     });
@@ -125,7 +125,7 @@ pub(super) fn split_rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Blo
 pub(super) fn split_cells<const N: usize>(row: &str) -> Result<[&str; N], BlockReadError> {
     let (mut cells, mut start, mut at) = ([""; N], 0, 0);
     for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {
-        let cell = row.get(start..end).unwrap_or_default();
+        let cell = &row[start..end];
         let starts_with_ascii = cell.bytes().next().is_some_and(|byte| byte.is_ascii_graphic());
         if !starts_with_ascii && cell.trim().is_empty() {
             return Err(BlockReadError);

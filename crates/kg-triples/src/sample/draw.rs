@@ -51,8 +51,9 @@ pub(super) fn draw<E>(
         drawn.extend(selection.drawn);
         if drawn.len() / 2 > bound.count {
             retain_lowest(&mut drawn, bound.count);
-            let max_rank = drawn.iter().map(|(rank, _)| *rank).max();
-            bound.max_rank.store(max_rank.unwrap_or_default(), Ordering::Relaxed);
+            // No fact is within the bound if none is requested.
+            let max_rank = drawn.iter().map(|(rank, _)| *rank).max().unwrap_or(0);
+            bound.max_rank.store(max_rank, Ordering::Relaxed);
         }
     })?;
     retain_lowest(&mut drawn, bound.count);

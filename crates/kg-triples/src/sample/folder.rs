@@ -374,7 +374,7 @@ fn build_labelled_graph(
     };
     table.scan(read, |block_labels| {
         for (id, language, label, source) in block_labels {
-            let kind = kinds.get(&*id).copied().unwrap_or(LabelKind::Entity);
+            let kind = kinds[&*id];
             let added = builder.add_label_from(&id, language.as_str(), &label, kind, source);
             added.map_err(|_| BlockReadError)?;
         }

@@ -32,14 +32,15 @@ impl SparseArray {
     /// Returns the page, word and bit offset of an element.
     fn locate(&self, position: u64) -> (usize, usize, u64) {
         let bit = position % PAGE_ELEMENTS * self.width;
-        let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        (index(position / PAGE_ELEMENTS), index(bit / 64), bit % 64)
+        // Positions are below 2^32.
+        ((position / PAGE_ELEMENTS) as usize, (bit / 64) as usize, bit % 64)
     }
 
     fn get(&self, position: u64) -> u64 {
         let (page, word, shift) = self.locate(position);
+        // Elements of pages that do not exist are unset.
         let page = self.pages.get(page).and_then(Option::as_ref);
-        let word = page.and_then(|page| page.get(word)).copied().unwrap_or_default();
+        let word = page.map_or(0, |page| page[word]);
         word >> shift & (u64::MAX >> (64 - self.width))
     }
 
@@ -49,13 +50,9 @@ impl SparseArray {
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);
         }
-        let words = usize::try_from(PAGE_ELEMENTS * self.width / 64).unwrap_or(usize::MAX);
-        if let Some(slot) = self.pages.get_mut(page) {
-            let page = slot.get_or_insert_with(|| vec![0; words].into());
-            if let Some(word) = page.get_mut(word) {
-                *word |= value << shift;
-            }
-        }
+        let words = (PAGE_ELEMENTS * self.width / 64) as usize;
+        let page = self.pages[page].get_or_insert_with(|| vec![0; words].into());
+        page[word] |= value << shift;
     }
 }
 
@@ -79,7 +76,7 @@ impl IdMap {
         match (id_number(id, b'Q'), id_number(id, b'P')) {
             (Some(item), _) => self.items.get(item),
             (_, Some(property)) => self.properties.get(property),
-            _ => self.other_ids.get(id).copied().unwrap_or_default(),
+            _ => self.other_ids.get(id).copied().unwrap_or(0), // unset
         }
     }
 

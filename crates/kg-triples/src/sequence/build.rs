@@ -269,7 +269,7 @@ pub fn visit_sequences(
         }
     }
     for block in order.chunks(BLOCK_SEQUENCES) {
-        let sequences: Vec<_> = block.par_iter().filter_map(|index| builder.build(index)).collect();
+        let sequences: Vec<_> = block.par_iter().map(|index| builder.build(index)).collect();
         for sequence in sequences {
             *report.kept.entry(sequence.kind).or_default() += 1;
             report.tokens += sequence.input_ids.len();
@@ -353,11 +353,13 @@ impl SequenceBuilder<'_> {
     }
 
     /// Builds a sequence that [`Self::buildable_sequences`] returned.
-    fn build(&self, index: &SequenceIndex) -> Option<Sequence> {
-        let (fact, triple) = *self.facts.get(usize::try_from(index.fact).ok()?)?;
-        let pair = *self.pairs.get(usize::try_from(index.pair).ok()?)?;
-        let form = self.forms.get(usize::from(index.form))?;
-        self.build_form(fact, triple, pair, form).ok()
+    fn build(&self, index: &SequenceIndex) -> Sequence {
+        let (fact, triple) = self.facts[index.fact as usize];
+        let (pair, form) = (self.pairs[index.pair as usize], &self.forms[usize::from(index.form)]);
+        match self.build_form(fact, triple, pair, form) {
+            Ok(sequence) => sequence,
+            Err(_) => unreachable!("a buildable sequence is not dropped"),
+        }
     }
 
     /// Builds the sequence of one form. If it must be dropped, the error is a report with a count
@@ -488,8 +490,8 @@ fn apply_mix_weights(
         let kinds = SequenceKind::ALL.into_iter().zip(weights);
         kinds.filter(|(kind, _)| config.kinds.contains(kind))
     };
-    let kind_of = |index: &SequenceIndex| forms.get(usize::from(index.form)).map(|form| form.kind);
-    let count = |kind| order.iter().filter(|index| kind_of(index) == Some(kind)).count();
+    let kind_of = |index: &SequenceIndex| forms[usize::from(index.form)].kind;
+    let count = |kind| order.iter().filter(|index| kind_of(index) == kind).count();
     let mut scale = f64::INFINITY;
     for (kind, weight) in weighted_kinds().filter(|(_, weight)| *weight > 0.0) {
         let available = count(kind);
@@ -503,12 +505,13 @@ fn apply_mix_weights(
     }
     let mut remaining: BTreeMap<SequenceKind, f64> =
         weighted_kinds().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
-    order.retain(|index| match kind_of(index).and_then(|kind| remaining.get_mut(&kind)) {
-        Some(remaining) if *remaining >= 1.0 => {
+    order.retain(|index| {
+        let remaining = remaining.get_mut(&kind_of(index)).expect("a kind of the config");
+        let is_kept = *remaining >= 1.0;
+        if is_kept {
             *remaining -= 1.0;
-            true
         }
-        _ => false,
+        is_kept
     });
     Ok(())
 }

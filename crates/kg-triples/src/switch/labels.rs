@@ -112,11 +112,7 @@ impl EntityLabels {
             None => self.labels.entry(id.into()).or_default(),
         };
         match labels.binary_search_by_key(&language, |(language, _)| *language) {
-            Ok(at) => {
-                if let Some(known) = labels.get_mut(at) {
-                    known.1 = label.into();
-                }
-            }
+            Ok(at) => labels[at].1 = label.into(),
             Err(at) => labels.insert(at, (language, label.into())),
         }
     }
@@ -125,7 +121,7 @@ impl EntityLabels {
     pub fn label(&self, id: &str, language: Language) -> Option<&str> {
         let labels = self.labels.get(id)?;
         let at = labels.binary_search_by_key(&language, |(language, _)| *language).ok()?;
-        labels.get(at).map(|(_, label)| &**label)
+        Some(&labels[at].1)
     }
 
     /// Whether an entity has a label in any language.
@@ -152,10 +148,10 @@ impl EntityLabels {
             ids.retain(|id| self.label(id, language).is_some());
             ids.sort_unstable();
             ids.shuffle(&mut seed::stream_rng(seed, "wrong labels", 0));
-            let labels = ids.iter().map(|id| self.label(id, language).map(str::to_owned));
-            let labels: Vec<Option<String>> = labels.collect();
+            let label = |id: &str| self.label(id, language).expect("a label").to_owned();
+            let labels: Vec<String> = ids.iter().map(|id| label(id)).collect();
             for (id, label) in ids.iter().zip(labels.iter().cycle().skip(1)) {
-                self.add(id, language, label.as_deref().unwrap_or_default());
+                self.add(id, language, label);
             }
         }
     }

@@ -56,7 +56,7 @@ fn split_sentences<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
         if passage.mentions.iter().any(|mention| crosses_end(&mention)) {
             continue;
         }
-        let body = passage.text.get(begin..end).unwrap_or_default();
+        let body = &passage.text[begin..end];
         let trimmed = body.trim_start();
         let start = begin_chars + (body.chars().count() - trimmed.chars().count());
         let mut sentence_mentions = Vec::new();

@@ -113,7 +113,7 @@ fn untag(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, us
     };
     while let Some((at, length, close)) = next_tag(remaining) {
         let (before, after) = remaining.split_at(at);
-        let after = after.get(length..).unwrap_or_default();
+        let after = &after[length..];
         let Some((mention, after)) = after.split_once(&close) else {
             return Err(format!(
                 "no {close} after {:?}",

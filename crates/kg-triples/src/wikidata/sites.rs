@@ -13,7 +13,7 @@ pub(super) const SITES: &str = include_str!("sites.tsv");
 /// a code that is not in the table, whose labels have the same code.
 pub(super) fn labels_of_site(site: Language) -> Vec<Language> {
     let row = rows::<3>(SITES).find(|[code, ..]| site == *code);
-    row.map(|[_, languages, _]| codes(languages).map(embedded).collect()).unwrap_or_default()
+    row.map_or_else(Vec::new, |[_, languages, _]| codes(languages).map(embedded).collect())
 }
 
 /// Returns the codes of the Wikipedias in `language`, the most specific first. They are site codes

@@ -194,7 +194,8 @@ fn answers_are_counted_as_votes() {
         let option = options.iter().position(|option| option == name);
         Answer { entity: "Q64".into(), round, option }
     };
-    let best_name = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
+    let votes = |answers: &[Answer]| count_votes(&candidates, &questions, answers).unwrap();
+    let best_name = |answers: &[Answer]| votes(answers)[0].clone();
     let answers = [answer(0, "Bonn"), answer(1, "Berlin"), answer(2, "Berlin")];
     assert_eq!(best_name(&answers), (2, "Berlin".into()));
     // Candidates with equal votes are returned in their original order.
@@ -204,9 +205,22 @@ fn answers_are_counted_as_votes() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "answers.jsonl", RECORDED_ANSWERS);
     let answers: Vec<Answer> = read(dir.path().join("answers.jsonl"));
-    let votes = count_votes(&candidates, &questions, &answers);
+    let votes = votes(&answers);
     assert_eq!(votes.iter().map(|(votes, _)| votes).sum::<usize>(), 2);
     assert!(votes.iter().any(|(_, name)| *name == questions[0].options[0]));
+}
+
+#[test]
+fn an_answer_with_an_option_that_the_question_does_not_have_is_an_error() {
+    let candidates = ["Bern", "Berlin"].map(String::from);
+    let questions = shuffled_questions("Q64", &candidates, 1, 0);
+    let answer = |option| Answer { entity: "Q64".into(), round: 0, option: Some(option) };
+    assert!(count_votes(&candidates, &questions, &[answer(1)]).is_ok());
+    let error = count_votes(&candidates, &questions, &[answer(2)]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "option: expected an index below 2, the number of options of \"Q64\" in round 0, got 2"
+    );
 }
 
 #[test]
@@ -214,9 +228,8 @@ fn a_position_bias_gives_chance_accuracy() {
     let candidates = ["a", "b", "c", "d"].map(String::from);
     let winner_for = |entity: String| {
         let questions = shuffled_questions(&entity, &candidates, 1, 7);
-        count_votes(&candidates, &questions, &[Answer { entity, round: 0, option: Some(0) }])[0]
-            .1
-            .clone()
+        let answer = Answer { entity, round: 0, option: Some(0) };
+        count_votes(&candidates, &questions, &[answer]).unwrap()[0].1.clone()
     };
     let correct_count = (0..2000).filter(|at| winner_for(format!("Q{at}")) == "a").count();
     // The tolerance is four standard deviations of a binomial distribution.

@@ -95,7 +95,7 @@ impl<'t> Folder<'t> {
             self.folded.push_ascii(part, start, self.case);
             return start + plain;
         }
-        let Some(c) = self.source[start..].chars().next() else { return self.source.len() };
+        let c = self.source[start..].chars().next().expect("the position is before the end");
         let mut end = start + c.len_utf8();
         if let Some(next) = self.joined_line(c, end) {
             return next;

@@ -119,16 +119,15 @@ impl Folded {
     /// Extends the last character's part of the source text.
     fn extend_last(&mut self, end: usize) {
         let start = self.text.len() - 1;
-        if let Some(last) = self.segments.last_mut() {
-            if last.start == start {
-                last.source.end = end;
-                last.aligned = false;
-            } else {
-                // The space is the last character of an aligned segment.
-                let source_start = last.source.start + (start - last.start);
-                last.source.end = source_start;
-                self.segments.push(Segment { start, source: source_start..end, aligned: false });
-            }
+        let last = self.segments.last_mut().expect("a character is in a segment");
+        if last.start == start {
+            last.source.end = end;
+            last.aligned = false;
+        } else {
+            // The space is the last character of an aligned segment.
+            let source_start = last.source.start + (start - last.start);
+            last.source.end = source_start;
+            self.segments.push(Segment { start, source: source_start..end, aligned: false });
         }
     }
 

@@ -164,9 +164,7 @@ pub(super) fn properties(c: char) -> Properties {
     let code = c as usize;
     let page = PAGES[code / PAGE].get_or_init(|| {
         let first = code / PAGE * PAGE;
-        (first..first + PAGE)
-            .map(|code| compute(u32::try_from(code).ok().and_then(char::from_u32)))
-            .collect()
+        (first..first + PAGE).map(|code| compute(char::from_u32(code as u32))).collect()
     });
     page[code % PAGE]
 }
@@ -188,7 +186,7 @@ fn compute(c: Option<char>) -> Properties {
 /// Returns whether a character can change by, or is removed together with, the characters before
 /// it: combining marks, vowels and final consonants of decomposed Hangul, invisible characters.
 fn continues_run(c: char) -> bool {
-    let first = std::iter::once(c).nfkd().next().unwrap_or(c);
+    let first = std::iter::once(c).nfkd().next().expect("no decomposition is empty");
     is_removed(c)
         || is_removed(first)
         || canonical_combining_class(first) != 0

@@ -183,9 +183,7 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut largest: f64 = 0.0;
     for (rank, (index, p)) in order.into_iter().enumerate() {
         largest = largest.max(p * (p_values.len() - rank) as f64).min(1.0);
-        if let Some(slot) = adjusted.get_mut(index) {
-            *slot = largest;
-        }
+        adjusted[index] = largest;
     }
     adjusted
 }

@@ -98,9 +98,8 @@ pub fn compare_runs(
             // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
             // values over questions.
             let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-                let question_mean = |k: usize| {
-                    MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
-                };
+                let question_mean =
+                    |k: usize| MeanInterval::of(seeds.iter().map(|seed| value(&seed[k]))).mean;
                 (0..dataset.questions.len()).map(question_mean).collect()
             };
             let by_seed = |seeds: &[Vec<QuestionScore>]| {

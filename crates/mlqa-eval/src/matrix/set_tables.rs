@@ -38,6 +38,7 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
         text.push_str(&format_top_k_table(&format!("{set}, EM within the k best answers"), runs));
     }
     let counts_by_language = |run: &SetSummary| -> BTreeMap<Language, BoundaryCounts> {
+        // The average over languages is no language.
         let by_code = run.boundary.iter();
         by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect()
     };

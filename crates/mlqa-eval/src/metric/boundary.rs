@@ -138,12 +138,12 @@ fn classify_span(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass
     }
 }
 
-/// Shortens a span at both ends by the text that normalisation deletes.
+/// Shortens a span at both ends by the text that normalisation deletes. The span is first limited
+/// to the text, because the answer `empty` of `run_qa` can be longer than the text.
 fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
-    let span_text = text.get(span.clone()).unwrap_or_default();
-    let content = rules.content_range(span_text);
+    let content = rules.content_range(&text[span.clone()]);
     match content.is_empty() {
         true => span,
         false => span.start + content.start..span.start + content.end,
@@ -164,7 +164,8 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 /// text of the first candidate is empty.
 ///
 /// # Errors
-/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
+/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer;
+/// [`Error::AnswerMismatch`] if a gold answer of such a question is outside the context.
 pub fn count_boundaries(
     dataset: &Dataset,
     n_best: &[NBest],
@@ -206,7 +207,7 @@ pub fn classify_boundaries(
 fn find_occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
-        .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
+        .filter(|(_, (byte, _))| context[*byte..].starts_with(text))
         .map(|(start, _)| start)
         .collect()
 }
@@ -233,6 +234,10 @@ fn classify<'a>(
                 return Err(dataset.no_gold_error(question));
             }
             let context: Vec<char> = question.context.chars().collect();
+            let gold_ends = question.answers.iter().filter_map(Answer::span);
+            if gold_ends.map(|span| span.end).max().is_some_and(|end| end > context.len()) {
+                question.check_answers(&dataset.path)?;
+            }
             let span = |start: usize, text: &str| {
                 strip_deleted(&context, start..start.saturating_add(text.chars().count()), rules)
             };
@@ -253,7 +258,7 @@ fn classify<'a>(
                     gold.iter().map(move |gold| classify_span(&predicted, gold))
                 })
                 .min()
-                .unwrap_or(BoundaryClass::Disjoint);
+                .unwrap_or(BoundaryClass::Disjoint); // no occurrence, or no gold span
             let tokens = rules.tokens(text);
             let equals_gold = question.answers.iter().any(|one| rules.tokens(&one.text) == tokens);
             Ok((Some(class), equals_gold && class != BoundaryClass::Exact))

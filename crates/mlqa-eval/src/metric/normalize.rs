@@ -60,7 +60,7 @@ impl Normalization {
             Articles::ArabicPrefix => text.len().min(2),
             Articles::Words(_) => text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len()),
         };
-        self.article_length(text.get(..end).unwrap_or_default())
+        self.article_length(&text[..end])
     }
 
     /// Returns the length in code points of the article at the end of a text, or 0.
@@ -71,7 +71,7 @@ impl Normalization {
                 text.iter().rposition(|&(_, c)| !is_word(c)).map_or(0, |at| at + 1)
             }
         };
-        self.article_length(text.get(start..).unwrap_or_default())
+        self.article_length(&text[start..])
     }
 
     /// Returns the length of `word` in code points if it is an article, else 0.

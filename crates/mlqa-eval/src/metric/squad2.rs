@@ -168,6 +168,7 @@ fn find_best_thresholds(
     let mut sorted: Vec<(&QuestionResult<'_>, f64)> = odds
         .0
         .iter()
+        // Like the official script, this skips odds of questions that have no result.
         .filter_map(|(id, odds)| by_id.get(id.as_str()).map(|result| (*result, *odds)))
         .collect();
     sorted.sort_by(|(_, a), (_, b)| a.total_cmp(b));

@@ -25,9 +25,9 @@ struct Token {
 
 impl Token {
     fn of(text: &str, range: Range<usize>) -> Self {
-        let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
+        let bytes = &text.as_bytes()[range.clone()];
         let prefix = bytes.iter().take(7).fold(0, |prefix, &byte| prefix << 8 | u64::from(byte));
-        let length = u64::try_from(bytes.len()).map_or(8, |length| length.min(8));
+        let length = bytes.len().min(8) as u64;
         Self { range, prefix: length << 56 | prefix }
     }
 
@@ -76,7 +76,7 @@ impl TokenBuffer {
     }
 
     fn text_of(&self, token: &Token) -> &str {
-        self.text.get(token.range.clone()).unwrap_or_default()
+        &self.text[token.range.clone()]
     }
 
     /// Returns the size of the multiset intersection with `other_buffer`, which must have at most
@@ -134,7 +134,7 @@ impl TokenBuffer {
     /// Ends the token that began at `start`; removes it if it is empty or `is_removed` returns
     /// true.
     fn end_token(&mut self, start: usize, is_removed: impl Fn(&str) -> bool) {
-        let token = self.text.get(start..).unwrap_or_default();
+        let token = &self.text[start..];
         if token.is_empty() || is_removed(token) {
             self.text.truncate(start.saturating_sub(1));
         } else {
@@ -177,16 +177,17 @@ impl TokenBuffer {
     fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
         let mut pushed_end = 0;
         let mut at = 0;
-        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+        while at < piece.len() {
+            let rest = &piece[at..];
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push_token(piece.get(pushed_end..at).unwrap_or_default());
+            if articles.contains(&&rest[..word]) {
+                self.push_token(&piece[pushed_end..at]);
                 pushed_end = at + word;
             }
-            let after = rest.get(word..).unwrap_or_default();
+            let after = &rest[word..];
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push_token(piece.get(pushed_end..).unwrap_or_default());
+        self.push_token(&piece[pushed_end..]);
     }
 }
 

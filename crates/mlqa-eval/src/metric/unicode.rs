@@ -46,7 +46,7 @@ const CASED_AFTER_14: [(u32, u32); 9] = [
 fn in_ranges(table: &[(u32, u32)], c: char) -> bool {
     let c = u32::from(c);
     let after = table.partition_point(|&(low, _)| low <= c);
-    after.checked_sub(1).and_then(|k| table.get(k)).is_some_and(|&(_, high)| c <= high)
+    table[..after].last().is_some_and(|&(_, high)| c <= high)
 }
 
 const IS_PUNCTUATION: u8 = 1;
@@ -63,19 +63,12 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         (CASED.as_slice(), IS_CASED),
     ] {
         for range in table {
-            let [low, high] = [range.0, range.1].map(|end| usize::try_from(end).unwrap_or(0));
-            let high = high.min(classes.len() - 1);
-            classes
-                .get_mut(low..=high)
-                .unwrap_or_default()
-                .iter_mut()
-                .for_each(|flags| *flags |= class);
+            let flags = classes.iter_mut().take(range.1 as usize + 1).skip(range.0 as usize);
+            flags.for_each(|flags| *flags |= class);
         }
     }
     for symbol in (0..=127_u8).filter(u8::is_ascii_punctuation) {
-        if let Some(flags) = classes.get_mut(usize::from(symbol)) {
-            *flags |= IS_PUNCTUATION;
-        }
+        classes[usize::from(symbol)] |= IS_PUNCTUATION;
     }
     classes
 });
@@ -83,18 +76,14 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// Returns whether a character is in a class. For code points beyond [`CLASSES`], the ranges in
 /// `table` are searched.
 fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
-    let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
-    CLASSES.get(index).map_or_else(|| in_ranges(table, c), |classes| classes & class != 0)
+    CLASSES.get(c as usize).map_or_else(|| in_ranges(table, c), |classes| classes & class != 0)
 }
 
 /// Returns a predicate for characters that normalisation leaves unchanged: characters without case
 /// that are not punctuation. The predicate may be false for some of these characters.
 pub(crate) fn unchanged_predicate() -> impl Fn(char) -> bool {
     let classes = CLASSES.as_slice();
-    move |c| {
-        let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
-        classes.get(index).is_some_and(|class| class & (IS_PUNCTUATION | IS_CASED) == 0)
-    }
+    move |c| classes.get(c as usize).is_some_and(|class| class & (IS_PUNCTUATION | IS_CASED) == 0)
 }
 
 /// Whether a character has a general category P* or is in Python's `string.punctuation` (32 ASCII
@@ -137,7 +126,7 @@ pub(crate) fn lower(text: &str) -> String {
     for (at, c) in text.char_indices() {
         if c == 'Σ' {
             let (before, rest) = text.split_at(at);
-            let after = rest.get(c.len_utf8()..).unwrap_or_default();
+            let after = &rest[c.len_utf8()..];
             let last = before.chars().rev().find(|&c| !in_ranges(&CASE_IGNORABLE, c));
             let next = after.chars().find(|&c| !in_ranges(&CASE_IGNORABLE, c));
             let is_final = last.is_some_and(|c| in_ranges(&CASED, c))

@@ -50,9 +50,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn print_check(check: &FileCheck) -> Result<(), Failure> {
     let path = check.path.display();
     for Finding { kind, id, place, message } in &check.findings {
-        let id = id.as_ref().map(|id| format!(" `{id}`:")).unwrap_or_default();
-        let kind = serde_json::to_value(kind).ok();
-        let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default();
+        let id = id.as_ref().map_or_else(String::new, |id| format!(" `{id}`:"));
+        let kind = serde_json::to_value(kind).expect("a kind is a JSON value");
+        let kind = kind.as_str().expect("a kind is a text");
         print_stderr(&format!("{path}:{id} {place}: {kind}: {message}"));
     }
     if !check.findings.is_empty() {

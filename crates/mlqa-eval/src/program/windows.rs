@@ -129,15 +129,15 @@ impl BlockCutter {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    atomic_file::check_output(&args.out)
-        .map_err(|source| Error::Write { path: args.out.clone(), source })?;
+    atomic_file::check_output(&args.out).map_err(Error::from)?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.create_cutter()?;
     let (mut rows, mut question_indices) = (Vec::new(), Vec::new());
     for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
         for window in block?.windows {
             let index = k * BLOCK_QUESTIONS + window.question;
-            question_indices.push(u32::try_from(index).unwrap_or(u32::MAX));
+            let index = u32::try_from(index).expect("a file has fewer than 2^32 questions");
+            question_indices.push(index);
             rows.push(window.input_ids);
         }
     }

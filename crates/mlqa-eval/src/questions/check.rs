@@ -91,7 +91,7 @@ pub struct FileCheck {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`]; all other errors are findings.
+/// [`Error::File`]; all other errors are findings.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();
@@ -154,7 +154,7 @@ impl Checker {
             self.check_record(record, &format!("row {row_number}"));
         });
         match result {
-            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(error @ Error::File(_)) => return Err(error),
             Err(error) => self.add_format_error(&error),
             Ok(()) => {}
         }
@@ -301,10 +301,10 @@ impl Checker {
         answer_place: impl Fn(usize) -> String,
     ) {
         self.check_question_text(&qa.id, &qa.question, place);
-        let answers = qa.answers.as_deref().unwrap_or_default();
+        let answers = qa.answers.as_deref().unwrap_or(&[]);
         match (qa.is_impossible(""), answers.is_empty()) {
             (Err(_), _) => {
-                let value = qa.extra.get("is_impossible").cloned().unwrap_or_default();
+                let value = qa.extra.get("is_impossible").expect("only a present value is invalid");
                 let message = format!("`is_impossible` is {value}; expected true or false");
                 self.add(FindingKind::Format, Some(&qa.id), place, message);
             }
@@ -375,12 +375,13 @@ impl Checker {
         if self.questions == 0 && self.findings.is_empty() {
             self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");
         }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let expected = match expected_languages(name) {
+        // A name that is not UTF-8 has no languages.
+        let name = path.file_name().and_then(|name| name.to_str());
+        let expected = match name.map(expected_languages).transpose() {
             Ok(expected) => expected,
             Err(message) => return self.add(FindingKind::Language, None, "file", message),
         };
-        let Some((context, question)) = expected else { return };
+        let Some((context, question)) = expected.flatten() else { return };
         let contexts = ("contexts", context, self.contexts.contradicts(context));
         let questions = ("questions", question, self.question_texts.contradicts(question));
         for (what, language, contradiction) in [contexts, questions] {

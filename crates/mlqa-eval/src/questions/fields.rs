@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Version {
 
 /// Deserialises a title; null becomes an empty text.
 pub(crate) fn title<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
-    Ok(Option::<Arc<str>>::deserialize(from)?.unwrap_or_default())
+    Ok(Option::<Arc<str>>::deserialize(from)?.unwrap_or_else(|| "".into()))
 }
 
 /// Numbers that are accepted in place of a text.

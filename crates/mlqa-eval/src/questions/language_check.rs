@@ -204,8 +204,8 @@ impl LanguageCounts {
                 && count >= MIN_WORDS
                 && others.into_iter().all(|(_, &other)| 3 * other <= 2 * count)
         });
-        let index = |index: usize| u8::try_from(index).ok();
-        TextLanguage { script: script.and_then(index), language: language.and_then(index) }
+        let index = |index: usize| u8::try_from(index).expect("few scripts and languages");
+        TextLanguage { script: script.map(index), language: language.map(index) }
     }
 
     /// Compares a question with the language of a passage. If the question has hardly any letters

@@ -54,6 +54,7 @@ impl QuestionSources {
     /// Adds a prediction file. The path of the question file is stored as an absolute path, which is
     /// valid in any working directory.
     pub fn insert(&mut self, predictions: impl Into<String>, source: QuestionSource) {
+        // If the working directory is not known, the path is stored unchanged.
         let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
         self.0.insert(predictions.into(), QuestionSource { path, ..source });
     }
@@ -70,7 +71,7 @@ impl QuestionSources {
     /// Writes `questions.json` into the folder of the predictions, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         write_json(&folder.as_ref().join(FILE_NAME), self)
     }
@@ -78,7 +79,7 @@ impl QuestionSources {
     /// Reads a folder's `questions.json`; `None` if the file does not exist.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Json`].
+    /// [`Error::File`], [`Error::Json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let path = folder.as_ref().join(FILE_NAME);
         if !path.exists() {

@@ -82,7 +82,7 @@ impl TryFrom<Extra> for Record {
         if has("qas") {
             return read_paragraph(all);
         }
-        let title = all.take("title")?.unwrap_or_default();
+        let title = take_title(&mut all)?;
         let is_afriqa = has_key(&all, "question_lang") && !has_key(&all, "question");
         let (question_key, answers_key) =
             if is_afriqa { ("question_lang", "answer_pivot") } else { ("question", "answers") };
@@ -100,6 +100,11 @@ impl TryFrom<Extra> for Record {
         }
         Ok(Self { title, context, qas: vec![Qa { id, question, answers, extra: all }] })
     }
+}
+
+/// Removes the title; empty without the key.
+fn take_title(all: &mut Extra) -> Result<String, String> {
+    Ok(all.take("title")?.unwrap_or_else(String::new))
 }
 
 fn has_key(all: &Extra, key: &str) -> bool {
@@ -151,10 +156,12 @@ fn restore_dates(answers: &mut Value, context: &str) -> Result<(), String> {
             answer.get_mut("text").map_or(Ok(()), |text| restore(text, start.as_ref()))
         }),
         Value::Object(lists) => {
-            let starts = lists.get("answer_start").cloned().unwrap_or_default();
+            // Lists that are absent or have other types are errors of the later steps.
+            let starts = lists.get("answer_start").cloned();
             let texts = lists.get_mut("text").and_then(Value::as_array_mut);
             let mut numbered_texts = texts.into_iter().flatten().enumerate();
-            numbered_texts.try_for_each(|(k, text)| restore(text, starts.get(k)))
+            let start = |k: usize| starts.as_ref().and_then(|starts| starts.get(k));
+            numbered_texts.try_for_each(|(k, text)| restore(text, start(k)))
         }
         _ => Ok(()),
     }
@@ -181,7 +188,7 @@ fn read_paragraph(mut all: Extra) -> Result<Record, String> {
     };
     let qas: Vec<Value> = required(&mut all, "qas")?;
     let qas = qas.into_iter().enumerate().map(read_qa).collect::<Result<_, _>>()?;
-    Ok(Record { title: all.take("title")?.unwrap_or_default(), context, qas })
+    Ok(Record { title: take_title(&mut all)?, context, qas })
 }
 
 /// Parses a value; an error starts with the path of the invalid key.
@@ -211,7 +218,7 @@ fn read_cmrc(mut all: Extra) -> Result<Record, String> {
         extra: Extra::default(),
     };
     let qas = queries.into_iter().map(qa).collect();
-    Ok(Record { title: all.take("title")?.unwrap_or_default(), context, qas })
+    Ok(Record { title: take_title(&mut all)?, context, qas })
 }
 
 /// `detected_answers` of MRQA: a list of answers, or lists of their values on the hub.
@@ -262,11 +269,14 @@ fn take_detected_answers(all: &mut Extra, context: &str) -> Result<Vec<Answer>, 
             pairs.map(|(text, char_spans)| DetectedAnswer { text, char_spans }).collect()
         }
     };
-    let texts: Vec<String> = all.take("answers")?.unwrap_or_default();
+    // Without the key, all answers were detected.
+    let texts: Vec<String> = all.take("answers")?.unwrap_or_else(Vec::new);
     let context: Vec<char> = context.chars().collect();
     let mut answers: Vec<Answer> = Vec::new();
     for DetectedAnswer { text, char_spans } in detected {
-        let Some((start, last)) = char_spans.first() else { continue };
+        let Some((start, last)) = char_spans.first() else {
+            return Err(format!("`detected_answers`: the answer `{text}` has no span"));
+        };
         let Some(characters) = context.get(start..=last) else {
             let length = context.len();
             return Err(format!(

@@ -35,7 +35,7 @@ impl Form {
     /// Reads a file of any supported form.
     ///
     /// # Errors
-    /// [`Error::Read`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
+    /// [`Error::File`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         match is_parquet(path) {
             true => Ok(Self::Rows { version: None, rows: read_parquet(path)?.all }),
@@ -83,16 +83,13 @@ impl Form {
             Self::Squad(file) => return file,
             Self::Rows { version, rows } => (version, rows),
         };
-        let first_text = |rows: &[Row], text: fn(&Row) -> &Arc<str>| {
-            rows.first().map(|row| Arc::clone(text(row))).unwrap_or_default()
-        };
         let paragraph = |rows: &mut [Row]| squad::Paragraph {
-            context: first_text(rows, |row| &row.context),
+            context: Arc::clone(&rows[0].context),
             qas: rows.iter_mut().map(|row| mem::take(&mut row.qa)).collect(),
             extra: squad::Extra::default(),
         };
         let article = |rows: &mut [Row]| squad::Article {
-            title: first_text(rows, |row| &row.title),
+            title: Arc::clone(&rows[0].title),
             paragraphs: rows.chunk_by_mut(|a, b| a.context == b.context).map(paragraph).collect(),
             extra: squad::Extra::default(),
         };
@@ -172,8 +169,9 @@ impl FirstRow {
             None => data().map_or((RowContainer::Lines, text), |rows| (RowContainer::Data, rows)),
         };
         let mut values = serde_json::Deserializer::from_str(rows).into_iter();
+        // A row that is not a JSON object has no keys; the reader of the rows reports it.
         let first: Option<HashMap<String, IgnoredAny>> = values.next().and_then(Result::ok);
-        Self { kind, keys: first.unwrap_or_default() }
+        Self { kind, keys: first.into_iter().flatten().collect() }
     }
 }
 

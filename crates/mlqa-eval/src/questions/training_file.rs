@@ -140,8 +140,9 @@ impl File {
                 }
             }
         }
+        // Of equal counts, `max_by_key` returns the last.
         let best = counts.into_iter().zip(units).max_by_key(|&(count, _)| count);
-        best.map_or(OffsetUnit::CodePoints, |(_, unit)| unit)
+        best.expect("there are three units").1
     }
 }
 

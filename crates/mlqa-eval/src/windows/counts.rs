@@ -3,6 +3,7 @@ use std::borrow::Cow;
 
 use tokenizers::Tokenizer;
 
+use super::decode::check_question_indices;
 use super::tokens::{clear_truncation, tokenize};
 use crate::{Error, Question, Window, WindowConfig};
 
@@ -50,7 +51,7 @@ impl WindowCounts {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Tokenizer`].
+    /// [`Error::Tokenizer`]; [`Error::Window`] if a window belongs to none of the questions.
     pub fn of(
         questions: &[Question],
         windows: &[Window],
@@ -61,14 +62,13 @@ impl WindowCounts {
         let mut has_answer = vec![false; questions.len()];
         let tokenizer = clear_truncation(Cow::Borrowed(tokenizer))?;
         let max_question_end = 1 + config.max_question_length;
+        check_question_indices(windows, questions.len())?;
         for question_windows in windows.chunk_by(|window, next| window.question == next.question) {
-            let Some(window) = question_windows.first() else { continue };
-            let Some(question) = questions.get(window.question) else { continue };
+            let window = &question_windows[0];
+            let question = &questions[window.question];
             let contains_answer =
                 |window: &Window| window.start_position.is_some_and(|start| start > 0);
-            if let Some(has_answer) = has_answer.get_mut(window.question) {
-                *has_answer = question_windows.iter().any(contains_answer);
-            }
+            has_answer[window.question] = question_windows.iter().any(contains_answer);
             // Only the few questions that reach the limit are tokenised again.
             if window.question_end == max_question_end {
                 let name = &|| format!("the text of question `{}`", question.id);

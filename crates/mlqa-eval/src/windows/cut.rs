@@ -388,8 +388,7 @@ impl<'a> WindowCutter<'a> {
             .zip(&context_indices)
             .enumerate()
             .map(|(k, (question, &context))| {
-                let no_tokens = Tokens::default();
-                let context = contexts.get(context).unwrap_or(&no_tokens);
+                let context = &contexts[context];
                 let text = match is_run_qa {
                     true => question.question.trim_start_matches(is_space),
                     false => &question.question,
@@ -475,7 +474,7 @@ impl QuestionCutter<'_> {
 
     fn build_window(&self, from: usize, to: usize) -> Window {
         let Specials { before, between, after } = self.specials;
-        let context = self.context.ids.get(from..to).unwrap_or_default();
+        let context = &self.context.ids[from..to];
         let question_end = 1 + self.question_ids.len();
         let context_start = question_end + between.len();
         let input_ids = [&[*before], self.question_ids, between, context, &[*after]].concat();
@@ -490,7 +489,7 @@ impl QuestionCutter<'_> {
             question_end,
             context_start,
             context_end: context_start + context.len(),
-            offsets: self.context.offsets.get(from..to).unwrap_or_default().to_vec(),
+            offsets: self.context.offsets[from..to].to_vec(),
             max_context: Vec::new(),
             start_position: None,
             end_position: None,
@@ -541,10 +540,9 @@ fn find_answer_tokens(
 ) -> Option<(usize, usize)> {
     let token_at = |at: usize| {
         let k = offsets.partition_point(|&(_, end)| end <= at);
-        offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
+        offsets[k..].iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
-    let is_tokenized =
-        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
+    let is_tokenized = |&at: &usize| !is_space(text[at]) && token_at(at).is_some();
     let from = answer.clone().find(is_tokenized)?;
     let to = answer.rev().find(is_tokenized)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;

@@ -26,8 +26,10 @@ use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window,
 ///
 /// # Errors
 /// [`Error::LogitsCount`]; [`Error::Logits`], naming the question, if a row is too short or
-/// contains NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
-/// [`Error::Config`] if `n_best` or `max_answer_length` is 0, or `allow_null` is NaN.
+/// contains NaN or +∞ (−∞ marks a forbidden position); [`Error::Window`] if a window's question
+/// does not exist, an answer is outside the question's context, or the parts of a window have
+/// different lengths; [`Error::Config`] if `n_best` or `max_answer_length` is 0, or `allow_null` is
+/// NaN.
 pub fn decode<S, E>(
     questions: &[Question],
     windows: &[Window],
@@ -108,21 +110,11 @@ where
             return Err(Error::LogitsCount { tensor, expected: windows.len(), got });
         }
     }
+    check_question_indices(windows, questions.len())?;
     let mut rows: Vec<Vec<Row>> = vec![Vec::new(); questions.len()];
     for (index, window) in windows.iter().enumerate() {
-        let (Some(start), Some(end)) = (start_logits.get(index), end_logits.get(index)) else {
-            continue;
-        };
-        let row = Row { index, window, start: row_values(start), end: row_values(end) };
-        let Some(question_rows) = rows.get_mut(window.question) else {
-            let problem = format!(
-                "belong to question index {}, but there are {} questions",
-                window.question,
-                questions.len()
-            );
-            return Err(row.error("?", "start_logits", problem));
-        };
-        question_rows.push(row);
+        let [start, end] = [row_values(&start_logits[index]), row_values(&end_logits[index])];
+        rows[window.question].push(Row { index, window, start, end });
     }
     let decode_rows = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
         if config.window_score != WindowScore::Raw {
@@ -154,10 +146,8 @@ fn decode_question(
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, 0)?;
         row.add_spans(k, config, &mut spans);
-        if let (Some(start), Some(end)) = (row.start.first(), row.end.first()) {
-            let score = start + end;
-            null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
-        }
+        let score = row.start[0] + row.end[0];
+        null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
     }
     // For nearly all questions, the best `first_count` spans contain enough distinct answers.
     let first_count = spans.len().min(max_answers.saturating_mul(4));
@@ -166,9 +156,9 @@ fn decode_question(
     }
     let mut candidates = Vec::new();
     for count in [first_count, spans.len()] {
-        let Some(best) = spans.get_mut(..count) else { continue };
+        let best = &mut spans[..count];
         best.sort_unstable_by(best_first);
-        candidates = select_distinct(question, rows, best, max_answers);
+        candidates = select_distinct(question, rows, best, max_answers)?;
         if candidates.len() == max_answers {
             break;
         }
@@ -192,7 +182,15 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
 }
 
 /// Returns the answers of the first `n` spans that have distinct texts.
-fn select_distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
+///
+/// # Errors
+/// [`Error::Window`] if a span is not inside the context.
+fn select_distinct(
+    question: &Question,
+    rows: &[Row],
+    spans: &[Span],
+    n: usize,
+) -> Result<Vec<Candidate>, Error> {
     let bytes = ByteIndex::new(&question.context, n);
     let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -200,8 +198,9 @@ fn select_distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) 
         if candidates.len() == n {
             break;
         }
-        let Some((from, to)) = span.offsets(rows) else { continue };
-        let raw = bytes.slice(&question.context, from, to);
+        let (from, to) = span.offsets(rows).expect("the tokens of a span are in the context");
+        let row = &rows[span.row];
+        let raw = bytes.slice(&question.context, from, to).ok_or_else(|| row.outside(to))?;
         let text = raw.trim();
         if text.is_empty() || !texts.insert(text) {
             continue;
@@ -209,5 +208,22 @@ fn select_distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) 
         let leading_spaces = raw.chars().count() - raw.trim_start().chars().count();
         candidates.push(span.candidate(rows, text, from + leading_spaces));
     }
-    candidates
+    Ok(candidates)
+}
+
+/// Checks that every window belongs to one of `count` questions.
+///
+/// # Errors
+/// [`Error::Window`].
+pub(super) fn check_question_indices(windows: &[Window], count: usize) -> Result<(), Error> {
+    match windows.iter().position(|window| window.question >= count) {
+        Some(window) => Err(Error::Window {
+            window,
+            problem: format!(
+                "belongs to question index {}, but there are {count} questions",
+                windows[window].question
+            ),
+        }),
+        None => Ok(()),
+    }
 }

@@ -60,13 +60,13 @@ impl WindowScore {
 
     /// Returns the value that is subtracted from the logits of a window; 0 if no logit is finite.
     pub(super) fn baseline(self, logits: &[f32], window: &Window) -> f32 {
-        let null = logits.first().copied().unwrap_or(f32::NEG_INFINITY);
+        let null = logits[0];
         let baseline = match self {
             Self::Raw => 0.0,
             Self::Margin => f64::from(null),
             Self::Softmax => {
-                let context = logits.get(window.context_start..window.context_end);
-                let all = || [null].into_iter().chain(context.unwrap_or_default().iter().copied());
+                let context = &logits[window.context_start..window.context_end];
+                let all = || [null].into_iter().chain(context.iter().copied());
                 let highest = f64::from(all().fold(f32::NEG_INFINITY, f32::max));
                 let total: f64 = all().map(|logit| (f64::from(logit) - highest).exp()).sum();
                 highest + total.ln()

@@ -16,11 +16,10 @@ pub(crate) fn decode_like_run_qa(
     let mut lowest_null: Option<Span> = None;
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, row.start.len().max(row.end.len()))?;
-        if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
-            let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
-            if lowest_null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
-                lowest_null = Some(span);
-            }
+        let (start_logit, end_logit) = (row.start[0], row.end[0]);
+        let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
+        if lowest_null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
+            lowest_null = Some(span);
         }
         add_spans(k, row, config, &mut spans);
     }
@@ -33,11 +32,13 @@ pub(crate) fn decode_like_run_qa(
     };
     let bytes = ByteIndex::new(&question.context, max_answers);
     let candidate = |span: &Span| {
+        // Only the null span is outside the context. It has no text.
         let (from, to) = span.offsets(rows).unwrap_or((0, 0));
-        span.candidate(rows, bytes.slice(&question.context, from, to), from)
+        let text = bytes.slice(&question.context, from, to);
+        Ok(span.candidate(rows, text.ok_or_else(|| rows[span.row].outside(to))?, from))
     };
     if max_answers < config.n_best
-        && let Some(first) = select_best(&spans, 1).first().map(candidate)
+        && let Some(first) = select_best(&spans, 1).first().map(candidate).transpose()?
         && !first.text.is_empty()
     {
         return Ok(build_list(vec![first]));
@@ -47,7 +48,8 @@ pub(crate) fn decode_like_run_qa(
     if !spans.iter().any(is_null) {
         spans.extend(null_span);
     }
-    let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
+    let mut candidates: Vec<Candidate> =
+        spans.iter().map(candidate).collect::<Result<_, Error>>()?;
     insert_empty_candidate(&mut candidates, rows);
     softmax(&mut candidates);
     Ok(build_list(candidates))
@@ -58,7 +60,7 @@ pub(crate) fn decode_like_run_qa(
 fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
     let scores: Vec<f32> = spans.iter().map(Span::score).collect();
     let best = select_top(&scores, n, |later, earlier| later > earlier);
-    best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect()
+    best.iter().map(|&(k, _)| spans[k]).collect()
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
@@ -79,7 +81,7 @@ fn insert_empty_candidate(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
         _ => false,
     };
     if has_no_text {
-        let window = rows.first().map_or(0, |row| row.index);
+        let window = rows.first().map_or(0, |row| row.index); // 0 without windows
         candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
     }
 }

@@ -31,10 +31,10 @@ impl Span {
         self.start_logit + self.end_logit
     }
 
-    /// Returns the span's range of code points in the context; `None` for a span outside the
-    /// context.
+    /// Returns the span's range of code points in the context; `None` for a span of other tokens
+    /// than the context's.
     pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
-        let row = rows.get(self.row)?;
+        let row = &rows[self.row];
         Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
     }
 
@@ -46,7 +46,7 @@ impl Span {
             probability: 0.0,
             start_logit: self.start_logit,
             end_logit: self.end_logit,
-            window: rows.get(self.row).map_or(0, |row| row.index),
+            window: rows[self.row].index,
             start: self.start,
             end: self.end,
             answer_start,
@@ -59,9 +59,36 @@ impl Row<'_> {
         Error::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
+    /// Returns the error for a window of another context.
+    pub fn outside(&self, end: usize) -> Error {
+        let problem = format!("has a token that ends at {end}, after the end of its context");
+        Error::Window { window: self.index, problem }
+    }
+
+    /// Checks that the parts of the window have the same length.
+    fn check_window(&self) -> Result<(), Error> {
+        let Window { input_ids, context_start, context_end, offsets, max_context, .. } =
+            self.window;
+        let context = context_start..context_end;
+        if *context_start == 0 || context.start > context.end || *context_end > input_ids.len() {
+            let problem = format!("has the context {context:?} in {} tokens", input_ids.len());
+            return Err(Error::Window { window: self.index, problem });
+        }
+        let tokens = context_end - context_start;
+        for (name, length) in [("offsets", offsets.len()), ("max_context", max_context.len())] {
+            if length != tokens {
+                let problem = format!("has {length} {name} for {tokens} tokens of the context");
+                return Err(Error::Window { window: self.index, problem });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that the start logits and the end logits each have at least `length` values, and at
-    /// least one value per token of the window. Also checks that no logit is NaN or +∞.
+    /// least one value per token of the window. Also checks that no logit is NaN or +∞, and that
+    /// the window is valid.
     pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
+        self.check_window()?;
         let tokens = self.window.input_ids.len();
         let length = length.max(tokens);
         for (tensor, logits) in [("start_logits", &self.start), ("end_logits", &self.end)] {
@@ -75,7 +102,7 @@ impl Row<'_> {
                 continue;
             }
             if let Some(at) = logits.iter().take(length).position(|&value| is_invalid(value)) {
-                let value = logits.get(at).copied().unwrap_or(f32::NAN);
+                let value = logits[at];
                 let problem = format!("is {value} at token {at}; the model's output is invalid");
                 return Err(self.error(id, tensor, problem));
             }
@@ -94,8 +121,8 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Returns a token's range of code points in the context; `None` for a token outside the
-    /// context.
+    /// Returns a token's range of code points in the context; `None` for a token of the question
+    /// and a special token.
     pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
         let index = token.checked_sub(self.window.context_start)?;
         self.window.offsets.get(index).copied()
@@ -114,18 +141,17 @@ impl Row<'_> {
     pub fn add_spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;
-        let start = self.start.get(context.clone()).unwrap_or_default();
         // A token is a valid start only in the window of its maximum context.
-        let start: Vec<f32> = start
+        let start: Vec<f32> = self.start[context.clone()]
             .iter()
-            .enumerate()
-            .map(|(at, &logit)| match max_context.get(at) {
-                Some(true) => logit,
-                _ => f32::NEG_INFINITY,
+            .zip(max_context)
+            .map(|(&logit, has_max_context)| match has_max_context {
+                true => logit,
+                false => f32::NEG_INFINITY,
             })
             .collect();
         let starts = self.top_positions(&start, config.n_best);
-        let ends = self.top_positions(self.end.get(context).unwrap_or_default(), config.n_best);
+        let ends = self.top_positions(&self.end[context], config.n_best);
         spans.extend(pair_spans(row, &starts, &ends, config.max_answer_length));
     }
 }
@@ -177,17 +203,16 @@ impl ByteIndex {
         }
     }
 
-    /// Returns the code points `from..to`; empty if out of range.
-    pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
+    /// Returns the code points `from..to`; `None` if they are not in the text. If `from` is after
+    /// `to`, which is possible for tokens without visible text, the result is empty.
+    pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> Option<&'a str> {
         let byte_at = |at: usize| match self {
             Self::Bytes => Some(at),
             Self::Starts(starts) => starts.get(at).copied(),
             Self::Counted => byte_offsets(text).nth(at),
         };
-        match (byte_at(from), byte_at(to)) {
-            (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
-            _ => "",
-        }
+        let (from, to) = (byte_at(from)?, byte_at(to)?);
+        text.get(from..to.max(from))
     }
 }
 

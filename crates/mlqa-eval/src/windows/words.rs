@@ -119,8 +119,7 @@ impl WordCache {
     fn shard(&self, word: &str) -> Option<&RwLock<PieceMap>> {
         // The map uses the low bits of the hash, so the shard is selected by the high bits.
         let hash = self.hasher.hash_one(word) >> 32;
-        let shard = self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARD_COUNT);
-        shard.filter(|_| word.len() <= MAX_WORD_BYTES)
+        (word.len() <= MAX_WORD_BYTES).then(|| &self.shards[hash as usize % SHARD_COUNT])
     }
 
     /// Appends the cached tokens of a word, which begins at code point `at` of the text, to `tokens`.
@@ -205,15 +204,13 @@ fn is_character_model(model: &ModelWrapper) -> bool {
 /// space.
 fn split_first_part(text: &str) -> (&str, Option<&str>) {
     let is_word_boundary = |&at: &usize| {
-        let (before, after) = (text.get(..at), text.get(at + 1..));
-        let last = before.and_then(|before| before.chars().next_back());
-        let first = after.and_then(|after| after.chars().next());
+        let last = text[..at].chars().next_back();
+        let first = text[at + 1..].chars().next();
         last.is_some_and(|c| is_independent(c) || is_devanagari(c))
             && first.is_some_and(is_independent)
     };
     let space = memchr::memchr_iter(b' ', text.as_bytes()).find(is_word_boundary);
-    let parts = space.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
-    parts.map_or((text, None), |(part, rest)| (part, Some(rest)))
+    space.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])))
 }
 
 /// Returns true for characters that no normalisation combines with a space, converts to a space or

@@ -110,6 +110,13 @@ fn missing_questions_and_gold_answers_are_errors() {
     let data = dataset(vec![question("a", "", "x y", &[])]);
     let no_gold = count_boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
     assert!(matches!(no_gold, Error::NoGold { .. }), "{no_gold}");
+    // The gold answer must be inside the context. The predicted one can be `empty` of `run_qa`.
+    let data = dataset(vec![question("a", "", "x y", &[("y", 2)])]);
+    let counts = count_boundaries(&data, &[n_best("a", &[("empty", 0)])], EN).unwrap();
+    assert_eq!(counts.superset, 1);
+    let data = dataset(vec![question("a", "", "x y", &[("y", 3)])]);
+    let outside = count_boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
+    assert!(matches!(outside, Error::AnswerMismatch { offset: 3, .. }), "{outside}");
 }
 
 proptest! {

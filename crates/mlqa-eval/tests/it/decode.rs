@@ -129,6 +129,30 @@ fn errors_name_invalid_logits() {
 }
 
 #[test]
+fn windows_that_do_not_match_the_questions_are_errors() {
+    let logits = [Array1::<f32>::zeros(7)];
+    let run_qa = DecodeConfig { compatible: Some(Compatible::RunQa), ..DecodeConfig::default() };
+    let error = |window: Window, config: &DecodeConfig| {
+        let (question, error) = (question("q", 4), |error: Error| error.to_string());
+        decode(&[question], &[window], &logits, &logits, config).map_err(error).unwrap_err()
+    };
+    let valid = window(0, 0, 4);
+    for config in [&DecodeConfig::default(), &run_qa] {
+        let message = error(Window { question: 1, ..valid.clone() }, config);
+        assert!(message.contains("window 0 belongs to question index 1"), "{message}");
+        let message = error(Window { offsets: Vec::new(), ..valid.clone() }, config);
+        assert!(message.contains("has 0 offsets for 4 tokens of the context"), "{message}");
+        let message = error(Window { max_context: vec![true], ..valid.clone() }, config);
+        assert!(message.contains("has 1 max_context for 4 tokens"), "{message}");
+        let message = error(Window { context_end: 8, ..valid.clone() }, config);
+        assert!(message.contains("has the context 2..8 in 7 tokens"), "{message}");
+        // The context has only four words.
+        let message = error(window(0, 3, 7), config);
+        assert!(message.contains("after the end of its context"), "{message}");
+    }
+}
+
+#[test]
 fn array_views_are_accepted_and_files_are_written() {
     let (q, w) = (
         [question("b", 2), question("a", 2), question("none", 2)],

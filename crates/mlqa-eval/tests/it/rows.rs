@@ -200,6 +200,11 @@ fn errors_name_the_row_and_the_key() {
             assert!(error.contains(name) && error.contains(&format!("{place}{words}")), "{error}");
         }
     }
+    let mut without_span = valid_row();
+    without_span.as_object_mut().unwrap().remove("answers");
+    without_span["detected_answers"] = json!([{"text": "b", "char_spans": []}]);
+    let error = read_as("x.jsonl", &without_span.to_string()).unwrap_err().to_string();
+    assert!(error.contains("`detected_answers`: the answer `b` has no span"), "{error}");
     let error = read_as("x.jsonl", &format!("{}\n{{\"id\": ", valid_row())).unwrap_err();
     assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
     let error = read_as("x.jsonl", &join_rows(&[valid_row(), valid_row()], "\n")).unwrap_err();
@@ -321,6 +326,6 @@ mod parquet {
             }
         }
         let missing = Dataset::read(folder.path().join("none.parquet")).unwrap_err();
-        assert!(matches!(missing, Error::Read { .. }), "{missing}");
+        assert!(matches!(missing, Error::File(_)), "{missing}");
     }
 }

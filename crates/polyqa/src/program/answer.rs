@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let bar = cli::progress(count, "documents");
     let print_batch = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
-        bar.set_position(documents_read.try_into().unwrap_or(u64::MAX));
+        bar.set_position(documents_read as u64);
         bar.suspend(|| answers.iter().try_for_each(|answers| print(args, answers)))
     };
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
@@ -150,7 +150,7 @@ fn first_pass<'a>(
     let pass = FirstPass::over(documents)?;
     let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
-    let mut progress = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
+    let mut progress = |count: usize| bar.set_position(count as u64);
     let n_stored = match &args.embeddings {
         Some(path) if path.exists() => retriever.load_embeddings(path)?,
         _ => 0,
@@ -277,7 +277,8 @@ fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()
             bar.suspend(|| print(args, &answers))?;
             bar.inc(1);
             let best = answers.answers.first().filter(|_| !answers.no_answer);
-            let best_text = best.map(|best| best.text.clone()).unwrap_or_default();
+            // In a file of predictions, an empty text means "no answer".
+            let best_text = best.map_or_else(String::new, |best| best.text.clone());
             texts.push((candidates.id.clone(), best_text));
             n_best.push(candidates);
         }
@@ -326,10 +327,9 @@ fn read_questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
-    let read_error = || format!("cannot read {}", path.display());
-    let mut lines = Lines::open(path).with_context(read_error)?;
+    let mut lines = Lines::open(path)?;
     let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());
-    while lines.advance().with_context(read_error)? {
+    while lines.advance()? {
         if lines.bytes().trim_ascii().is_empty() {
             continue;
         }

@@ -109,6 +109,7 @@ fn describe_files(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
         // The returned error explains why the configuration is not supported.
         let is_type = matches!(error, xlmr_model::Error::Config { key, .. } if key == "model_type");
         let remark = if is_type { " (not supported)" } else { "" };
+        // A file that cannot be read has no type to show; the returned error reports it.
         let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
         let config: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(name) = config.as_ref().and_then(|config| config.get("model_type")?.as_str()) {

@@ -204,7 +204,8 @@ impl ReaderArgs {
             None => {
                 let run = folder.parent().filter(|_| folder.ends_with("model"));
                 let name = run.and_then(Path::file_name).or(folder.file_name());
-                name.unwrap_or_default().to_string_lossy().into_owned()
+                // A path such as `.` or `..` has no name.
+                name.unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
             }
         };
         Ok((reader, name))

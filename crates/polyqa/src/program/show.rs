@@ -48,15 +48,11 @@ pub fn format_answers(result: &Answers) -> String {
 
 /// Returns the sentence with the answer highlighted.
 fn highlight_in_sentence(answer: &Answer) -> String {
-    let byte_offset = |code_point: usize| {
-        let mut starts = answer.sentence.char_indices().map(|(byte, _)| byte);
-        starts.nth(code_point).unwrap_or(answer.sentence.len())
-    };
-    let start = byte_offset(answer.start_in_sentence);
-    let end = (start + answer.text.len()).min(answer.sentence.len());
-    let text_between = |from: usize, to: usize| {
-        one_line(answer.sentence.get(from..to).unwrap_or_default()).into_owned()
-    };
+    let sentence = &answer.sentence;
+    let mut starts = sentence.char_indices().map(|(byte, _)| byte).chain([sentence.len()]);
+    let start = starts.nth(answer.start_in_sentence).expect("an answer begins in its sentence");
+    let end = start + (answer.end_byte - answer.start_byte);
+    let text_between = |from: usize, to: usize| one_line(&answer.sentence[from..to]).into_owned();
     let (before, after) = (text_between(0, start), text_between(end, answer.sentence.len()));
     format!("{before}{}{after}", highlight(&text_between(start, end)))
 }

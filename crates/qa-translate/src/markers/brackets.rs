@@ -24,8 +24,7 @@ pub(super) fn numbered_pairs(
     let mut numbers = Vec::with_capacity(count);
     let mut end = 0;
     for opening in openings(text, level) {
-        let (number, length) = parse_number(text.get(opening.end..).unwrap_or_default())
-            .ok_or(MarkerError::Missing)?;
+        let (number, length) = parse_number(&text[opening.end..]).ok_or(MarkerError::Missing)?;
         let opening = Marker { start: opening.start, end: opening.end + length };
         let mut next_closings = closings.iter().filter(|closing| closing.start >= opening.end);
         let closing = next_closings.next().copied().ok_or(MarkerError::Missing)?;
@@ -111,7 +110,7 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
     let markers = text.iter().enumerate().filter(|&(_, &c)| is_round_close(c));
     markers
         .filter_map(|(index, _)| {
-            let preceding = text.get(..index)?.iter().rev().copied();
+            let preceding = text[..index].iter().rev().copied();
             let consumed = bracket_run_length(preceding, level, is_square_close)?;
             Some(Marker { start: index - consumed, end: index + 1 })
         })

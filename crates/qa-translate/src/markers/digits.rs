@@ -18,6 +18,7 @@ pub(super) fn parse_digits(text: &[char]) -> Option<(usize, usize)> {
     let mut index = count_leading(text);
     let mut value: Option<usize> = None;
     while let Some(digit) = text.get(index).copied().and_then(digit_value) {
+        // Before the first digit, the value is 0.
         value = Some(value.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
         index += 1;
     }

@@ -312,11 +312,10 @@ fn without_markers(
     text: &[char],
     pairs: impl Iterator<Item = (MarkerPair, BlankEnds)>,
 ) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerError> {
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let (mut passage, mut spans, mut offset): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
     for ((opening, closing), ends) in pairs {
-        passage.extend(part(offset, opening.start));
-        let inner = part(opening.end, closing.start);
+        passage.extend(&text[offset..opening.start]);
+        let inner = &text[opening.end..closing.start];
         if inner.iter().all(|&c| is_blank(c)) {
             return Err(MarkerError::Empty);
         }
@@ -339,7 +338,7 @@ fn without_markers(
         passage.extend(inner[end..].iter().filter(|c| is_before_word || !c.is_whitespace()));
         offset = closing.end;
     }
-    passage.extend(part(offset, text.len()));
+    passage.extend(&text[offset..]);
     Ok((passage, spans))
 }
 

@@ -32,11 +32,22 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
         "alignment"
     }
 
+    /// # Errors
+    /// The errors of `align`; [`Error::Span`] if a token is outside the translation;
+    /// [`Error::Projection`] if the similarity matrix has other numbers of tokens.
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
             task.text()?;
             let Alignment { similarity, source_tokens, target_tokens } = (self.align)(task)?;
+            let expected = (source_tokens.len(), target_tokens.len());
+            if similarity.dim() != expected {
+                return Err(Error::Projection {
+                    name: "similarity",
+                    expected: format!("the shape {expected:?}, the numbers of tokens"),
+                    got: format!("{:?}", similarity.dim()),
+                });
+            }
             let overlaps_span =
                 |token: &Range<usize>| token.start < task.span.end && task.span.start < token.end;
             let first = source_tokens.iter().position(overlaps_span);
@@ -45,11 +56,11 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
                 None => None,
                 Some((first, last)) => project(similarity.view(), first..last + 1, &self.config)?,
             };
-            let span = target_range.and_then(|range| {
-                let first = target_tokens.get(range.start)?;
-                let last = target_tokens.get(range.end.checked_sub(1)?)?;
-                Some(first.start..last.end)
-            });
+            let span = target_range
+                .map(|range| target_tokens[range.start].start..target_tokens[range.end - 1].end);
+            if let Some(span) = &span {
+                super::check_end(&task.target, span)?;
+            }
             results.push(match span.filter(|span| super::slice(&task.target, span).is_some()) {
                 None => Err(PlaceError::NotFound),
                 Some(span) => {

@@ -109,6 +109,8 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         for task in tasks {
             let mut texts: Vec<String> = Vec::new();
             for range in self.generator.candidates(task)? {
+                super::check_end(&task.target, &range)?;
+                // Blank candidates are skipped.
                 let Some(text) = slice(&task.target, &range) else { continue };
                 if !texts.contains(&text) && texts.len() < self.config.max_candidates {
                     texts.push(text);

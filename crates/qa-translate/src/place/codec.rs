@@ -83,14 +83,9 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         requests.clear();
         for ((task, marked), scores) in tasks.iter().zip(&marked).zip(scores.chunks(2)) {
             let words = word_ranges(&task.target);
-            let is_start = match scores {
-                [plain, marked] => allowed_starts(&words, plain, marked, &self.config),
-                _ => vec![true; words.len()],
-            };
+            let is_start = allowed_starts(&words, &scores[0], &scores[1], &self.config);
             let mut spans = Vec::new();
-            for (first, word) in
-                words.iter().enumerate().filter(|&(index, _)| is_start.get(index) == Some(&true))
-            {
+            for (first, word) in words.iter().enumerate().filter(|&(index, _)| is_start[index]) {
                 for last in words.iter().skip(first).take(self.config.max_words) {
                     let span = word.start..last.end;
                     let text = mark(&task.target, std::slice::from_ref(&span))?.text;
@@ -126,7 +121,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         for (task, hypotheses) in tasks.iter().zip(&hypotheses_by_task) {
             let target = task.text()?;
             for Hypothesis { span, .. } in hypotheses {
-                let source = slice(&task.target, span).unwrap_or_default();
+                let source = slice(&task.target, span).expect("a hypothesis consists of words");
                 let (from, to, target) = (task.to, task.from, target.clone());
                 requests.push(ScoreRequest { from, to, source, target });
             }
@@ -217,7 +212,8 @@ fn rerank(
     let answer = task.answer.as_deref().map(str::to_lowercase);
     let mut candidates = Vec::new();
     for (index, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
-        let text = slice(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
+        let text = slice(&task.target, &hypothesis.span);
+        let text = text.expect("a hypothesis consists of words").to_lowercase();
         let to_answer = answer.as_deref().map_or(0.0, |answer| spelling_similarity(&text, answer));
         let similarity = to_answer.max(spelling_similarity(&text, &source));
         if similarity > 0.5 || loss < 5.0 {
@@ -268,8 +264,7 @@ pub fn spelling_similarity(a: &str, b: &str) -> f64 {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
         for index_a in in_a.clone() {
             let mut next_lengths = HashMap::new();
-            let matches =
-                a.get(index_a).and_then(|c| indices_in_b.get(c)).map_or(&[][..], Vec::as_slice);
+            let matches = indices_in_b.get(&a[index_a]).map_or(&[][..], Vec::as_slice);
             for &index_b in matches.iter().filter(|index| in_b.contains(index)) {
                 let previous =
                     index_b.checked_sub(1).and_then(|index| lengths.get(&index).copied());

@@ -83,7 +83,7 @@ impl ParallelTexts {
     /// of lines than pairs.
     pub fn read_alignments(&self, path: impl AsRef<Path>) -> Result<ByLinks, Error> {
         let path = path.as_ref();
-        let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;
+        let bytes = atomic_file::read(path)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
             Error::io(path, "read the file")(source)
@@ -155,7 +155,7 @@ impl ByLinks {
         let last = source_words.iter().rposition(overlaps)?;
         let range = project_links(links, first..last + 1, self.config.max_gap)?;
         let target_words = word_ranges(&task.target);
-        Some(target_words.get(range.start)?.start..target_words.get(range.end - 1)?.end)
+        Some(target_words[range.start].start..target_words[range.end - 1].end)
     }
 }
 

@@ -99,6 +99,15 @@ pub trait PlaceSpans {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error>;
 }
 
+/// Checks that a span ends inside a text.
+///
+/// # Errors
+/// [`Error::Span`].
+fn check_end(text: &str, span: &Range<usize>) -> Result<(), Error> {
+    let (&Range { start, end }, length) = (span, text.chars().count());
+    if end <= length { Ok(()) } else { Err(Error::Span { start, end, length }) }
+}
+
 /// Returns the part of a text in `span`, in code points; `None` if the part is blank or `span`
 /// exceeds the text.
 pub(crate) fn slice(text: &str, span: &Range<usize>) -> Option<String> {

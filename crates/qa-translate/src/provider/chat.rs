@@ -171,7 +171,7 @@ fn translation_of(
     let Choice { message: ReplyMessage { content, refusal }, finish_reason } = reply;
     let rejected = |reason, detail: &str| Err(Rejected { reason, detail: first_line(detail) });
     let text = content.map(Content::into_text);
-    let finish = finish_reason.as_deref().unwrap_or_default().to_lowercase();
+    let finish = finish_reason.as_deref().unwrap_or("").to_lowercase();
     if TRUNCATED.contains(&finish.as_str()) {
         return rejected(Rejection::Truncated, &finish);
     }

@@ -121,11 +121,11 @@ fn without_template_token<'t>(context: &Context<'_>, text: &'t str) -> Option<&'
     if let Some((start, token)) =
         end_tokens.filter_map(|token| Some((lower.find(token)?, token))).min()
     {
-        return text.get(if start == 0 { token.len()..text.len() } else { 0..start });
+        return Some(if start == 0 { &text[token.len()..] } else { &text[..start] });
     }
     let mut start_tokens = START_TOKENS.iter().filter(|token| !source.starts_with(**token));
     let token = start_tokens.find(|token| lower.starts_with(**token))?;
-    text.get(token.len()..)
+    Some(&text[token.len()..])
 }
 
 /// Removes a code fence or tags around the text.
@@ -148,10 +148,9 @@ fn without_wrapper<'t>(context: &Context<'_>, text: &'t str) -> Option<&'t str> 
         if context.source.to_ascii_lowercase().contains(&open) || !lower.starts_with(&open) {
             return None;
         }
-        let inner = text.get(open.len()..)?;
         // Text after the closing tag is not part of the translation.
-        let end = lower.rfind(&close).map_or(inner.len(), |index| index - open.len());
-        inner.get(..end)
+        let end = lower.rfind(&close).unwrap_or(text.len());
+        Some(&text[open.len()..end])
     })
 }
 
@@ -237,11 +236,11 @@ fn without_note<'t>(context: &Context<'_>, text: &'t str) -> Option<&'t str> {
     }
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
-        let head = line.split([':', '：']).next().unwrap_or(line);
+        let head = line.split_once([':', '：']).map_or(line, |(head, _)| head);
         let is_note = count_colons(line) > 0 && NOTES.contains(&plain(head).as_str());
         let is_rule = matches!(line.trim(), "---" | "***" | "___");
         if offset > 0 && (is_note || is_rule) {
-            return text.get(..offset);
+            return Some(&text[..offset]);
         }
         offset += line.len();
     }

@@ -237,7 +237,8 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
 /// Returns the message in an error response: `error` in LibreTranslate's JSON, or the message
 /// inside `error` in OpenAI's JSON.
 fn error_message(text: &str) -> String {
-    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    // A response that is not JSON is shown as text.
+    let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let error = &body["error"];
     match error.as_str().or_else(|| error["message"].as_str()) {
         Some(message) => first_line(message),

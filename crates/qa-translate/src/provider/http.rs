@@ -126,7 +126,7 @@ impl HttpTranslator {
                 detail: format!(
                     "{} code points, but the server accepts {}",
                     text.chars().count(),
-                    self.max_characters.unwrap_or(usize::MAX)
+                    self.max_characters.expect("only a limit makes a text too long")
                 ),
             },
             _ if texts.iter().any(|text| self.is_too_long(text)) => {

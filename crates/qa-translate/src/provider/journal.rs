@@ -27,7 +27,8 @@ impl Journal {
         mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         create_folder_of(path)?;
-        atomic_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
+        let checked = atomic_file::check_output(path).map_err(io::Error::from);
+        checked.map_err(Error::io(path, "use it as a cache"))?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = file.map_err(Error::io(path, "open the cache"))?;
         let _lock = lock(&file).map_err(Error::io(path, "lock the cache"))?;
@@ -80,8 +81,7 @@ fn lock(file: &File) -> io::Result<Option<FileLock>> {
 /// failure, the line may contain zeros. A line whose start does not match `line_prefix` does not
 /// count as incomplete.
 fn is_incomplete(line: &[u8], line_prefix: &[u8]) -> bool {
-    let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
-    let text_part = text_part.unwrap_or_default();
+    let text_part = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
     let has_prefix = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);
     has_prefix && (!line.ends_with(b"\n") || text_part.len() < line.len())
 }

@@ -5,6 +5,7 @@
 //! | a file of translations | [`FileTranslator`] |
 //! | a LibreTranslate-compatible server | [`Cached`] around [`HttpTranslator`] |
 //! | a language model behind an OpenAI-compatible server | [`Cached`] around [`ChatTranslator`] |
+//! | any of these, with code, numbers and names left unchanged | [`Protected`] |
 //! | existing translations of the data, such as XQuAD | [`align_by_id`](crate::align_by_id), no translator |
 mod cached;
 mod chat;
@@ -15,6 +16,7 @@ mod file;
 mod http;
 mod identity;
 mod journal;
+mod protected;
 mod report;
 mod split;
 
@@ -24,6 +26,7 @@ pub use client::ServerConfig;
 pub use file::{FileTranslator, MissingText};
 pub use http::HttpTranslator;
 pub use identity::Identity;
+pub use protected::Protected;
 pub use report::{RejectedText, Rejection, RemovedPart, ReplyReport};
 
 use mlqa_eval::Language;

@@ -61,6 +61,8 @@ pub enum Rejection {
     UnknownFinishReason,
     /// The server does not accept the text (status 400, 413 or 422).
     Status,
+    /// A placeholder of [`Protected`](crate::Protected) is missing, changed or repeated.
+    Placeholder,
 }
 
 impl Display for Rejection {
@@ -75,6 +77,7 @@ impl Display for Rejection {
             Self::ExtraLines => "reply with more lines than the text",
             Self::UnknownFinishReason => "unknown finish reason",
             Self::Status => "text rejected by the server",
+            Self::Placeholder => "placeholder missing, changed or repeated",
         })
     }
 }

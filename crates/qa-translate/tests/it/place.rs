@@ -7,8 +7,9 @@ use ndarray::array;
 use proptest::prelude::*;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest, ScoreText,
-    SpanTask, TextScore, Windows, mark, spelling_similarity, translation_similarity, word_ranges,
+    Candidates, CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
+    ScoreText, SpanTask, TextScore, Windows, mark, spelling_similarity, translation_similarity,
+    word_ranges,
 };
 
 /// A scorer that calls a function for each request, and counts its own calls.
@@ -255,8 +256,34 @@ fn search_and_alignment_find_a_span() {
     };
     let mut by_alignment = ByAlignment { align, config: ProjectionConfig::default() };
     assert_eq!(place_one(&mut by_alignment, &task).unwrap().span, 0..4);
-    let task_outside = SpanTask { span: 30..99, ..task };
+    let task_outside = SpanTask { span: 30..99, ..task.clone() };
     assert!(matches!(search.place(&[task_outside]), Err(Error::Span { .. })));
+    let alignment_error = |similarity, target_tokens: Vec<Range<usize>>| {
+        let source_tokens = vec![0..29, 30..34];
+        let alignment = Alignment { similarity, source_tokens, target_tokens };
+        let align = |_: &SpanTask| Ok(alignment.clone());
+        let mut by_alignment = ByAlignment { align, config: ProjectionConfig::default() };
+        by_alignment.place(std::slice::from_ref(&task)).unwrap_err().to_string()
+    };
+    let similarity = array![[0.1, 0.9], [0.8, 0.2]];
+    let error = alignment_error(similarity.clone(), vec![0..4, 5..35, 35..36]);
+    assert!(error.starts_with("similarity: expected the shape (2, 3)"), "{error}");
+    let error = alignment_error(similarity, vec![0..99, 5..35]);
+    assert!(error.contains("0..99 is outside a text of length 36"), "{error}");
+}
+
+#[test]
+fn a_candidate_outside_the_translation_is_an_error() {
+    struct Outside;
+    impl Candidates for Outside {
+        fn candidates(&mut self, _: &SpanTask) -> Result<Vec<Range<usize>>, Error> {
+            Ok(vec![0..1, 30..99])
+        }
+    }
+    let scorer = function_scorer(|_: &ScoreRequest| TextScore::default());
+    let config = CandidateConfig { max_candidates: 9 };
+    let mut method = ByCandidates { generator: Outside, scorer, config };
+    assert!(matches!(method.place(&[bern_task()]), Err(Error::Span { end: 99, .. })));
 }
 
 proptest! {

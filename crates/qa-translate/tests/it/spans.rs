@@ -131,6 +131,25 @@ fn spans_outside_the_translation_are_rejected() {
 }
 
 #[test]
+fn a_method_that_places_too_few_spans_is_an_error() {
+    struct EmptyPlacer;
+    impl PlaceSpans for EmptyPlacer {
+        fn name(&self) -> &'static str {
+            "empty"
+        }
+
+        fn place(&mut self, _: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
+            Ok(Vec::new())
+        }
+    }
+    let source = [typed("one", &[(0..3, "X")])];
+    let (mut translator, mut placer) =
+        (FunctionTranslator(|_: &str| Some("lost".into())), EmptyPlacer);
+    let result = translate_spans(&source, EN, DE, &mut translator, &mut placer, |_, _, _| {});
+    assert!(matches!(result, Err(Error::Count { expected: 1, got: 0 })));
+}
+
+#[test]
 fn words_are_joined_with_spaces_if_the_language_uses_them() {
     let join = |words: &[&str], spans: Vec<(Range<usize>, &'static str)>, language: &str| {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();

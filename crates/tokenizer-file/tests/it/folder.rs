@@ -35,6 +35,9 @@ fn tokenizer_files_are_found_in_order_of_preference() {
     let camembert = folder_of(&[(MODEL_FILE, &model), ("config.json", config)]);
     let error = read(camembert.path()).unwrap_err().to_string();
     assert!(error.contains("CamemBERT numbers the pieces"), "{error}");
+    let damaged = folder_of(&[(MODEL_FILE, &model), ("config.json", b"{")]);
+    let error = read(damaged.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json: "), "{error}");
     let camembert_with_json =
         folder_of(&[("tokenizer.json", &json), (MODEL_FILE, &model), ("config.json", config)]);
     assert_eq!(

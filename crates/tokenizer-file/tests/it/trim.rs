@@ -102,6 +102,12 @@ fn unsupported_models_and_damaged_files_are_errors() {
     let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
     file["model"]["dropout"] = 0.1.into();
     assert_eq!(trim_error(&file.to_string()), "model.dropout: expected none, found 0.1");
+    let no_vocabulary = r#"{"model": {"type": "BPE", "merges": []}}"#;
+    assert!(trim_error(no_vocabulary).starts_with("model.vocab: expected an object"));
+    let unknown_token = r#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}"#;
+    assert_eq!(trim_error(unknown_token), "model.merges: \"b\" is not in the vocabulary");
+    let no_list = r#"{"model": {"type": "Unigram", "vocab": {"a": 0}}}"#;
+    assert!(trim_error(no_list).starts_with("model.vocab: expected a list"));
     let (json, _) = read("tokenizer.json");
     let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
     file["model"]["vocab"][7] = "x".into();

@@ -213,10 +213,8 @@ pub(crate) fn score_ranks(
     let mut hits = vec![Hits::default(); relations.len()];
     let mut total = Hits::default();
     for (relation, rank) in rows {
-        if let Some(relation_hits) = hits.get_mut(relation) {
-            relation_hits.add(rank);
-            total.add(rank);
-        }
+        hits[relation].add(rank);
+        total.add(rank);
     }
     if total.facts == 0 {
         return Err(Error::Nothing { what: "cloze" });

@@ -147,7 +147,8 @@ pub fn build_typed_clozes(
     let pieces = PieceEncoder::of(tokenizer)?;
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
-        let template = relation.template.as_deref().unwrap_or_default();
+        // An absent template is an error, like an empty one.
+        let template = relation.template.as_deref().unwrap_or("");
         let (before, after) = split_relation_template(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
@@ -157,8 +158,9 @@ pub fn build_typed_clozes(
         let objects = facts.iter().map(object).collect::<Result<Vec<_>>>()?;
         let candidates: Vec<Vec<u32>> =
             objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        let max_pieces = candidates.iter().map(Vec::len).max().unwrap_or_default();
-        let index = |object: &Vec<u32>| candidates.binary_search(object).unwrap_or_default();
+        let max_pieces = candidates.iter().map(Vec::len).max().unwrap_or(0); // no facts
+        let index =
+            |object: &Vec<u32>| candidates.binary_search(object).expect("an object is a candidate");
         let mut objects_by_subject: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for (fact, object) in facts.iter().zip(&objects) {
             objects_by_subject.entry(&fact.sub_uri).or_default().insert(index(object));
@@ -179,8 +181,7 @@ pub fn build_typed_clozes(
                 return Err(fact_error(format!("{length} pieces, but the limit is {max_length}")));
             }
             let gold = index(object);
-            let mut other_correct =
-                objects_by_subject.get(fact.sub_uri.as_str()).cloned().unwrap_or_default();
+            let mut other_correct = objects_by_subject[fact.sub_uri.as_str()].clone();
             other_correct.remove(&gold);
             let (id, relation) = (fact.id.clone(), built.relations.len());
             built.clozes.push(TypedCloze { id, relation, before, after, gold, other_correct });
@@ -192,13 +193,19 @@ pub fn build_typed_clozes(
 
 impl TypedClozes {
     /// The candidates of a cloze.
+    ///
+    /// # Panics
+    /// If there is no relation with the cloze's index.
     pub fn candidates(&self, cloze: &TypedCloze) -> &[Vec<u32>] {
-        self.relations.get(cloze.relation).map_or(&[], |one| one.candidates.as_slice())
+        &self.relations[cloze.relation].candidates
     }
 
     /// The id of a cloze's relation.
+    ///
+    /// # Panics
+    /// If there is no relation with the cloze's index.
     pub fn relation_id(&self, cloze: &TypedCloze) -> &str {
-        self.relations.get(cloze.relation).map_or("", |one| one.relation.id.as_str())
+        &self.relations[cloze.relation].relation.id
     }
 
     /// Returns the rank of a cloze's object, from 1, among its candidates sorted by score. The
@@ -206,7 +213,11 @@ impl TypedClozes {
     /// rewarded.
     ///
     /// # Errors
-    /// [`Error::Array`] if the numbers of scores and candidates differ, or a score is NaN.
+    /// [`Error::Array`] if the numbers of scores and candidates differ, a score is NaN, or the object
+    /// is not a candidate.
+    ///
+    /// # Panics
+    /// If there is no relation with the cloze's index.
     pub fn rank(&self, cloze: &TypedCloze, scores: &[f32]) -> Result<usize> {
         let expected = self.candidates(cloze).len();
         let scores_error =
@@ -217,7 +228,9 @@ impl TypedClozes {
         if let Some(number) = scores.iter().position(|score| score.is_nan()) {
             return Err(scores_error(format!("the score of candidate {number} is NaN")));
         }
-        let gold = scores.get(cloze.gold).copied().unwrap_or(f32::NEG_INFINITY);
+        let gold = *scores.get(cloze.gold).ok_or_else(|| {
+            scores_error(format!("{expected} candidates, but the object is number {}", cloze.gold))
+        })?;
         let before = scores.iter().enumerate().filter(|(number, score)| {
             *number != cloze.gold && !cloze.other_correct.contains(number) && **score >= gold
         });
@@ -251,7 +264,7 @@ impl TypedClozes {
     pub fn frequency_baseline(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {
-            let object = trained.candidates(cloze).get(cloze.gold).map_or(&[][..], Vec::as_slice);
+            let object = trained.candidates(cloze)[cloze.gold].as_slice();
             *counts.entry((trained.relation_id(cloze), object)).or_default() += 1;
         }
         self.most_frequent_baseline(&counts)
@@ -271,10 +284,9 @@ impl TypedClozes {
             let max_count = choices().map(|(_, count)| count).max();
             let predicted = || choices().filter(|(_, count)| Some(*count) == max_count);
             let is_correct = predicted().any(|(at, _)| at == cloze.gold);
-            if let Some((sum, count)) = sums.get_mut(cloze.relation) {
-                *sum += if is_correct { 100.0 / predicted().count() as f64 } else { 0.0 };
-                *count += 1;
-            }
+            let (sum, count) = &mut sums[cloze.relation];
+            *sum += if is_correct { 100.0 / predicted().count() as f64 } else { 0.0 };
+            *count += 1;
         }
         let means: Vec<f64> = sums
             .into_iter()

@@ -3,9 +3,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The value is
-/// always `Some`, because the constant pattern is valid.
-static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
+/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`.
+static PATTERN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").expect("the pattern is valid"));
 
 /// Normalises a name for comparison as WikiKGE-10's authors do: converts it to lower case, and
 /// removes all characters except letters, numbers and spaces. Combining marks are also removed.
@@ -16,9 +16,5 @@ static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\
 /// assert_eq!(normalize_name("Spider-Man (2002)"), "spiderman 2002");
 /// ```
 pub fn normalize_name(name: &str) -> String {
-    let lowercase = name.to_lowercase();
-    match &*PATTERN {
-        Some(removed) => removed.replace_all(&lowercase, "").into_owned(),
-        None => lowercase,
-    }
+    PATTERN.replace_all(&name.to_lowercase(), "").into_owned()
 }

@@ -18,17 +18,19 @@ pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 /// `apple/ml-kge`, with plain or gzipped data.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; errors of
+/// [`Error::File`]; [`Error::Line`] naming the first printed line that differs; errors of
 /// [`read_gold`] and [`read_predicted`].
 pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     let folder = folder.as_ref();
     let mut scores = PrintedScores::new();
     for task in ["coverage", "precision"] {
         let results = folder.join("results").join(task);
-        for entry in std::fs::read_dir(&results).map_err(Error::read(&results))? {
-            let path = entry.map_err(Error::read(&results))?.path();
+        let read_error = atomic_file::Error::new(&results, "read");
+        for entry in std::fs::read_dir(&results).map_err(read_error)? {
+            let path = entry.map_err(read_error)?.path();
             if path.extension().is_some_and(|extension| extension == "out") {
-                let system = path.file_stem().unwrap_or_default().to_string_lossy();
+                let system = path.file_stem().expect("a name with an extension has a stem");
+                let system = system.to_string_lossy();
                 let f1 = check_file(folder, &path, task, &system)?;
                 scores.insert(format!("{task}, {system}"), f1);
             }
@@ -61,8 +63,9 @@ fn check_file(
         let gzip_path = folder.join(format!("{file}.gz"));
         let data = if gzip_path.exists() { gzip_path } else { folder.join(file) };
         if kind == "references" {
-            let name = file.rsplit('/').next().unwrap_or_default();
-            (gold, language) = (read_gold(data)?, name.split('.').next().unwrap_or_default());
+            let name = file.rsplit_once('/').map_or(file, |(_folder, name)| name);
+            gold = read_gold(data)?;
+            language = name.split_once('.').map_or(name, |(language, _)| language);
             continue;
         }
         let predicted = read_predicted(data, &config)?;
@@ -71,12 +74,13 @@ fn check_file(
             _ => score_precision(&gold, &predicted)?.report(),
         };
         for computed in report.lines() {
+            // A line that the file lacks differs from the computed one.
             let (number, printed) = lines.next().unwrap_or((number, ""));
             if printed != computed {
                 let message = format!("printed `{printed}`, computed `{computed}`");
                 return Err(Error::line(path, number, message));
             }
-            let printed_score = printed.rsplit(' ').next().unwrap_or_default();
+            let printed_score = printed.rsplit_once(' ').map_or(printed, |(_, score)| score);
             scores.insert(language.to_owned(), printed_score.to_owned());
         }
     }

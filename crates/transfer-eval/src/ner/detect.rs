@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use crate::files::numbered_lines;
 use crate::ner::read::{NerFormat, parse_ner};
+use crate::ner::spans::is_spans;
 use crate::ner::tag;
 
 /// Counts of lines that are typical of a format.
@@ -54,6 +55,7 @@ impl<'t> LineCounts<'t> {
 impl NerFormat {
     /// Detects the format from all lines.
     ///
+    /// - A file whose first line is a JSON object with `char_spans` has spans.
     /// - A file with comments is in the format of Universal NER.
     /// - A file is in WikiAnn's format if most of its lines start with the same language code and a
     ///   colon, such as `de:`.
@@ -66,6 +68,9 @@ impl NerFormat {
     /// Returns a message if the format is ambiguous: the file has more than three columns and is
     /// valid both as CoNLL and as Universal NER.
     pub fn detect(text: &str) -> Result<Self, String> {
+        if is_spans(text) {
+            return Ok(Self::Spans);
+        }
         let counts = LineCounts::of(text);
         let is_most = |count: usize| 2 * count > counts.words;
         if counts.comments > 0 {
@@ -99,7 +104,7 @@ pub(super) fn is_blank(line: &str) -> bool {
 
 /// Whether a line is a comment: it starts with `#` and its last column is not a tag.
 fn is_comment(line: &str) -> bool {
-    let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
+    let last = line.rsplit_once([' ', '\t']).map_or(line, |(_, last)| last);
     line.starts_with('#') && tag::check(last).is_err()
 }
 
@@ -107,7 +112,7 @@ fn is_comment(line: &str) -> bool {
 /// not codes: a code has two or three letters before the first hyphen, or is `simple`.
 pub(super) fn split_language(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
-    let base = language.split('-').next().unwrap_or_default();
+    let base = language.split_once('-').map_or(language, |(base, _)| base);
     let is_code = language.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
         && (matches!(base.len(), 2 | 3) || language == "simple");
     is_code.then_some((language, word))

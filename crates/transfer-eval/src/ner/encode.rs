@@ -107,7 +107,7 @@ fn build_input(
         if fitting_count > 0 {
             input.words.push((word, at));
             input.input_ids.extend(ids.iter().take(fitting_count));
-            input.labels.push(gold.get(word).copied().unwrap_or(IGNORE_INDEX));
+            input.labels.push(gold[word]);
             input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fitting_count - 1));
         }
     }

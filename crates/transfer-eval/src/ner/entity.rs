@@ -34,6 +34,9 @@ pub enum Scheme {
 /// With [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` would return
 /// an error.
 ///
+/// # Panics
+/// If a tag is empty.
+///
 /// ```
 /// use transfer_eval::ner::{Entity, Scheme, find_entities};
 ///

@@ -6,6 +6,7 @@ mod entity;
 mod labels;
 mod read;
 mod score;
+mod spans;
 mod tag;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
@@ -16,3 +17,6 @@ pub use entity::{Entity, Scheme, find_entities};
 pub use labels::Labels;
 pub use read::{NerFormat, Sentence, read_ner, read_ner_with_format, write_ner};
 pub use score::{EntityScore, NerScore, score_ner};
+pub use spans::{
+    LabelNames, LabelledSpan, SpanText, read_label_names, read_spans, rename_labels, score_spans,
+};

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{numbered_lines, read_text_with_note, write_atomic};
+use crate::ner::SpanText;
 use crate::ner::detect::{is_blank, split_language};
+use crate::ner::spans::parse_spans;
 use crate::ner::tag;
 use crate::{Error, Result};
 
@@ -37,7 +39,8 @@ impl Sentence {
     }
 }
 
-/// File format of words and tags. Each line has one word, and a blank line ends a sentence.
+/// File format of words and tags. Each line has one word, and a blank line ends a sentence, except in
+/// files of spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NerFormat {
@@ -50,6 +53,10 @@ pub enum NerFormat {
     /// Universal NER: the columns are the index of the word, the word, the tag and further columns,
     /// separated by tabs. Lines that start with `#` are comments.
     UniversalNer,
+    /// Each line is a JSON object with a text and labelled spans, as in FiNERweb; see
+    /// [`read_spans`](crate::ner::read_spans). [`SpanText::to_sentence`](crate::ner::SpanText)
+    /// converts it to words and tags.
+    Spans,
 }
 
 impl NerFormat {
@@ -59,6 +66,7 @@ impl NerFormat {
             Self::Conll => "CoNLL",
             Self::WikiAnn => "WikiAnn",
             Self::UniversalNer => "Universal NER",
+            Self::Spans => "spans",
         }
     }
 }
@@ -73,7 +81,7 @@ impl NerFormat {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
+/// [`Error::File`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
 /// number of columns than the first line, or contains an unknown tag; [`Error::Content`] without a
 /// sentence, or if the format is ambiguous.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
@@ -102,6 +110,10 @@ pub(super) fn parse_ner(
     path: impl AsRef<Path>,
 ) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
+    if format == NerFormat::Spans {
+        let texts = parse_spans(text, path)?;
+        return Ok(texts.iter().map(SpanText::to_sentence).collect());
+    }
     let mut parser =
         Parser { path, format, first_column_count: None, sentences: Vec::new(), current: None };
     for (number, line) in numbered_lines(text) {
@@ -198,7 +210,7 @@ impl Parser<'_> {
                     false => Err(format!("index `{index}`, but the next word is number {next}")),
                 }
             }
-            (NerFormat::UniversalNer, _) => {
+            (NerFormat::UniversalNer | NerFormat::Spans, _) => {
                 Err(format!("{got} columns; expected index, word and tag, separated by tabs"))
             }
         }
@@ -209,7 +221,7 @@ impl Parser<'_> {
 /// atomically.
 ///
 /// # Errors
-/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
+/// [`Error::File`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
 /// differ, or a word is empty or contains a tab or line break.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let mut text = String::new();

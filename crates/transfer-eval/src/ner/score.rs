@@ -1,5 +1,5 @@
 //! Entity-level precision, recall and F1, bit-identical to `seqeval`'s.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -65,23 +65,40 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
         return Err(Error::Nothing { what: "sentence" });
     }
     check_counts(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
-    let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
+    let mut entities = Vec::with_capacity(gold.len());
     for (k, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
         if gold.len() != predicted.len() {
             let message = format!("{} predicted tags for {} words", predicted.len(), gold.len());
             return Err(Error::mismatch("sentence", k, None, message));
         }
-        let (gold, predicted) = (find_entities(gold, scheme), find_entities(predicted, scheme));
-        for Entity { kind, .. } in &gold {
+        let mut tags = gold.iter().map(AsRef::as_ref).zip(predicted.iter().map(AsRef::as_ref));
+        if let Some(word) =
+            tags.position(|(gold, predicted)| gold.is_empty() || predicted.is_empty())
+        {
+            let message = format!("word {} has an empty tag", word + 1);
+            return Err(Error::mismatch("sentence", k, None, message));
+        }
+        entities.push((find_entities(gold, scheme), find_entities(predicted, scheme)));
+    }
+    Ok(score_entities(&entities))
+}
+
+/// Scores the predicted entities of each sentence, given after its gold entities.
+pub(super) fn score_entities(
+    sentences: &[(BTreeSet<Entity<'_>>, BTreeSet<Entity<'_>>)],
+) -> NerScore {
+    let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
+    for (gold, predicted) in sentences {
+        for Entity { kind, .. } in gold {
             counts.entry(kind).or_default().gold += 1;
         }
-        for entity in &predicted {
+        for entity in predicted {
             let count = counts.entry(entity.kind).or_default();
             count.predicted += 1;
             count.correct += usize::from(gold.contains(entity));
         }
     }
-    Ok(summarize(&counts, gold.len()))
+    summarize(&counts, sentences.len())
 }
 
 fn summarize(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {

@@ -5,7 +5,7 @@
 /// For `O` and tags that are a single letter, the type is `_`.
 pub(crate) fn split(tag: &str) -> (char, &str) {
     let mut chars = tag.chars();
-    let letter = chars.next().unwrap_or('O');
+    let letter = chars.next().expect("a tag is not empty");
     let suffix = chars.as_str();
     let kind = suffix.split_once('-').map_or(suffix, |(_, kind)| kind);
     (letter, if kind.is_empty() { "_" } else { kind })

@@ -231,6 +231,12 @@ fn errors_name_mismatched_inputs() {
     let error = score_ner(&sentences, &predicted, Scheme::Lenient);
     let text = error.unwrap_err().to_string();
     assert_eq!(text, "sentence 1 (line 7): 1 predicted tags for 2 words");
+    let mut empty_tag = sentences.clone();
+    empty_tag[0].tags[0].clear();
+    let tags = |sentence: &Sentence| sentence.tags.iter().cloned().map(Some).collect();
+    let predicted: Vec<Vec<Option<String>>> = empty_tag.iter().map(tags).collect();
+    let text = score_ner(&sentences, &predicted, Scheme::Lenient).unwrap_err().to_string();
+    assert!(text.contains("sentence 1: word 1 has an empty tag"), "{text}");
     let text = score_ner(&sentences, &[], Scheme::Lenient).unwrap_err().to_string();
     assert_eq!(text, "0 predictions for 1 sentences; sentence 1 (line 7) is unmatched");
     let empty: [Vec<String>; 0] = [];

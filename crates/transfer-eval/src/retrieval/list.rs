@@ -25,7 +25,7 @@ impl Description {
     /// Reads descriptions, one `{"entity": "Q64", "language": "de"}` per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
         let rows = json_lines(path.as_ref(), expected)?;
@@ -49,7 +49,7 @@ impl Query {
     /// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
         let rows = json_lines(path.as_ref(), expected)?;
@@ -219,7 +219,7 @@ impl CandidateList {
     /// Reads a list written by [`CandidateList::write`].
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] for invalid JSON; [`Error::Content`] if the number of
+    /// [`Error::File`]; [`Error::Line`] for invalid JSON; [`Error::Content`] if the number of
     /// candidates differs from the size, an entity occurs twice, or a query's candidate does not
     /// describe its entity.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
@@ -260,10 +260,11 @@ impl CandidateList {
     /// Writes the list as JSON, one candidate or query per line, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let write_error = |error: serde_json::Error| Error::write(path)(error.into());
+        let write_error =
+            |error: serde_json::Error| atomic_file::Error::new(path, "write")(error.into());
         let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
             rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(write_error)
         };
@@ -295,17 +296,19 @@ fn draw_candidates(
     let mut entities: Vec<&str> = query_languages.keys().copied().chain(other_entities).collect();
     entities.shuffle(&mut rng(config.seed, "order", ""));
 
-    let empty = BTreeSet::new();
+    let none = BTreeSet::new();
     let describe = |entity: &&str| {
-        let available = languages.get(entity).unwrap_or(&empty);
+        let available = &languages[entity];
         let excluded = match config.gold_language {
-            GoldLanguage::Different => query_languages.get(entity).unwrap_or(&empty),
-            GoldLanguage::Any => &empty,
+            // An entity without a query has no query languages.
+            GoldLanguage::Different => query_languages.get(entity).unwrap_or(&none),
+            GoldLanguage::Any => &none,
         };
         let allowed: Vec<&str> = available.difference(excluded).copied().collect();
         let allowed =
             if allowed.is_empty() { available.iter().copied().collect() } else { allowed };
-        let language = allowed.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
+        let language = allowed.choose(&mut rng(config.seed, "language", entity));
+        let language = language.expect("an entity is described in a language");
         Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
     };
     entities.iter().map(describe).collect()
@@ -354,7 +357,7 @@ fn list_queries(
 fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
-    hash.update([u8::try_from(purpose.len()).unwrap_or(u8::MAX)]);
+    hash.update([u8::try_from(purpose.len()).expect("purposes are short")]);
     hash.update(purpose.as_bytes());
     hash.update(item.as_bytes());
     ChaCha8Rng::from_seed(hash.finalize().into())

@@ -86,8 +86,7 @@ pub fn rank_candidates(
         .zip(query_norms)
         .zip(gold)
         .map(|((query, norm), &gold)| {
-            let gold_norm = norms.get(gold).copied().unwrap_or_default();
-            let score = score(config.similarity, query, candidates.row(gold), gold_norm);
+            let score = score(config.similarity, query, candidates.row(gold), norms[gold]);
             ScoredQuery { similarity: config.similarity, query, norm, score, gold }
         })
         .collect();
@@ -100,7 +99,7 @@ pub fn rank_candidates(
             for (k, block) in candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK).enumerate() {
                 let start = k * CANDIDATE_BLOCK;
                 let products = queries.dot(&block.t());
-                let norms = norms.get(start..).unwrap_or_default();
+                let norms = &norms[start..];
                 for ((rank, row), products) in ranks.iter_mut().zip(rows).zip(products.outer_iter())
                 {
                     *rank += row.count_better(products, block, norms, start);

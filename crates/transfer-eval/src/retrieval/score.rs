@@ -99,12 +99,11 @@ pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<Retrieva
         pairs.entry((&query.language, &candidate.language)).or_default().push(rank);
     }
     let all = RankSummary::of(ranks).ok_or(Error::Nothing { what: "query" })?;
-    let by_language = languages
-        .iter()
-        .filter_map(|(&code, ranks)| Some((code.to_owned(), RankSummary::of(ranks)?)));
-    let by_pair = pairs.iter().filter_map(|(&(query, candidate), ranks)| {
+    let summary = |ranks: &[usize]| RankSummary::of(ranks).expect("a language has a rank");
+    let by_language = languages.iter().map(|(&code, ranks)| (code.to_owned(), summary(ranks)));
+    let by_pair = pairs.iter().map(|(&(query, candidate), ranks)| {
         let (query, candidate) = (query.to_owned(), candidate.to_owned());
-        Some(LanguagePairScore { query, candidate, ranks: RankSummary::of(ranks)? })
+        LanguagePairScore { query, candidate, ranks: summary(ranks) }
     });
     Ok(RetrievalScore {
         all,

@@ -95,7 +95,7 @@ pub struct NliData {
 /// machine-translated training set of XNLI (`premise`, `hypo`, `label`), plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
+/// [`Error::File`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
 /// too few or too many columns, or a label is unknown; [`Error::Content`] if the file has no
 /// labelled pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
@@ -162,8 +162,8 @@ impl NliData {
 
 fn parse_table(text: &str, path: &Path) -> Result<NliData> {
     let mut lines = numbered_lines(text);
-    let header: Vec<&str> =
-        lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
+    let (_, header) = lines.next().expect("a text has a first line, which can be empty");
+    let header: Vec<&str> = header.split('\t').collect();
     let index = |names: [&str; 2]| {
         header.iter().position(|column| names.contains(column)).ok_or_else(|| {
             let message =
@@ -186,7 +186,7 @@ fn parse_table(text: &str, path: &Path) -> Result<NliData> {
             let message = format!("{} columns, but the header has {}", row.len(), header.len());
             return Err(Error::line(path, number, message));
         }
-        let cell = |index: usize| row.get(index).copied().unwrap_or_default().to_owned();
+        let cell = |index: usize| row[index].to_owned();
         let [gold_label, sentence1, sentence2] = columns.map(cell);
         let language = language.map(cell);
         data.add(Record { language, gold_label, sentence1, sentence2 }, path, number)?;

@@ -4,6 +4,8 @@
 mod cli;
 mod cli_examples;
 mod families;
+mod map;
 mod mlama;
 mod names;
 mod retrieval;
+mod spans;

@@ -82,7 +82,8 @@ pub fn run(args: Args) -> CommandResult {
     check_unique_languages("languages", args.languages.iter().flatten())?;
     check_positive(args.count)?;
     let config = EntailmentConfig {
-        languages: args.languages.clone().unwrap_or_default(),
+        // An empty list means all languages.
+        languages: args.languages.as_ref().map_or_else(Vec::new, Clone::clone),
         multilingual: !args.monolingual,
         smoothing: args.smoothing,
         description_tokens: args.description_tokens,

@@ -101,8 +101,7 @@ fn parse_fractions(text: &str) -> Result<Fractions, String> {
         let expected = || format!("expected texts=F, pairs=F or entities=F, got {part:?}");
         let (name, value) = part.split_once('=').ok_or_else(expected)?;
         let index = ["texts", "pairs", "entities"].iter().position(|known| *known == name);
-        let fraction = index.and_then(|index| fractions.get_mut(index)).ok_or_else(expected)?;
-        *fraction = value.parse().map_err(|_| expected())?;
+        fractions[index.ok_or_else(expected)?] = value.parse().map_err(|_| expected())?;
     }
     Ok(fractions)
 }
@@ -319,7 +318,8 @@ fn print(
     languages.dedup();
     for language in languages {
         let mut row = vec![language.to_string()];
-        let mut push_count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
+        // A language that a count lacks has none.
+        let mut push_count = |count: Option<usize>| row.push(count.unwrap_or(0).to_string());
         push_count(described_counts.get(&language).copied());
         if let Some(link_reports) = link_reports {
             let (label, link) = (labels.get(&language), link_reports.get(&language));

@@ -75,7 +75,8 @@ pub fn run(args: Args) -> CommandResult {
     check_positive(args.count)?;
     let kinds: BTreeSet<PairKind> = args.kinds.iter().copied().collect();
     let config = PairConfig {
-        languages: args.languages.clone().unwrap_or_default(),
+        // An empty list means all languages.
+        languages: args.languages.as_ref().map_or_else(Vec::new, Clone::clone),
         remove_object: args.remove_object,
         hold_out: args.hold_out,
         seed: args.seed,

@@ -68,9 +68,8 @@ impl<'a> TextFiles<'a> {
         if !self.writers.contains_key(&path) {
             self.writers.insert(path.clone(), JsonlWriter::create(&path)?);
         }
-        if let Some(writer) = self.writers.get_mut(&path) {
-            writer.write(text)?;
-        }
+        let writer = self.writers.get_mut(&path).expect("the file has a writer");
+        writer.write(text)?;
         *self.counts.entry(text.language).or_default() += 1;
         Ok(())
     }

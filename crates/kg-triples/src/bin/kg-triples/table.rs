@@ -27,8 +27,9 @@ impl Table {
     pub fn print(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
+            // Rows can be shorter than the header.
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.chars().count()).max().expect("a row has the column")
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut out = output();

@@ -1,8 +1,9 @@
 //! The tables that an extract writes.
 mod file;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use atomic_file::publish_all;
 
 use super::chunk::{NameTally, Record};
 use super::config::ExtractReport;
@@ -64,6 +65,10 @@ impl Tables {
         report.counts.add(&record.counts);
         let count = if record.is_property { &mut report.properties } else { &mut report.items };
         *count += 1;
+        // There are no names if the table of labels is not written.
+        let has_names = !record.names.is_empty();
+        assert!(!has_names || record.names.len() == self.languages.len(), "names per language");
+        assert_eq!(record.rows.len(), self.entity_tables.len(), "rows per table");
         for (language, name) in self.languages.iter().zip(&record.names) {
             let counts = report.label_sources.entry(*language).or_default();
             match name {
@@ -84,9 +89,10 @@ impl Tables {
         let io_error = || Error::io(&self.folder, "read the folder");
         let mut previous_id: Option<String> = None;
         while let Some(entry) = redirects.next().map_err(io_error())? {
-            if previous_id.as_ref() != Some(&entry.key)
-                && let [to] = entry.values.as_slice()
-            {
+            if previous_id.as_ref() != Some(&entry.key) {
+                let [to] = entry.values.as_slice() else {
+                    return Err(io_error()(std::io::ErrorKind::UnexpectedEof.into()));
+                };
                 report.redirects += 1;
                 if let Some(table) = &mut self.redirects {
                     table.write(&format!("{}\t{to}\n", entry.key))?;
@@ -105,14 +111,14 @@ impl Tables {
         let text =
             serde_json::to_string_pretty(report).map_err(|error| io_error()(error.into()))?;
         let mut file = output::create(&path)?;
-        file.write_all(format!("{text}\n").as_bytes()).map_err(io_error())?;
-        let file = output::sync(file)?;
+        file.write_all(format!("{text}\n").as_bytes())?;
+        let file = file.sync()?;
         let tables = self.entity_tables.into_iter().chain(self.redirects).map(TableFile::sync);
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         if path.exists() {
             std::fs::remove_file(&path).map_err(io_error())?;
         }
-        output::publish(tables)?;
-        output::publish([file])
+        publish_all(tables)?;
+        Ok(file.publish()?)
     }
 }

@@ -10,7 +10,8 @@ use super::request::Refusal;
 /// other requests with status 421. A request without `Host` is accepted, because it does not come
 /// from a web page.
 pub fn check(headers: &HeaderMap, uri: &Uri, allowed_names: &[String]) -> Result<(), Refusal> {
-    let host_header = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    // A header that is not text is a name that is not allowed.
+    let host_header = headers.get(header::HOST).map(|host| host.to_str().unwrap_or(""));
     match host_header.or(uri.host()) {
         Some(host) if !is_allowed(host, allowed_names) => {
             let message = format!("host {host:?} is not allowed; see --allow-host");

@@ -1,10 +1,13 @@
 //! The HTTP server: connections, limits and JSON responses.
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::task::Poll;
 use std::time::Duration;
 
 use atomic_file::one_line;
@@ -15,8 +18,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
@@ -24,7 +28,7 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use torch_ext::Precision;
 
-use super::engine::Job;
+use super::engine::{Job, log_panic};
 use super::request::{self, Refusal, Request};
 use super::{Limits, host};
 use crate::Error;
@@ -109,18 +113,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
             sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(IO_TIMEOUT));
-        let handler_service = service.clone();
-        let respond = service_fn(move |request| {
-            let service = handler_service.clone();
-            async move {
-                let response = respond(&service, request).await;
-                Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
-            }
-        });
-        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), respond);
-        let connection = graceful.watch(connection);
+        let connection = graceful.watch(serve_connection(&http, stream, &service));
         tokio::spawn(async move {
             // A client that disconnects is not an error of the service.
             let _ = connection.await;
@@ -136,6 +129,36 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
         _ = terminate.recv() => signal_hook::low_level::exit(143),
         _ = interrupt.recv() => signal_hook::low_level::exit(130),
     }
+}
+
+fn serve_connection(
+    http: &http1::Builder,
+    stream: TcpStream,
+    service: &Arc<Service>,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(IO_TIMEOUT));
+    let service = service.clone();
+    let respond = service_fn(move |request| {
+        let service = service.clone();
+        async move {
+            let response = catch_panic(respond(&service, request)).await;
+            Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
+        }
+    });
+    http.serve_connection(TokioIo::new(Box::pin(stream)), respond)
+}
+
+/// Returns the response of `respond`, or status 500 if it panics.
+async fn catch_panic(
+    respond: impl Future<Output = Result<Response, Refusal>>,
+) -> Result<Response, Refusal> {
+    let mut respond = pin!(respond);
+    poll_fn(|context| {
+        let polled = log_panic(|| respond.as_mut().poll(context));
+        polled.unwrap_or_else(|| Poll::Ready(Err(internal_error())))
+    })
+    .await
 }
 
 async fn respond(
@@ -181,16 +204,13 @@ fn page(content_type: &'static str, text: &'static str) -> Response {
 fn json_response(status: u16, value: &impl serde::Serialize) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    match serde_json::to_vec(value) {
-        Ok(body) => response(status, &headers, body.into()),
-        Err(_) => response(500, &[], Bytes::new()),
-    }
+    let body = serde_json::to_vec(value).expect("responses have only text keys");
+    response(status, &headers, body.into())
 }
 
 fn response(status: u16, headers: &[(HeaderName, &'static str)], body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status of this service");
     for (name, value) in headers {
         response.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
     }
@@ -234,11 +254,11 @@ async fn answer_request(
     }
     // The content type is checked to reject requests from pages of other origins: browsers send
     // JSON to another origin only after a preflight request, which this service rejects.
-    let content_type =
-        headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let content_type =
-        content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-    if !content_type.eq_ignore_ascii_case(b"application/json") {
+    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let name = value.as_bytes().split(|&byte| byte == b';').next();
+        name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    });
+    if !is_json {
         let message = "the content type must be application/json";
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
@@ -278,7 +298,7 @@ async fn answer_request(
     let worker_service = service.clone();
     // The request counts toward the limit of concurrent requests until its documents are cut, even
     // if the client disconnects.
-    let cut_task = tokio::task::spawn_blocking(move || {
+    let cut = move || {
         let Request { queries, documents, answers } =
             Request::read(&body, &worker_service.limits, worker_service.answers)?;
         let max_windows = worker_service.limits.max_windows;
@@ -291,9 +311,11 @@ async fn answer_request(
             }
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
         }
-    });
-    let (reading, max_answers, request_permit) = cut_task.await.map_err(|_| internal_error())??;
-    let count = u32::try_from(reading.n_windows()).unwrap_or(u32::MAX);
+    };
+    let cut_task = tokio::task::spawn_blocking(|| log_panic(cut));
+    let cut = cut_task.await.map_err(|_| internal_error())?.ok_or_else(internal_error)?;
+    let (reading, max_answers, request_permit) = cut?;
+    let count = u32::try_from(reading.n_windows()).expect("--max-windows is below 2^32");
     let permits = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
     let (reply, receiver) = oneshot::channel();
     let job = Job { reading, max_answers, reply, permits: [request_permit, permits] };
@@ -333,5 +355,111 @@ impl Refusal {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use mlqa_eval::{Window, WindowConfig};
+    use serde_json::Value;
+
+    use super::super::engine::{self, Logits, Model};
+    use super::*;
+    use crate::Answers;
+    use crate::reading::Reading;
+
+    /// A model that panics for long questions, and for requests with three questions.
+    struct FaultyModel;
+
+    impl Model for FaultyModel {
+        fn batch_size(&self) -> usize {
+            8
+        }
+
+        fn needs_similar_lengths(&self) -> bool {
+            false
+        }
+
+        fn logits(&self, windows: &[&Window]) -> crate::Result<Vec<Logits>> {
+            assert!(windows.iter().all(|window| window.question_end < 20), "a long question");
+            Ok(windows.iter().map(|_| Default::default()).collect())
+        }
+
+        fn answers(&self, reading: Reading, _: usize) -> crate::Result<Vec<Answers>> {
+            assert_ne!(reading.n_windows(), 3, "three questions");
+            Ok(Vec::new())
+        }
+    }
+
+    /// Serves connections to the returned address in a separate thread.
+    fn start() -> String {
+        let limits = Limits {
+            max_body: 1 << 20,
+            max_documents: 9,
+            max_questions: 9,
+            max_requests: 9,
+            max_windows: 99,
+            max_connections: 9,
+            timeout: 60,
+            gather: 50,
+        };
+        let tokenizer = tokenizer_file::read(testkit::fixture("tokenizer.json")).unwrap();
+        let cutter = Cutter::new(tokenizer, WindowConfig::default(), None);
+        let (jobs, receiver) = std::sync::mpsc::channel();
+        let model = ("model".to_owned(), Precision::F32);
+        let service = Arc::new(Service::new(limits, Vec::new(), jobs, cutter, model, (1, 5)));
+        std::thread::spawn(move || engine::run(&FaultyModel, &receiver, Duration::from_millis(50)));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new());
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(serve_connection(&http, stream, &service));
+                }
+            })
+        });
+        address
+    }
+
+    /// Sends a request with these questions; returns the status and the body of the response.
+    fn answer(address: &str, questions: &[&str]) -> (u16, Value) {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let body = json!({"questions": questions, "text": "Lima is the capital of Peru."});
+        let request = ureq::Agent::new_with_config(agent).post(format!("http://{address}/answer"));
+        let request = request.header("content-type", "application/json");
+        let mut response = request.send(body.to_string()).unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn a_panic_fails_only_its_request() {
+        let address = start();
+        let long = "Which city is the capital of Peru and which of Chile ? ".repeat(3);
+        // The requests share a batch, because the engine waits for further requests.
+        std::thread::scope(|scope| {
+            let faulty = scope.spawn(|| answer(&address, &[&long]));
+            let valid = scope.spawn(|| answer(&address, &["Where?"]));
+            let (status, body) = faulty.join().unwrap();
+            assert_eq!((status, body["error"]["code"].as_str()), (500, Some("internal")), "{body}");
+            assert_eq!(valid.join().unwrap(), (200, json!({"results": []})));
+        });
+        let (status, body) = answer(&address, &["Who?", "Where?", "When?"]);
+        assert_eq!((status, body["error"]["code"].as_str()), (500, Some("internal")), "{body}");
+        assert_eq!(answer(&address, &["Where?"]), (200, json!({"results": []})));
+    }
+
+    #[test]
+    fn a_panic_of_a_handler_is_an_internal_error() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let refusal = runtime.block_on(catch_panic(async { panic!("a fault") })).unwrap_err();
+        assert_eq!(refusal.into_response().status(), 500);
     }
 }

@@ -84,23 +84,24 @@ POST /answer takes a question or questions, and a text or documents:
 and returns {\"results\": [...]}, one object per question, as printed by `polyqa answer --json`.
 BM25 selects the 50 best passages per question; with --retriever, BM25 and the retriever select them.
 GET /health returns the state, the model and its precision. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
+A request that fails because of a fault in polyqa has status 500; the service logs the fault and continues.
 On SIGTERM or SIGINT the service finishes accepted requests and exits; a second signal exits at once.";
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
     let limits = args.limits.clone();
     let limit_values = [
-        ("--max-body", limits.max_body),
-        ("--max-documents", limits.max_documents),
-        ("--max-questions", limits.max_questions),
-        ("--max-requests", limits.max_requests),
-        ("--max-windows", limits.max_windows),
-        ("--max-connections", limits.max_connections),
-        ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
+        ("--max-body", limits.max_body as u64),
+        ("--max-documents", limits.max_documents as u64),
+        ("--max-questions", limits.max_questions as u64),
+        ("--max-requests", limits.max_requests as u64),
+        ("--max-windows", limits.max_windows as u64),
+        ("--max-connections", limits.max_connections as u64),
+        ("--timeout", limits.timeout),
     ];
     for (name, count) in limit_values {
         // Semaphores enforce the limits and have at most this many permits.
-        let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let max = (tokio::sync::Semaphore::MAX_PERMITS as u64).min(u32::MAX.into());
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
     // The port is bound before the model is loaded, so that an unavailable port is reported
@@ -116,7 +117,8 @@ pub fn run(args: &Args) -> Result<()> {
     let (jobs, job_receiver) = mpsc::channel();
     let max_answers = reader.decoding().n_best.max(args.reader.answers);
     let gather_time = Duration::from_millis(limits.gather);
-    let cutter = Cutter::of(&reader, retriever);
+    let tokenizer = reader.pretrained.tokenizer.clone();
+    let cutter = Cutter::new(tokenizer, reader.windows().clone(), retriever);
     let answers = (args.reader.answers, max_answers);
     let model_info = (model, reader.precision());
     let allowed_hosts = args.allow_host.clone();

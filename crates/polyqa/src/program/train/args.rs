@@ -152,7 +152,8 @@ fn question_files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in path.read_dir().with_context(|| path.display().to_string())? {
         let file = entry?.path();
-        let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = file.file_name().expect("an entry of a folder has a name");
+        let name = name.to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
         // Hidden files are not data: macOS stores attributes of `dev.json` in `._dev.json`.
         let is_question_file = !name.starts_with('.')

@@ -153,8 +153,9 @@ fn with_option(error: tasks::Error) -> anyhow::Error {
 }
 
 fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = file.split(".json").next().unwrap_or_default();
+    // A path without a name, such as `..`, is a folder, which cannot be read.
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let stem = file.split_once(".json").map_or(&*file, |(stem, _)| stem);
     let dataset_name: Option<DatasetName> = file.parse().ok();
     let (language, language_source) = match (recipe.data.language, languages_in_name(&file)?) {
         (Some(language), _) => (language, LanguageSource::Option),

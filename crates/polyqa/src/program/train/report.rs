@@ -138,8 +138,9 @@ impl Scores {
             }
             _ => None,
         };
+        let name = file.dataset.path.file_name().expect("a file that was read has a name");
         Ok(Self {
-            file: file.dataset.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: name.to_string_lossy().into_owned(),
             questions: file.dataset.questions.len(),
             without_answer,
             language: file.language,

@@ -51,7 +51,7 @@ pub struct Args {
 
 /// Returns the name of a file without `.gz` and extension.
 fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = path.file_name().expect("a file that was read has a name").to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
@@ -95,8 +95,13 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     // The output folder is checked before the translation, which may take hours. The folder is
     // created only at the end, so that a killed run leaves no temporary folder.
     drop(PreparedFolder::start(&args.out)?);
-    let name = args.out.file_name().unwrap_or_default().to_string_lossy();
-    let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
+    // Of `.`, only the absolute path has a name.
+    let out = match args.out.file_name() {
+        Some(_) => args.out.clone(),
+        None => std::path::absolute(&args.out)?,
+    };
+    let name = out.file_name().expect("a prepared folder has a name").to_string_lossy();
+    let cache = |to: Language| out.with_file_name(format!("{name}.cache.{to}.jsonl"));
     let (mut files, mut counts) = (Vec::new(), serde_json::Map::new());
     let finish = |to: Language, translated: TranslatedSpans| -> CommandResult {
         let TranslatedSpans { texts, report } = translated;

@@ -6,8 +6,8 @@ use atomic_file::cli;
 use mlqa_eval::Language;
 use qa_translate::{
     Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MarkerNotation, MissingText,
-    NotationScore, Occurrence, ReplyReport, SearchConfig, ServerConfig, Stage, Translator,
-    TypedText, best_notation, compare_notations, sample_sentences,
+    NotationScore, Occurrence, Protected, ReplyReport, SearchConfig, ServerConfig, Stage,
+    Translator, TypedText, best_notation, compare_notations, sample_sentences,
 };
 use serde::Deserialize;
 
@@ -59,6 +59,14 @@ pub struct Options {
     /// sentences are translated in each form, and the best form is used
     #[arg(long, default_value = "brackets", value_parser = parse_name::<Markers>)]
     markers: Markers,
+    /// Leave code between backticks, LaTeX formulas, addresses, placeholders such as {name} and %s,
+    /// tags, numbers and markers unchanged. The translator gets ⟦0⟧, ⟦1⟧, … instead. Texts whose
+    /// placeholders are missing, changed or repeated in the translation are reported and skipped
+    #[arg(long)]
+    protect: bool,
+    /// File of names to leave unchanged, too, one per line
+    #[arg(long, value_name = "FILE", requires = "protect")]
+    protect_names: Option<PathBuf>,
 }
 
 /// Form of the markers around spans.
@@ -157,13 +165,20 @@ impl Options {
         let key = key.transpose()?;
         let url = self.provider.chat.as_ref().or(self.provider.server.as_ref());
         let config = ServerConfig {
-            url: url.cloned().unwrap_or_default(),
+            url: url.map_or_else(String::new, Clone::clone), // a file has no address
             timeout_seconds: self.timeout,
             attempts: self.attempts,
             first_wait_seconds: self.first_wait,
             ..ServerConfig::default()
         };
         Ok(Source::Server(config, key))
+    }
+
+    /// Reads the names of `--protect-names`.
+    fn protected_names(&self) -> Result<Vec<String>, Error> {
+        let Some(path) = &self.protect_names else { return Ok(Vec::new()) };
+        let text = atomic_file::read_to_string(path).map_err(Error::io(path, "read the file"))?;
+        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
     }
 
     /// For each language, calls `translate` with a translator and a progress callback, and then
@@ -176,6 +191,7 @@ impl Options {
         mut finish: impl FnMut(Language, T) -> CommandResult,
     ) -> CommandResult {
         let mut source = self.source()?;
+        let names = self.protected_names()?;
         for &to in languages {
             let bar = cli::progress(0, "");
             let progress = |stage, done: usize, total: usize| {
@@ -209,6 +225,14 @@ impl Options {
                     note_other_translations(&cache, cached.other_translations());
                     &mut cached
                 }
+            };
+            let mut protected;
+            let translator: &mut dyn Translator = match self.protect {
+                true => {
+                    protected = Protected::new(translator, names.clone());
+                    &mut protected
+                }
+                false => translator,
             };
             let result = translate(to, translator, &progress)?;
             bar.finish_and_clear();

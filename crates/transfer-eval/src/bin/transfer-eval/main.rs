@@ -5,13 +5,15 @@ use atomic_file::cli::{self, print_stderr};
 use clap::{Parser, Subcommand};
 
 mod lama;
+mod map;
 mod names;
 mod ner;
 mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval and names.
+/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval, word translation
+/// and names.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -48,6 +50,7 @@ enum Command {
     Lama(lama::Command),
     #[command(subcommand)]
     Retrieval(retrieval::Command),
+    Map(map::Args),
     #[command(subcommand)]
     Names(names::Command),
     Table(table::Args),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Xnli(args) => xnli::run(&args),
         Command::Lama(command) => lama::run(&command),
         Command::Retrieval(command) => retrieval::run(&command),
+        Command::Map(args) => map::run(&args),
         Command::Names(command) => names::run(&command),
         Command::Table(args) => table::run(&args),
     };

@@ -57,7 +57,7 @@ impl LinearMap {
         map_rows(vectors.view(), self.matrix.view())
     }
 
-    #[cfg(test)]
+    /// Returns the orthogonal map, `[D, D]`.
     pub(super) fn matrix(&self) -> &Array2<f64> {
         &self.matrix
     }

@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
         let length = 1.0 + LENGTH_TOLERANCE;
         let max_underflow = width as f64 * f64::from(f32::MIN_POSITIVE);
         let mut max_error = 2.0 * (max_rounding_error(width) * length * length + max_underflow);
-        let means = mean_similarities.unwrap_or_default();
+        let means = mean_similarities.unwrap_or(&[]);
         let max_mean = means.iter().fold(0.0_f64, |max, mean| max.max(mean.abs()));
         if mean_similarities.is_some() {
             // With CSLS, the cosine and the mean similarity are rounded to float32.
@@ -158,13 +158,13 @@ impl<'a> Search<'a> {
         for block in self.candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK) {
             let mut products = products.slice_mut(s![.., ..block.nrows()]);
             general_mat_mul(1.0, &queries, &block.t(), 0.0, &mut products);
-            let means = self
-                .mean_similarities
-                .and_then(|means| Some((means.get(first..)?, self.f32_means.get(first..)?)));
+            let means =
+                self.mean_similarities.map(|means| (&means[first..], &self.f32_means[first..]));
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
             for ((products, query), list) in rows {
                 let scan = BlockScan { query, block, means, first, max_error: self.max_error };
-                scan.add_candidates(products.to_slice().unwrap_or_default(), list);
+                let products = products.to_slice().expect("the rows of the block are contiguous");
+                scan.add_candidates(products, list);
             }
             first += block.nrows();
         }
@@ -189,10 +189,7 @@ impl BlockScan<'_> {
         for (group, products) in products.chunks(GROUP_SIZE).enumerate() {
             let start = group * GROUP_SIZE;
             let limit = list.limit - self.max_error;
-            match self
-                .means
-                .and_then(|(exact, rounded)| Some((exact.get(start..)?, rounded.get(start..)?)))
-            {
+            match self.means.map(|(exact, rounded)| (&exact[start..], &rounded[start..])) {
                 None => {
                     if f64::from(max_score(products.iter().copied())) < limit {
                         continue;

@@ -115,9 +115,8 @@ impl Normalization {
                     }
                 }
                 Step::Center => {
-                    if let Some(mean) = means.next() {
-                        values.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
-                    }
+                    let mean = means.next().expect("each centering has a mean");
+                    values.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
                 }
             }
         }
