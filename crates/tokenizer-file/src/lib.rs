@@ -23,6 +23,7 @@ mod spacing;
 mod token_types;
 mod trim;
 mod trim_removed_start;
+mod unchanged;
 
 pub use folder::{find, model_folder};
 pub use layout::{Layout, LayoutError};
@@ -30,6 +31,7 @@ pub use spacing::Spacing;
 pub use token_types::{MODEL_INPUT_NAMES, returns_token_types};
 pub use trim::{Trimmed, trim};
 pub use trim_removed_start::trim_removed_start;
+pub use unchanged::retain_in_transformers;
 
 /// A tokenizer file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -13,15 +13,13 @@ Requires torch, transformers and safetensors.
 import argparse
 import json
 import logging
-import subprocess
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from program_outputs import Refused, run_program
 
 TOLERANCE = 1e-5
 
@@ -84,14 +82,10 @@ def check(folder, program, seed):
         states = model.base_model(**inputs).last_hidden_state
     expected = {"last_hidden_state": states}
     expected |= {key: value for key, value in result.items() if key.endswith("logits")}
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch, "in.safetensors"), Path(scratch, "out.safetensors")
-        save_file(inputs, source)
-        command = [program, "run", "--model", folder, "--inputs", source, "--out", target]
-        run = subprocess.run([*map(str, command), "--device", "cpu"], stderr=subprocess.PIPE, text=True)
-        if run.returncode != 0:
-            return float("nan"), [*faults, f"xlmr-model run: {run.stderr.strip()}"]
-        outputs = load_file(target)
+    try:
+        outputs = run_program(program, folder, inputs)
+    except Refused as error:
+        return float("nan"), [*faults, f"xlmr-model run: {error}"]
     if outputs.keys() != expected.keys():
         faults.append(f"outputs {sorted(outputs)} instead of {sorted(expected)}")
     max_difference = 0.0

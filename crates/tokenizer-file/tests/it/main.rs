@@ -9,3 +9,4 @@ mod read;
 mod sentencepiece;
 mod token_types;
 mod trim;
+mod unchanged;

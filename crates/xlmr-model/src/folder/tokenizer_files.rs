@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tokenizer_file::{Layout, LayoutError, MODEL_INPUT_NAMES};
+use tokenizer_file::{Layout, LayoutError, MODEL_INPUT_NAMES, retain_in_transformers};
 use tokenizers::Tokenizer;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
@@ -119,8 +119,9 @@ impl TokenizerFiles {
     ///
     /// If `tokenizer_config.json` or `special_tokens_map.json` is missing, it is created. A new
     /// `tokenizer_config.json` has a tokenizer class that uses `tokenizer.json` unchanged, the
-    /// special tokens, the model's maximum length and the input names. DeBERTa's tokenizer class is
-    /// always replaced, because it modifies `tokenizer.json`. If `tokenizer.json` has no
+    /// special tokens, the model's maximum length and the input names. An existing
+    /// `tokenizer_config.json` is changed as by [`retain_in_transformers`]. DeBERTa's tokenizer
+    /// class is always replaced, because it modifies `tokenizer.json`. If `tokenizer.json` has no
     /// post-processor, a post-processor that adds the special tokens is written, because other
     /// programs would otherwise omit these tokens.
     ///
@@ -184,7 +185,8 @@ impl TokenizerFiles {
             // In transformers 5, XLM-R's tokenizer class replaces the post-processor.
             tokenizer_config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
         }
-        if config.type_vocab_size > 1 {
+        let is_replaced = retain_in_transformers(tokenizer, &mut tokenizer_config);
+        if config.type_vocab_size > 1 || is_replaced {
             let names = input_names(segments.is_some());
             tokenizer_config.insert(MODEL_INPUT_NAMES.into(), json!(names));
         }

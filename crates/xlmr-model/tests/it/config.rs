@@ -1,6 +1,6 @@
 //! Tests of config.json.
 use serde_json::{Value, json};
-use testkit::{assert_contains, fixture};
+use testkit::assert_contains;
 use xlmr_model::{Architecture, Config, DebertaV2, Head};
 
 use crate::common::{case_folder, read_json};
@@ -22,44 +22,6 @@ fn stored_configurations_are_written_unchanged() {
     assert_eq!(config.head().unwrap(), Head::TokenClassification { labels: 5 });
     assert_eq!((config.hidden_size, config.num_hidden_layers), (32, 2));
     assert_eq!(config.max_length(), 64);
-}
-
-#[test]
-fn absent_keys_take_the_defaults_of_transformers() {
-    let stored = read_json(&fixture("config_defaults.json"));
-    let mut n_compared = 0;
-    for (model_type, defaults) in stored.as_object().unwrap() {
-        let config = Config::from_json(json!({"model_type": model_type}), "c").unwrap();
-        let written = config.to_json();
-        for (key, expected) in defaults.as_object().unwrap() {
-            let Some(value) = written.get(key) else { continue };
-            let value = match (key.as_str(), value) {
-                // The written value of these keys is the one that an absent value implies.
-                ("pos_att_type", Value::Array(terms)) if terms.is_empty() => &Value::Null,
-                ("num_key_value_heads", Value::Null) => &json!(config.num_attention_heads),
-                (_, value) => value,
-            };
-            let is_equal = match (value.as_f64(), expected.as_f64()) {
-                (Some(value), Some(expected)) => value == expected,
-                _ => value == expected,
-            };
-            assert!(is_equal, "{model_type}: {key}: {value}, in transformers {expected}");
-            n_compared += 1;
-        }
-        assert_eq!(config.num_labels(), 2);
-        assert_eq!(config.head().unwrap(), Head::None);
-    }
-    // Every architecture has at least 16 keys.
-    assert!(stored.as_object().unwrap().len() == 10 && n_compared > 160, "{n_compared}");
-    let config = Config::from_json(json!({"model_type": "xlm-roberta"}), "c").unwrap();
-    assert_eq!(config.vocab_size, 30_522);
-    assert_eq!(config.max_position_embeddings, 512);
-    assert_eq!(config.type_vocab_size, 2);
-    assert_eq!(config.layer_norm_eps, 1e-12);
-    assert_eq!(config.pad_token_id, 1);
-    assert!(config.tie_word_embeddings);
-    assert_eq!(config.num_labels(), 2);
-    assert_eq!(config.head().unwrap(), Head::None);
 }
 
 #[test]

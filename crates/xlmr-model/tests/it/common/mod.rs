@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use testkit::{Golden, Program, fixture};
 use xlmr_model::{Config, Head, Inputs, LoadOptions, LoadReport, Model, Result};
 
+pub mod tokenizers;
+
 pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 pub const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
