@@ -241,7 +241,7 @@ fn write_sections(
         let mut output = atomic_file::AtomicFile::create(path)?;
         output.write_all(&header(rows, width))?;
         sections(&mut output)?;
-        output.finish()
+        Ok(output.finish()?)
     };
     write().map_err(|error| Error::folder(path, format!("cannot write: {error}")))
 }
