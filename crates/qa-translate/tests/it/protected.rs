@@ -97,7 +97,7 @@ fn markers_survive_a_translator_that_changes_brackets() {
         [(MarkerNotation::Brackets, "see ([a]) and x"), (MarkerNotation::Tags, "see [a] and x")]
     {
         let end = text.chars().count();
-        let marked = notation.mark(text, &[end - 1..end]).unwrap();
+        let marked = notation.mark(text, std::slice::from_ref(&(end - 1..end))).unwrap();
         let plain = FunctionTranslator(change).translate(&[&marked.text], EN, DE).unwrap();
         assert!(marked.recover(plain[0].as_ref().unwrap()).is_err());
         let mut protected = Protected::new(FunctionTranslator(change), []);
@@ -169,6 +169,6 @@ proptest! {
 
 #[test]
 fn marked_answers_are_one_part_if_they_are_numbers() {
-    let marked = mark("In 1492 Columbus sailed.", &[3..7]).unwrap();
+    let marked = mark("In 1492 Columbus sailed.", std::slice::from_ref(&(3..7))).unwrap();
     assert_eq!(masked(&marked.text, &[]).as_deref(), Some("In ⟦0⟧ Columbus sailed."));
 }
