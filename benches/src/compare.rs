@@ -44,8 +44,7 @@ pub fn run() -> Result<()> {
 fn write_times(path: &Path, timed: &[Timed]) -> Result<()> {
     let folder = path.parent().context("no folder")?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    atomic_file::write(path, serde_json::to_vec_pretty(timed)?)
-        .with_context(|| path.display().to_string())
+    Ok(atomic_file::write(path, serde_json::to_vec_pretty(timed)?)?)
 }
 
 fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {

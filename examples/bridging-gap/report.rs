@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use examples::numbers::measure_answers;
+use examples::numbers::{Labels, measure_answers};
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
 use results::{MeanInterval, Measured, ScoreMeans, Table, cell};
@@ -67,11 +67,10 @@ pub fn write(
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
         arms.insert(arm.clone(), arm_summary);
-        let run = (experiment, results);
-        let (setting, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
+        let labels = Labels { title: arm, setting: "G-XLT", language: "avg" };
         let is_gxlt = |context, question| context == Language::EN && question != Language::EN;
         let unit = experiment.recipe.bootstrap_unit;
-        numbers.extend(measure_answers(run, names, setting, unit, is_gxlt)?);
+        numbers.extend(measure_answers(experiment, results, arm, labels, unit, is_gxlt)?);
         let means = |scores: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // A model that was trained for a pair of languages has values for this pair only.
             let mut percents: BTreeMap<Language, Vec<f64>> = BTreeMap::new();

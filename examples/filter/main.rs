@@ -72,10 +72,10 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.special_tokens, alignment)?;
     let aligner = trial.arm.projected.then_some(&aligner);
-    let (options, out) = ((windows, &config), trial.dir("predictions"));
+    let out = trial.dir("predictions");
     let mut scores = Scores::new();
     for file in &input.files {
-        for (mode, score) in evaluation.scores(&reader, options, file, aligner, &out)? {
+        for (mode, score) in evaluation.scores(&reader, windows, &config, file, aligner, &out)? {
             let mode_scores = scores.entry(mode).or_default();
             for (measure, value) in [("f1", score.f1), ("exact_match", score.exact_match)] {
                 let language_scores = mode_scores.entry(measure.to_owned()).or_default();

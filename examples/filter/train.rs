@@ -19,14 +19,14 @@ pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCoun
         Source::Translation => &input.pairs.source,
         Source::Unrelated => &input.unrelated,
     };
-    let texts = (input.pairs.target.as_slice(), source.as_slice());
+    let target = &input.pairs.target;
     let reader = start_model(trial, Head::Span)?;
     train(
         trial,
         reader,
         Head::Span,
         |Pretrained { model, tokenizer, .. }| {
-            Ok(FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?)
+            Ok(FusedQaTask::new(model, tokenizer, target, source, &recipe.windows, &config)?)
         },
         |task| *task.counts(),
     )

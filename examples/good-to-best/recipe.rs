@@ -8,7 +8,7 @@ use mlqa_eval::{Language, WindowConfig};
 use objectives::{HardLearningWeighting, NegativeSelection};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{DevSelection, QaConfig, ScoreConfig};
-use tasks::two_stage::{BoundaryConfig, BoundaryTerms, CandidateConfig};
+use tasks::two_stage::{BoundaryConfig, BoundaryTerms, MiningConfig};
 use trainer::TrainConfig;
 
 use crate::questions::QuestionSources;
@@ -30,7 +30,7 @@ pub struct Recipe {
     pub windows: WindowConfig,
     pub qa: QaConfig,
     pub stage_one: TrainConfig,
-    pub candidates: CandidateConfig,
+    pub candidates: MiningConfig,
     pub boundary: BoundaryConfig,
     pub stage_two: TrainConfig,
     /// Selection of each stage's model.
@@ -128,7 +128,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
 
 impl Recipe {
     /// Returns the second-stage options of an arm: losses and candidates.
-    pub fn boundary(&self, arm: &Arm) -> (BoundaryConfig, CandidateConfig) {
+    pub fn boundary(&self, arm: &Arm) -> (BoundaryConfig, MiningConfig) {
         let (mut boundary, mut candidates) = (self.boundary.clone(), self.candidates.clone());
         boundary.alpha = arm.alpha.unwrap_or(boundary.alpha);
         let (hard, contrast) = (&mut boundary.hard, &mut boundary.contrast);

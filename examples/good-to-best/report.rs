@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::measure_items;
+use examples::numbers::{Labels, measure_items};
 use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
 use results::{AVERAGE, MeanInterval, Measured, Table, cell};
@@ -80,7 +80,8 @@ fn measure(
             folders.push(trial.join("predictions").join(set));
         }
         let unit = experiment.recipe.bootstrap_unit;
-        numbers.extend(measure_items([title, set, "avg"], &scores, &folders, unit, |_, _| true)?);
+        let labels = Labels { title, setting: set, language: "avg" };
+        numbers.extend(measure_items(labels, &scores, &folders, unit, |_, _| true)?);
     }
     Ok(numbers)
 }

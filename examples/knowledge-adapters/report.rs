@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::measure_answers;
+use examples::numbers::{Labels, measure_answers};
 use experiment::{Experiment, Results};
 use kg_triples::knowledge::PairKind;
 use mlqa_eval::{FileScore, Language, Matrix};
@@ -110,9 +110,16 @@ pub fn write(
         let answers: Vec<_> =
             languages.iter().map(language_values).chain([average_answers]).collect();
         answer_table.add_row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
-        let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
+        let labels = Labels { title, setting: "G-XLT", language: "avg" };
         let select = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, select)?);
+        numbers.extend(measure_answers(
+            experiment,
+            results,
+            name,
+            labels,
+            *bootstrap_unit,
+            select,
+        )?);
 
         let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
         let mean = |loss: &BTreeMap<Language, f64>| MeanInterval::of(loss.values().copied()).mean;

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::measure_answers;
+use examples::numbers::{Labels, measure_answers};
 use experiment::{Experiment, Results};
 use mlqa_eval::{FileScore, Language, Matrix};
 use results::{Measured, ScoreMeans, Table, cell};
@@ -78,10 +78,9 @@ pub fn write(
         let [xlt, off_diagonal, gxlt] =
             MEANS.map(|(_, select)| Matrix::mean_over_seeds(&seeds, select));
         for (setting, select) in MEANS {
-            let names = (name.as_str(), title.as_str());
+            let labels = Labels { title, setting, language: "avg" };
             let unit = experiment.recipe.bootstrap_unit;
-            let run = (experiment, results);
-            numbers.extend(measure_answers(run, names, (setting, "avg"), unit, select)?);
+            numbers.extend(measure_answers(experiment, results, name, labels, unit, select)?);
         }
         let text =
             |(_, scores): &(String, ScoreMeans)| format!("{:.1} / {:.1}", scores.em, scores.f1);

@@ -13,10 +13,10 @@ use rand::distr::weighted::WeightedIndex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tasks::{Encoder, masked_lm};
+use tasks::masked_lm;
 use tch::{Kind, Tensor};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::{Inputs, SpecialTokens};
+use xlmr_model::{Inputs, Model, SpecialTokens};
 
 /// Share of the steps during which passage length increases.
 const GROWTH_SHARE: f64 = 0.4;
@@ -66,7 +66,7 @@ impl ClozeConfig {
 
 /// Passages in several languages as a training task for a model with masked-LM and span heads.
 pub struct ClozeTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     config: ClozeConfig,
     specials: SpecialTokens,
     /// Passages by language.
@@ -109,7 +109,7 @@ impl<'a> ClozeTask<'a> {
     /// # Errors
     /// If no language has a passage, or the lengths of `config` are invalid.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         passages: Vec<Vec<Vec<u32>>>,
         example_count: usize,

@@ -30,13 +30,25 @@ impl Item {
     }
 }
 
+/// Labels of measured scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    /// The arm's title, as in the recipe's table.
+    pub title: &'a str,
+    /// The setting, such as `G-XLT`.
+    pub setting: &'a str,
+    /// The language, or `avg` for a mean over languages.
+    pub language: &'a str,
+}
+
 /// Computes F1 and exact match from the answers in the run folder, averaged over the language pairs
 /// selected by `includes`. Each result has the mean, a value per seed, and a value per test item;
 /// `unit` defines the items.
 pub fn measure_answers<R: Recipe, T>(
-    (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
-    (arm, title): (&str, &str),
-    (setting, language): (&str, &str),
+    experiment: &Experiment<R>,
+    results: &Results<T, Vec<FileScore>>,
+    arm: &str,
+    labels: Labels<'_>,
     unit: Item,
     includes: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
@@ -47,7 +59,7 @@ pub fn measure_answers<R: Recipe, T>(
     let (mut seed_scores, mut folders) = (Vec::new(), Vec::new());
     for &seed in experiment.seeds() {
         let files = results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated);
-        let Some(mean) = Matrix::of_files(title, files).mean(&includes) else {
+        let Some(mean) = Matrix::of_files(labels.title, files).mean(&includes) else {
             return Ok(Vec::new());
         };
         seed_scores.push([mean.f1, mean.em]);
@@ -60,14 +72,13 @@ pub fn measure_answers<R: Recipe, T>(
             folders.push(folder.join("predictions"));
         }
     }
-    let names = [title, setting, language];
-    Ok(measure_items(names, &seed_scores, &folders, unit, includes)?.into())
+    Ok(measure_items(labels, &seed_scores, &folders, unit, includes)?.into())
 }
 
 /// Returns F1 and exact match, with the score of each seed and of each test item. The score of an
 /// item is a mean over the predictions in `folders`, which must contain all seeds.
 pub fn measure_items(
-    [title, setting, language]: [&str; 3],
+    Labels { title, setting, language }: Labels<'_>,
     seed_scores: &[[f64; 2]],
     folders: &[PathBuf],
     unit: Item,

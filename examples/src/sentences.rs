@@ -16,7 +16,7 @@ pub fn read<'a>(
     let read_language = |&language: &Language| {
         let path = folder.join(format!("{language}.tsv"));
         let path_text = || path.display().to_string();
-        let text = atomic_file::read_to_string(&path).with_context(path_text)?;
+        let text = atomic_file::read_to_string(&path)?;
         let parse_line = |(index, line): (usize, &str)| {
             let message = || format!("{}, line {}: expected id, tab, text", path_text(), index + 1);
             let (_, text) = line.split_once('\t').with_context(message)?;

@@ -11,7 +11,7 @@ use xlmr_model::{Head, Pretrained};
 /// Development sets that select the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Selection {
+pub enum ModelSelection {
     /// The mean over all languages, as in the paper. Results in other languages are therefore not
     /// strictly zero-shot, because their development sets are used.
     #[default]
@@ -29,7 +29,7 @@ pub struct BenchmarkInfo<'a> {
     /// Batch size of the evaluation.
     pub batch_size: usize,
     /// Fine-tuning on English; `None` for a probe.
-    pub training: Option<(&'a TrainConfig, Selection)>,
+    pub training: Option<(&'a TrainConfig, ModelSelection)>,
 }
 
 /// Data, protocol and scoring of a benchmark.

@@ -12,7 +12,7 @@ mod xnli;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use benchmark::{Selection, Split, TestResults};
+use benchmark::{ModelSelection, Split, TestResults};
 use experiment::{Experiment, Trial, read_json};
 use recipe::{Recipe, STAGE};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
         let metrics = (dev_scorer.score)(None)?.metrics;
         Ok(metrics.get(row.metric).ok_or("the task has no score of its metric")?.clone())
     };
-    let english_only = selection == Selection::EnglishOnly;
+    let english_only = selection == ModelSelection::EnglishOnly;
     let selection = CheckpointSelection {
         rule: format!("{selection:?}"),
         deciding_score: english_only.then(|| "en".to_owned()),

@@ -13,13 +13,13 @@ use tasks::question_answering::{
 use trainer::{Task, TrainConfig};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults};
+use crate::benchmark::{Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mlqa {
     /// Development sets that select the epoch.
-    pub selection: Selection,
+    pub selection: ModelSelection,
     /// Windows per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
@@ -49,8 +49,10 @@ impl Mlqa {
         let Data { dev, test, languages, .. } = &self.data;
         match (split, self.selection) {
             (Split::Development, _) if !dev.is_set() => Vec::new(),
-            (Split::Development, Selection::EnglishOnly) => mlqa_files(dev, "dev", &[Language::EN]),
-            (Split::Development, Selection::AllLanguages) => mlqa_files(dev, "dev", languages),
+            (Split::Development, ModelSelection::EnglishOnly) => {
+                mlqa_files(dev, "dev", &[Language::EN])
+            }
+            (Split::Development, ModelSelection::AllLanguages) => mlqa_files(dev, "dev", languages),
             (Split::Test, _) => mlqa_files(test, "test", languages),
         }
     }

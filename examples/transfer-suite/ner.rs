@@ -13,7 +13,7 @@ use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -22,7 +22,7 @@ pub struct Ner {
     /// Entity types.
     pub types: Vec<String>,
     /// Development sets that select the epoch.
-    pub selection: Selection,
+    pub selection: ModelSelection,
     /// Inputs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
@@ -71,13 +71,14 @@ impl Ner {
 
     fn encode(
         &self,
-        (language, sentences): (Language, Vec<Sentence>),
+        language: Language,
+        sentences: Vec<Sentence>,
         model: &Pretrained,
-    ) -> Result<(Language, EncodedSentences)> {
+    ) -> Result<EncodedSentences> {
         check_length("encoding.max_length", self.encoding.max_length, model)?;
         let tokenizer = &model.tokenizer;
         let encoded = EncodedSentences::new(sentences, tokenizer, &self.labels(), &self.encoding);
-        Ok((language, encoded.with_context(|| format!("sentences in {language}"))?))
+        encoded.with_context(|| format!("sentences in {language}"))
     }
 }
 
@@ -105,7 +106,7 @@ impl Benchmark for Ner {
         let one_source = dev.is_empty() != held_out.is_none();
         ensure!(one_source, "give either data.dev, with one file per language, or data.held_out");
         let has_english = held_out.is_some() || dev.contains_key(&Language::EN);
-        let valid = self.selection != Selection::EnglishOnly || has_english;
+        let valid = self.selection != ModelSelection::EnglishOnly || has_english;
         ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
         let check_file = |path: &InputPath| {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language").map(drop)
@@ -118,7 +119,7 @@ impl Benchmark for Ner {
     }
 
     fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
-        let (_, train) = self.encode((Language::EN, self.sentences()?.0), model)?;
+        let train = self.encode(Language::EN, self.sentences()?.0, model)?;
         Ok(Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?))
     }
 
@@ -131,8 +132,9 @@ impl Benchmark for Ner {
             Split::Development => self.sentences()?.1,
             Split::Test => Self::read(&self.data.test)?,
         };
-        let encoded =
-            sentences.into_iter().map(|language_sentences| self.encode(language_sentences, model));
+        let encoded = sentences
+            .into_iter()
+            .map(|(language, sentences)| Ok((language, self.encode(language, sentences, model)?)));
         let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
         let languages = encoded.keys().map(Language::to_string).collect();
         let score = move |predictions: Option<&Path>| {

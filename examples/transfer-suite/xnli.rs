@@ -14,14 +14,14 @@ use transfer_eval::xnli::{
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Xnli {
     /// Development pairs that select the epoch.
-    pub selection: Selection,
+    pub selection: ModelSelection,
     /// Pairs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,

@@ -17,7 +17,8 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tch::Device;
 use xlmr_model::{
-    Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert,
+    Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, Head, LayerType, Model,
+    ModernBert,
 };
 
 /// Returns a command that runs a program of this package. Cargo builds the programs before it runs
@@ -403,7 +404,7 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
             ("wordpiece", default_config, Architecture::DistilBert(DistilBert::default()))
         }
         "electra" => {
-            let electra = Architecture::Electra { embedding_size: 16 };
+            let electra = Architecture::Electra(Electra { embedding_size: 16 });
             ("wordpiece", Config::bert_base_multilingual(), electra)
         }
         "eurobert" => {

@@ -81,8 +81,7 @@ fn run(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(results_folder);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let path = out.join(format!("losses_{}.json", args.device.replace(':', "_")));
-    atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
-        .with_context(|| path.display().to_string())?;
+    atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", path.display());
     Ok(())
 }

@@ -69,8 +69,7 @@ fn summarise(args: &Args) -> Result<bool> {
     }
     ensure!(!lines.is_empty(), "{}: no times; run the benches first", results_folder().display());
     let path = results_folder().join("summary.json");
-    atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
-        .with_context(|| path.display().to_string())?;
+    atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)?;
     let goals_met = print_table(&lines);
     println!("\n{}", path.display());
     Ok(goals_met || !args.strict)

@@ -7,11 +7,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyIterator, PyString};
 
 /// Converts an error of the crate to a Python exception: `OSError` or a subclass for files that
-/// cannot be read, else `ValueError`.
+/// cannot be read or written, else `ValueError`.
 pub fn py_error(error: mlqa_eval::Error) -> PyErr {
     let message = atomic_file::one_line(&error.to_string()).into_owned();
     match error {
-        mlqa_eval::Error::Read { source, .. } => std::io::Error::new(source.kind(), message).into(),
+        mlqa_eval::Error::File(error) => std::io::Error::new(error.kind(), message).into(),
         _ => PyValueError::new_err(message),
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::{Error, WRITE};
+
 /// Absolute paths of the files that were read; `None` before [`protect_inputs`] is called.
 static INPUTS: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
@@ -44,13 +46,14 @@ pub fn inputs() -> Vec<PathBuf> {
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] if `path` is a protected input.
-pub fn check_output(path: &Path) -> io::Result<()> {
+pub fn check_output(path: &Path) -> Result<(), Error> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     match inputs.iter().flatten().find(|input| is_same_file(input, path)) {
         None => Ok(()),
         Some(_) => {
             let reason = "it is one of the inputs and would be overwritten; choose another path";
-            Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+            let source = io::Error::new(io::ErrorKind::InvalidInput, reason);
+            Err(Error::new(path, WRITE)(source))
         }
     }
 }

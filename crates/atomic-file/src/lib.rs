@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod content;
+mod error;
 mod file_set;
 mod inputs;
 mod lock;
@@ -11,6 +12,7 @@ mod read;
 mod target;
 mod temporary;
 
+use std::fmt::Arguments;
 use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use tempfile::TempPath;
 use crate::target::Target;
 
 pub use content::check_text_start;
-pub use file_set::{FileSet, PublishError, publish_all};
+pub use error::Error;
+pub use file_set::{FileSet, publish_all};
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;
 pub use notes::{note_missing_newline, one_line, printable_lines, take_notes};
@@ -59,6 +62,9 @@ enum Sink {
 
 const BUFFER_BYTES: usize = 1 << 16;
 
+/// The action in errors of writers.
+const WRITE: &str = "write";
+
 impl AtomicFile {
     /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`.
     ///
@@ -67,25 +73,27 @@ impl AtomicFile {
     /// # Errors
     /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or
     /// if no file can be created in its folder.
-    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let sink = match Target::resolve(path)? {
-            Target::File(target) => {
-                check_output(&target)?;
-                let (file, temporary) = temporary::create_next_to(&target)?;
-                let buffer = BufWriter::with_capacity(BUFFER_BYTES, file);
-                Sink::File { buffer, temporary, target }
-            }
-            Target::Stream => {
-                let file = File::options().append(true).open(path)?;
-                Sink::Stream(BufWriter::with_capacity(BUFFER_BYTES, file))
-            }
-            Target::Stdout => {
-                STDOUT_RESERVED.store(true, Ordering::Relaxed);
-                Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
-            }
-        };
+        let sink = Sink::create(path).map_err(Error::new(path, WRITE))?;
         Ok(Self { sink, path: path.to_owned() })
+    }
+
+    /// Writes bytes. Unlike the method of [`Write`], this method returns errors with the path.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Write::write_all(self, bytes).map_err(Error::new(&self.path, WRITE))
+    }
+
+    /// Writes formatted text, for `write!`. Unlike the method of [`Write`], this method returns
+    /// errors with the path.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_fmt(&mut self, text: Arguments<'_>) -> Result<(), Error> {
+        Write::write_fmt(self, text).map_err(Error::new(&self.path, WRITE))
     }
 
     /// Returns the path of the target.
@@ -97,16 +105,9 @@ impl AtomicFile {
     ///
     /// # Errors
     /// If the file cannot be written, for example because the disk is full.
-    pub fn sync(self) -> io::Result<SyncedFile> {
+    pub fn sync(self) -> Result<SyncedFile, Error> {
         let Self { sink, path } = self;
-        let pending_rename = match sink {
-            Sink::File { buffer, temporary, target } => {
-                buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-                Some((temporary, target))
-            }
-            Sink::Stream(mut stream) => stream.flush().map(|()| None)?,
-            Sink::Stdout(mut stdout) => stdout.flush().map(|()| None)?,
-        };
+        let pending_rename = sink.sync().map_err(Error::new(&path, WRITE))?;
         Ok(SyncedFile { pending_rename, path })
     }
 
@@ -114,8 +115,40 @@ impl AtomicFile {
     ///
     /// # Errors
     /// If the file cannot be written or renamed; in this case, the target is unchanged.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> Result<(), Error> {
         self.sync()?.publish()
+    }
+}
+
+impl Sink {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(match Target::resolve(path)? {
+            Target::File(target) => {
+                check_output(&target)?;
+                let (file, temporary) = temporary::create_next_to(&target)?;
+                let buffer = BufWriter::with_capacity(BUFFER_BYTES, file);
+                Self::File { buffer, temporary, target }
+            }
+            Target::Stream => {
+                let file = File::options().append(true).open(path)?;
+                Self::Stream(BufWriter::with_capacity(BUFFER_BYTES, file))
+            }
+            Target::Stdout => {
+                STDOUT_RESERVED.store(true, Ordering::Relaxed);
+                Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
+            }
+        })
+    }
+
+    fn sync(self) -> io::Result<Option<(TempPath, PathBuf)>> {
+        match self {
+            Self::File { buffer, temporary, target } => {
+                buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                Ok(Some((temporary, target)))
+            }
+            Self::Stream(mut stream) => stream.flush().map(|()| None),
+            Self::Stdout(mut stdout) => stdout.flush().map(|()| None),
+        }
     }
 }
 
@@ -153,12 +186,13 @@ impl SyncedFile {
     }
 
     /// Checks in advance whether the file can be renamed to its target.
-    fn check(&self) -> io::Result<()> {
-        match &self.pending_rename {
+    fn check(&self) -> Result<(), Error> {
+        let result = match &self.pending_rename {
             Some((_, target)) if target.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            Some((_, target)) => check_output(target),
+            Some((_, target)) => check_output(target).map_err(io::Error::from),
             None => Ok(()),
-        }
+        };
+        result.map_err(Error::new(&self.path, WRITE))
     }
 
     /// Renames the file to its target, replacing an existing file, and syncs the folder.
@@ -166,19 +200,30 @@ impl SyncedFile {
     /// # Errors
     /// If the file cannot be renamed; in this case, the target is unchanged. If syncing the folder
     /// fails, the file has already been renamed.
-    pub fn publish(self) -> io::Result<()> {
+    pub fn publish(self) -> Result<(), Error> {
         self.check()?;
         let Some((temporary, target)) = self.pending_rename else { return Ok(()) };
-        temporary.persist(&target).map_err(|error| error.error)?;
-        temporary::sync_folder_of(&target)
+        let renamed = temporary.persist(&target).map_err(|error| error.error);
+        let result = renamed.and_then(|_| temporary::sync_folder_of(&target));
+        result.map_err(Error::new(&self.path, WRITE))
     }
+}
+
+/// Creates the folder of the file `path` and the folders above it, if they do not exist.
+///
+/// # Errors
+/// If a folder cannot be created. The error has the path of the file, which cannot be written.
+pub fn create_folder_of(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let created = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    created.map_err(Error::new(path, WRITE))
 }
 
 /// Writes `bytes` atomically to the file `path`.
 ///
 /// # Errors
 /// The errors of [`AtomicFile::create`] and [`AtomicFile::finish`].
-pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes.as_ref())?;
     file.finish()

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::content::{check_text_start, describe_invalid_utf8};
-use crate::{note_missing_newline, remember_input};
+use crate::{Error, note_missing_newline, remember_input};
 
 const GZIP_SIGNATURE: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const BUFFER_BYTES: usize = 1 << 16;
+
+/// The action in errors of readers.
+const READ: &str = "read";
 
 type Source = Box<dyn Read + Send>;
 
@@ -34,8 +37,9 @@ impl Read for FailedSource {
 ///
 /// # Errors
 /// If the file cannot be opened or read.
-pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
-    open_with(path.as_ref(), false)
+pub fn open(path: impl AsRef<Path>) -> Result<TextReader, Error> {
+    let path = path.as_ref();
+    open_with(path, false).map_err(Error::new(path, READ))
 }
 
 fn open_with(path: &Path, retain_bom: bool) -> io::Result<TextReader> {
@@ -112,7 +116,7 @@ pub const MAX_FILE_BYTES: u64 = 4 << 30;
 /// # Errors
 /// The errors of [`open`]; an error while reading; [`ErrorKind::FileTooLarge`] for a file larger
 /// than [`MAX_FILE_BYTES`].
-pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
     read_limited(path, MAX_FILE_BYTES)
 }
 
@@ -120,8 +124,9 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The errors of [`read`].
-pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
-    read_with(path.as_ref(), limit, false)
+pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> {
+    let path = path.as_ref();
+    read_with(path, limit, false).map_err(Error::new(path, READ))
 }
 
 fn read_with(path: &Path, limit: u64, retain_bom: bool) -> io::Result<Vec<u8>> {
@@ -161,7 +166,7 @@ fn too_large_error(limit: u64) -> io::Error {
 /// # Errors
 /// The errors of [`read`]; [`ErrorKind::InvalidData`] with the name of the format of a file that is
 /// not text, such as PDF or UTF-16, or with the number of the first line that is not UTF-8.
-pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
+pub fn read_to_string(path: impl AsRef<Path>) -> Result<String, Error> {
     read_to_string_limited(path, MAX_FILE_BYTES)
 }
 
@@ -169,8 +174,9 @@ pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 ///
 /// # Errors
 /// The errors of [`read_to_string`].
-pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
-    into_utf8(read_limited(path, limit)?)
+pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> Result<String, Error> {
+    let path = path.as_ref();
+    read_with(path, limit, false).and_then(into_utf8).map_err(Error::new(path, READ))
 }
 
 /// Reads a file like [`read_to_string_limited`], but retains a byte order mark, so that offsets in
@@ -178,8 +184,9 @@ pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<
 ///
 /// # Errors
 /// The errors of [`read_to_string`].
-pub fn read_to_string_with_bom(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
-    into_utf8(read_with(path.as_ref(), limit, true)?)
+pub fn read_to_string_with_bom(path: impl AsRef<Path>, limit: u64) -> Result<String, Error> {
+    let path = path.as_ref();
+    read_with(path, limit, true).and_then(into_utf8).map_err(Error::new(path, READ))
 }
 
 /// Converts the contents of a text file.
@@ -205,7 +212,7 @@ impl Lines {
     ///
     /// # Errors
     /// The errors of [`open`].
-    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let (reader, path) = (open(path)?, path.to_owned());
         Ok(Self { reader, notes_missing_newline: false, path, line: Vec::new(), number: 0 })
@@ -223,7 +230,11 @@ impl Lines {
     /// # Errors
     /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data is truncated;
     /// [`ErrorKind::InvalidData`] with the name of the format of a file that is not text.
-    pub fn advance(&mut self) -> io::Result<bool> {
+    pub fn advance(&mut self) -> Result<bool, Error> {
+        self.read_line().map_err(Error::new(&self.path, READ))
+    }
+
+    fn read_line(&mut self) -> io::Result<bool> {
         self.line.clear();
         if self.number == 0 {
             check_text_start(self.reader.fill_buf()?)?;

@@ -2,7 +2,7 @@
 //! protection applies to the whole process.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use atomic_file::{AtomicFile, check_output, protect_inputs, read, remember_input, write};
 use tempfile::tempdir;

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use kg_triples::entity_linking::EntityPage;
 use kg_triples::jsonl::JsonlReader;
 use mlqa_eval::{Dataset, Question};
@@ -111,7 +111,8 @@ fn read_numbered_sentences(path: &Path) -> Result<Vec<String>> {
 }
 
 fn read_lines(path: &Path) -> Result<Vec<String>> {
-    let text = atomic_file::read_to_string(path).with_context(|| path.display().to_string())?;
+    // The message contains the cause, which is therefore not a further cause.
+    let text = atomic_file::read_to_string(path).map_err(|error| anyhow!("{error}"))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 

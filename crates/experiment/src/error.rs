@@ -68,6 +68,12 @@ pub enum Error {
 /// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, source, .. }: atomic_file::Error) -> Self {
+        Self::File { path, source }
+    }
+}
+
 impl Error {
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |source| Self::File { path: path.to_owned(), source }

@@ -26,7 +26,7 @@ pub fn write_text(path: impl AsRef<Path>, text: &str) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
     }
-    atomic_file::write(path, text).map_err(Error::file(path))
+    Ok(atomic_file::write(path, text)?)
 }
 
 /// Writes indented JSON like [`write_text`].
@@ -53,7 +53,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> R
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column.
 pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T> {
     let path = path.as_ref();
-    let text = atomic_file::read_to_string(path).map_err(Error::file(path))?;
+    let text = atomic_file::read_to_string(path)?;
     serde_json::from_str(&text).map_err(|error| Error::content(path, error))
 }
 

@@ -3,6 +3,14 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Whether this process prints nothing, because it is not rank 0.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether this process prints nothing.
+pub(crate) fn set_silent(silent: bool) {
+    SILENT.store(silent, Ordering::Relaxed);
+}
+
 /// Prints text on standard output, with control characters other than line ends escaped. Write
 /// errors do not end a run: the first one is reported on standard error, and a closed pipe is
 /// ignored.
@@ -11,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// experiment::log(format!("{} facts in {} languages", 627, 7));
 /// ```
 pub fn log(line: impl Display) {
-    if crate::run::is_silent() {
+    if SILENT.load(Ordering::Relaxed) {
         return;
     }
     static HAS_FAILED: AtomicBool = AtomicBool::new(false);

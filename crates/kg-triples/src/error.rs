@@ -143,6 +143,17 @@ impl Error {
     }
 }
 
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, action, source }: atomic_file::Error) -> Self {
+        let action = match action {
+            "read" => "read the file",
+            "write" => "write the file",
+            other => other,
+        };
+        Self::Io { path, action, source }
+    }
+}
+
 impl From<LanguageError> for Error {
     fn from(LanguageError { code }: LanguageError) -> Self {
         let (expected, got) = (LanguageError::EXPECTED.to_owned(), format!("{code:?}"));

@@ -1,8 +1,7 @@
 //! Reading and writing graphs as folders with `triples.tsv` and `labels.tsv`.
-use std::io::Write;
 use std::path::Path;
 
-use atomic_file::SyncedFile;
+use atomic_file::{SyncedFile, publish_all};
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::graph::Label;
@@ -122,10 +121,11 @@ impl KnowledgeGraph {
             }
         });
         let columns = if has_sources { SOURCED_LABEL_COLUMNS } else { LABEL_COLUMNS };
-        output::publish([
+        publish_all([
             write_table(&dir.join("triples.tsv"), TRIPLE_COLUMNS, triples)?,
             write_table(&dir.join("labels.tsv"), columns, labels)?,
-        ])
+        ])?;
+        Ok(())
     }
 
     /// Iterates over all labels with their kinds. If an id is both an entity and a relation, its
@@ -242,7 +242,7 @@ impl GraphBuilder {
     }
 }
 
-/// Writes a table to a temporary file, which the caller must rename with [`output::publish`].
+/// Writes a table to a temporary file, which the caller must publish.
 pub(crate) fn write_table(
     path: &Path,
     header: &[&str],
@@ -250,9 +250,8 @@ pub(crate) fn write_table(
 ) -> Result<SyncedFile, Error> {
     let mut file = output::create(path)?;
     let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
-    let result = lines.try_for_each(|line| file.write_all(line.as_bytes()));
-    result.map_err(Error::io(path, "write the file"))?;
-    output::sync(file)
+    lines.try_for_each(|line| file.write_all(line.as_bytes()))?;
+    Ok(file.sync()?)
 }
 
 /// Adds the label of a row. Its kind is the fourth cell of the row, or `kind` if the row has three

@@ -14,7 +14,7 @@ impl Lines {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(Error::Truncated { path: path.to_owned(), line: 0 })
             }
-            Err(error) => Err(Error::io(path, "read the file")(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -30,7 +30,7 @@ impl Lines {
             ErrorKind::UnexpectedEof => {
                 Error::Truncated { path: self.path().to_owned(), line: self.number() }
             }
-            _ => Error::io(self.path(), "read the file")(error),
+            _ => error.into(),
         })
     }
 

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use atomic_file::{AtomicFile, SyncedFile};
+use atomic_file::{AtomicFile, SyncedFile, publish_all};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
@@ -65,10 +65,11 @@ impl<T: Serialize> JsonlWriter<T> {
         self.line.push(b'\n');
         self.is_empty = false;
         match &mut self.output {
-            Output::Plain(file) => file.write_all(&self.line),
-            Output::Gzip(file) => file.write_all(&self.line),
+            Output::Plain(file) => Ok(file.write_all(&self.line)?),
+            Output::Gzip(file) => {
+                file.write_all(&self.line).map_err(Error::io(&self.path, "write the file"))
+            }
         }
-        .map_err(Error::io(&self.path, "write the file"))
     }
 
     /// Syncs the temporary file to disk and renames it to its final path.
@@ -87,7 +88,7 @@ impl<T: Serialize> JsonlWriter<T> {
     /// existing files unchanged.
     pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
-        output::publish(synced)
+        Ok(publish_all(synced)?)
     }
 
     fn sync(self) -> Result<SyncedFile, Error> {
@@ -101,7 +102,7 @@ impl<T: Serialize> JsonlWriter<T> {
             Output::Plain(file) => file,
             Output::Gzip(file) => file.finish().map_err(Error::io(&self.path, "write the file"))?,
         };
-        output::sync(file)
+        Ok(file.sync()?)
     }
 }
 

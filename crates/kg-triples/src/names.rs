@@ -44,7 +44,7 @@ pub use choices::{Answer, Question, count_votes, shuffled_questions};
 use crate::folder::{LABEL_COLUMNS, LABEL_HEADERS, write_table};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::{for_each_alias, for_each_row};
-use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
+use crate::{Error, GraphBuilder, KnowledgeGraph, Language};
 
 /// A name that a source proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -264,7 +264,7 @@ pub fn write_labels(path: impl AsRef<Path>, names: &[RankedNames]) -> Result<(),
         let (_, name, _) = values.first()?;
         Some(format!("{entity}\t{language}\t{name}\tentity\n"))
     });
-    output::publish([write_table(path.as_ref(), LABEL_COLUMNS, rows)?])
+    Ok(write_table(path.as_ref(), LABEL_COLUMNS, rows)?.publish()?)
 }
 
 /// Counts of [`KnowledgeGraph::with_names`].

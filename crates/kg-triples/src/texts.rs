@@ -1,6 +1,7 @@
 //! Triples as monolingual plain text.
-use std::io::Write;
 use std::path::Path;
+
+use atomic_file::publish_all;
 
 use crate::{Error, KnowledgeGraph, Language, check_unique_languages, output};
 
@@ -57,7 +58,7 @@ impl KnowledgeGraph {
             let mut file = output::create(&path)?;
             let mut lines = 0;
             for text in self.texts(language) {
-                writeln!(file, "{text}").map_err(Error::io(&path, "write the file"))?;
+                writeln!(file, "{text}")?;
                 lines += 1;
             }
             if lines == 0 {
@@ -65,10 +66,10 @@ impl KnowledgeGraph {
                 let hint = format!("none of {} triples has them; use other languages", self.len());
                 return Err(Error::Empty { what, hint });
             }
-            files.push(output::sync(file)?);
+            files.push(file.sync()?);
             counts.push(lines);
         }
-        output::publish(files)?;
+        publish_all(files)?;
         Ok(counts)
     }
 }

@@ -6,22 +6,9 @@ use language::{LanguageError, UnknownLanguage};
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// A file could not be written. An existing file at `path` is unchanged.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    /// A file could not be read or written. An existing file is unchanged.
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// The content of a file is not the expected JSON.
     #[error("{}:{line}:{column}: {message}; expected {expected}", path.display())]
     Json {

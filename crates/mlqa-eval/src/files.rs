@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use atomic_file::{FileSet, PublishError};
+use atomic_file::FileSet;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
@@ -12,14 +12,13 @@ use serde_json::ser::PrettyFormatter;
 use crate::Error;
 
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    atomic_file::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_path_buf(), source })
+    Ok(atomic_file::read_to_string(path)?)
 }
 
 /// Reads JSON. `expected` completes "expected …" in the error.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Json`] with line and column.
+/// [`Error::File`]; [`Error::Json`] with line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T, Error> {
     parse_json(&read_text(path)?, path, expected)
 }
@@ -85,16 +84,14 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
 /// final name. Missing folders are created.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::File`].
 pub fn write_files(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     let mut file_set = FileSet::default();
     for (path, bytes) in files {
-        path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| file_set.add(path, bytes))
-            .map_err(|source| Error::Write { path: path.clone(), source })?;
+        atomic_file::create_folder_of(path)?;
+        file_set.add(path, bytes)?;
     }
-    file_set.publish().map_err(|PublishError { path, source }| Error::Write { path, source })
+    Ok(file_set.publish()?)
 }
 
 /// Writes a file atomically; missing folders are created.
@@ -110,14 +107,14 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Erro
 /// Serialises a value as indented JSON with a final newline, for the file `path`.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::File`].
 pub fn to_json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));
     value
         .serialize(&mut serializer)
-        .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })?;
+        .map_err(|error| atomic_file::Error::new(path, "write")(error.into()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }

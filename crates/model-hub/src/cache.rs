@@ -179,7 +179,7 @@ mod write {
             let result = link(&path, &format!("{root}blobs/{etag}")).or_else(|_| {
                 let mut file = atomic_file::AtomicFile::create(&path)?;
                 io::copy(&mut File::open(self.blob(etag))?, &mut file)?;
-                file.finish()
+                Ok(file.finish()?)
             });
             result.map_err(Error::io(&path, "create the link"))
         }
@@ -198,7 +198,8 @@ mod write {
             }
             let path = self.folder.join("refs").join(revision);
             create_parent_folder(&path)?;
-            atomic_file::write(&path, commit).map_err(Error::io(&path, "write the file"))
+            let written = atomic_file::write(&path, commit).map_err(io::Error::from);
+            written.map_err(Error::io(&path, "write the file"))
         }
     }
 

@@ -1,6 +1,6 @@
 //! Gradient caching for contrastive batches that do not fit in memory.
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::{MicroBatch, MicroBatchSeeds, current_group};
+use torch_ext::{MicroBatch, MicroBatchSeeds, StepContext};
 
 use crate::Error;
 
@@ -26,10 +26,11 @@ use crate::Error;
 ///   once, so it can push keys to a queue. Parameters used in `loss` also receive gradients.
 ///
 /// The random state of each micro-batch is derived from the random state of the whole batch and the
-/// index of the micro-batch's first row ([`MicroBatchSeeds`]). If n processes share the step
-/// ([`torch_ext::with_group`]), each process embeds every n-th micro-batch, and all processes
-/// receive all embeddings and call `loss`. The gradient of parameters used in `loss` is divided by
-/// the number of processes, so that the sum over processes is the full gradient.
+/// index of the micro-batch's first row ([`MicroBatchSeeds`]). The backward pass of `loss` is
+/// [`StepContext::backward`], which applies the step's loss scale. If n processes share the step
+/// ([`StepContext::group`]), each process embeds every n-th micro-batch, and all processes receive
+/// all embeddings and call `loss`. The gradient of parameters used in `loss` is divided by the
+/// number of processes, so that the sum over processes is the full gradient.
 ///
 /// Returns the loss, without a graph.
 ///
@@ -40,7 +41,9 @@ use crate::Error;
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRowInfo, InfoNceConfig, Error, MicroBatch, cached_step, info_nce};
+/// use objectives::{
+///     ContrastRowInfo, Error, InfoNceConfig, MicroBatch, StepContext, cached_step, info_nce,
+/// };
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
@@ -50,7 +53,8 @@ use crate::Error;
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
 /// let config = InfoNceConfig::default();
-/// let loss = cached_step(&micro_batches, Device::Cpu, embed, |embeddings| {
+/// let context = StepContext::default();
+/// let loss = cached_step(&context, &micro_batches, Device::Cpu, embed, |embeddings| {
 ///     info_nce(&embeddings[0], &embeddings[1], None, 0, &ContrastRowInfo::default(), &config)
 /// })?;
 /// assert!((loss.double_value(&[]) - 64_f64.ln()).abs() < 1e-5);
@@ -58,13 +62,14 @@ use crate::Error;
 /// # Ok::<(), Error>(())
 /// ```
 pub fn cached_step<T, E: From<Error>>(
+    context: &StepContext,
     micro_batches: &[MicroBatch<T>],
     device: Device,
     mut embed: impl FnMut(&T) -> Result<Vec<Tensor>, E>,
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
-    let (group, seeds) = (current_group(), MicroBatchSeeds::new().map_err(Error::from)?);
-    let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
+    let seeds = MicroBatchSeeds::new().map_err(Error::from)?;
+    let (rank, size) = context.rank_and_size();
     let is_local = |index: &usize| index % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
     for (index, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
@@ -78,7 +83,7 @@ pub fn cached_step<T, E: From<Error>>(
         check_count(first_embeddings.map(Vec::len), embeddings.len())?;
         cached.push(Some(embeddings));
     }
-    let cached = match &group {
+    let cached = match context.group() {
         Some(group) => group.all_gather_parts(cached, device).map_err(Error::from)?,
         None => cached.into_iter().flatten().collect(),
     };
@@ -89,7 +94,7 @@ pub fn cached_step<T, E: From<Error>>(
         1 => total_loss.shallow_clone(),
         _ => total_loss.f_div_scalar(size as f64).map_err(Error::from)?,
     };
-    torch_ext::backward(&local_loss).map_err(Error::from)?;
+    context.backward(&local_loss).map_err(Error::from)?;
 
     let mut first_rows = vec![0; leaves.len()];
     assert_eq!(cached.len(), micro_batches.len(), "each micro-batch has cached embeddings");

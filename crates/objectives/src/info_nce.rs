@@ -199,7 +199,8 @@ pub fn info_nce(
     // The positive similarity is subtracted before any exponential. If it were subtracted at the
     // end, large similarities with small differences would leave only rounding error.
     let offset = positive.f_detach()?;
-    let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
+    let pairs =
+        InBatchRows { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
     let mut logsumexps = pairs.in_batch_logsumexps(bidirectional)?;
     let positive = positive.f_sub(&offset)?; // 0, with the gradient of the similarity
     let (anchors, positive, offset) = if bidirectional {
@@ -274,7 +275,7 @@ fn check_inputs(
 }
 
 /// The rows of a batch. Each row is a negative for the other rows.
-struct Pairs<'a> {
+struct InBatchRows<'a> {
     query: &'a Tensor,
     key: &'a Tensor,
     ids: Option<&'a Tensor>,
@@ -283,7 +284,7 @@ struct Pairs<'a> {
     config: &'a InfoNceConfig,
 }
 
-impl Pairs<'_> {
+impl InBatchRows<'_> {
     /// The log-sum-exp over each anchor's negatives within the batch: tensors `[n]` or, for both
     /// directions, `[2n]`.
     fn in_batch_logsumexps(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {

@@ -59,4 +59,4 @@ pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
 pub use span_log_probs::span_log_probs;
 pub use token_scores::TokenScores;
 pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};
-pub use torch_ext::{MicroBatch, MicroBatchSeeds};
+pub use torch_ext::{MicroBatch, MicroBatchSeeds, StepContext};

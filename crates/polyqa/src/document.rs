@@ -158,10 +158,11 @@ impl Documents {
 /// # Errors
 /// [`Error::Read`] if the file does not exist or is a folder.
 fn is_pipe(path: &Path) -> Result<bool> {
-    let metadata = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+    let read_error = atomic_file::Error::new(path, "read");
+    let metadata = std::fs::metadata(path).map_err(read_error)?;
     if metadata.is_dir() {
         let reason = "is a folder; expected its files, such as folder/*.txt";
-        return Err(Error::read(path, std::io::Error::other(reason)));
+        return Err(read_error(std::io::Error::other(reason)).into());
     }
     Ok(!metadata.is_file())
 }
@@ -190,8 +191,7 @@ fn stored_rows(path: &Path, max_bytes: u64) -> Result<Vec<Source>> {
 
 /// Reads a file as one document.
 fn read_document(path: &Path) -> Result<Document> {
-    let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES);
-    let text = text.map_err(|source| Error::read(path, source))?;
+    let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES)?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 
@@ -202,7 +202,7 @@ fn read_rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
     std::iter::from_fn(move || {
         let mut open_lines = match lines.take()? {
             Ok(open_lines) => open_lines,
-            Err(source) => return Some(Err(Error::read(&path, source))),
+            Err(error) => return Some(Err(error.into())),
         };
         let row = next_row(&mut open_lines, &path)?;
         if row.is_ok() {
@@ -218,7 +218,7 @@ fn next_row(lines: &mut Lines, path: &Path) -> Option<Result<Document>> {
             Ok(true) if lines.bytes().trim_ascii().is_empty() => {}
             Ok(true) => break,
             Ok(false) => return None,
-            Err(source) => return Some(Err(Error::read(path, source))),
+            Err(error) => return Some(Err(error.into())),
         }
     }
     let number = lines.number();

@@ -41,8 +41,7 @@ pub(crate) fn trained_with_segments(folder: &Path, config: &Config) -> Result<bo
     if !path.is_file() {
         return Ok(false);
     }
-    let text = atomic_file::read_to_string_limited(&path, MAX_BYTES);
-    let text = text.map_err(|source| Error::read(&path, source))?;
+    let text = atomic_file::read_to_string_limited(&path, MAX_BYTES)?;
     // A file that is not the recipe of a run of this program says nothing about the model.
     let recipe: Option<Recipe> = toml::from_str(&text).ok();
     Ok(recipe.and_then(|recipe| recipe.windows).is_some_and(|windows| windows.segment_ids))
@@ -53,8 +52,7 @@ fn has_input_names(path: &Path) -> Result<bool> {
     if !path.is_file() {
         return Ok(false);
     }
-    let text = atomic_file::read_limited(path, MAX_BYTES);
-    let text = text.map_err(|source| Error::read(path, source))?;
+    let text = atomic_file::read_limited(path, MAX_BYTES)?;
     let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
         Error::Content { path: path.to_owned(), problem: format!("not valid JSON: {error}") }
     })?;

@@ -8,13 +8,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] atomic_file::Error),
     /// A file has invalid content.
     #[error("{}: {problem}", path.display())]
     Content {
@@ -57,10 +52,6 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.to_owned(), source }
-    }
-
     pub(crate) fn line(path: &Path, line: u64, problem: impl std::fmt::Display) -> Self {
         Self::Content { path: path.to_owned(), problem: format!("line {line}: {problem}") }
     }

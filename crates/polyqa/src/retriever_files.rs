@@ -327,7 +327,7 @@ fn card_title(folder: &Path) -> Result<String> {
     let card = match atomic_file::read_to_string_limited(&path, MAX_CARD_BYTES) {
         Ok(card) => card,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
-        Err(source) => return Err(Error::read(&path, source)),
+        Err(error) => return Err(error.into()),
     };
     let line = |start: &str| card.lines().find(|line| line.starts_with(start)).unwrap_or("");
     Ok(format!("{} {}", line("base_model:"), line("# ")))
@@ -352,7 +352,7 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
             Err(error) => Err(file_error(path, error)),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::read(path, source)),
+        Err(error) => Err(error.into()),
     }
 }
 

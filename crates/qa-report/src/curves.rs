@@ -43,8 +43,7 @@ fn read_losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
         step: u64,
         loss: Option<f64>,
     }
-    let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let text = atomic_file::read_to_string(path).map_err(read_error)?;
+    let text = atomic_file::read_to_string(path)?;
     let mut points = Vec::new();
     for (number, line) in text.lines().enumerate() {
         match serde_json::from_str::<MetricsLine>(line) {

@@ -103,7 +103,7 @@ impl ReportRun {
     ///   English contexts: one run per arm, with only scores.
     ///
     /// # Errors
-    /// [`mlqa_eval::Error::Read`], [`mlqa_eval::Error::Json`]; [`mlqa_eval::Error::NothingFound`]
+    /// [`mlqa_eval::Error::File`], [`mlqa_eval::Error::Json`]; [`mlqa_eval::Error::NothingFound`]
     /// if there are no predictions, or if the question file of a prediction file is missing.
     pub fn find(
         path: impl AsRef<Path>,
@@ -111,8 +111,7 @@ impl ReportRun {
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
         if path != Path::new("-") {
-            let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-            path.metadata().map_err(read_error)?;
+            path.metadata().map_err(atomic_file::Error::new(path, "read"))?;
         }
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
@@ -223,7 +222,7 @@ fn run_name(name: Option<&OsStr>) -> String {
 }
 
 fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
-    let read_error = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
+    let read_error = atomic_file::Error::new(folder, "read");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
         // Predictions and seeds have ASCII names.

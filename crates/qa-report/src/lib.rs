@@ -207,16 +207,16 @@ impl Report {
     /// its final name.
     ///
     /// # Errors
-    /// [`mlqa_eval::Error::Write`].
+    /// [`mlqa_eval::Error::File`].
     pub fn write(
         &self,
         path: impl AsRef<Path>,
         formats: &[ReportFormat],
     ) -> Result<(), mlqa_eval::Error> {
         let path = path.as_ref();
-        let stem = path.file_stem().ok_or_else(|| mlqa_eval::Error::Write {
-            path: path.to_path_buf(),
-            source: std::io::ErrorKind::InvalidFilename.into(),
+        let stem = path.file_stem().ok_or_else(|| {
+            let source = std::io::ErrorKind::InvalidFilename.into();
+            atomic_file::Error::new(path, "write")(source)
         })?;
         let stem = stem.to_string_lossy().into_owned();
         let sibling = |end: &str| path.with_file_name(format!("{stem}{end}"));

@@ -61,8 +61,7 @@ impl RunFolder {
         let recipe_path = path.join("recipe.toml");
         // A run that was stopped early has no recipe.
         let recipe = match recipe_path.exists() {
-            true => atomic_file::read_to_string(&recipe_path)
-                .map_err(|source| mlqa_eval::Error::Read { path: recipe_path, source })?,
+            true => atomic_file::read_to_string(&recipe_path)?,
             false => String::new(),
         };
         Ok(Self {
@@ -288,8 +287,7 @@ fn file_name(path: &Path) -> String {
 }
 
 fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
-    let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let bytes = atomic_file::read(path).map_err(read_error)?;
+    let bytes = atomic_file::read(path)?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -161,14 +161,14 @@ impl Table {
     /// Returns CSV with numbers in full precision; missing values are empty. `path` is used in
     /// errors only.
     pub fn csv(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {
-        let write_error = |source| mlqa_eval::Error::Write { path: path.to_path_buf(), source };
+        let write_error = atomic_file::Error::new(path, "write");
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns).map_err(|error| write_error(error.into()))?;
         for row in &self.rows {
             let cells = row.iter().map(Value::full_precision);
             writer.write_record(cells).map_err(|error| write_error(error.into()))?;
         }
-        writer.into_inner().map_err(|error| write_error(error.into_error()))
+        Ok(writer.into_inner().map_err(|error| write_error(error.into_error()))?)
     }
 
     /// Returns an object with title, note and rows; each row is an object with column names as

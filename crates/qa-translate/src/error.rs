@@ -2,7 +2,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atomic_file::PublishError;
 use mlqa_eval::Language;
 
 /// An error of this crate.
@@ -160,9 +159,14 @@ impl Error {
     }
 }
 
-impl From<PublishError> for Error {
-    fn from(PublishError { path, source }: PublishError) -> Self {
-        Self::Io { path, action: "write the file", source }
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, action, source }: atomic_file::Error) -> Self {
+        let action = match action {
+            "read" => "read the file",
+            "write" => "write the file",
+            other => other,
+        };
+        Self::Io { path, action, source }
     }
 }
 

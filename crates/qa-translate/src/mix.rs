@@ -259,8 +259,7 @@ impl Mixed {
             let version = self.version.clone();
             let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
             create_folder_of(&path)?;
-            let added = file_set.add(&path, dataset.to_json(&path)?);
-            added.map_err(Error::io(&path, "write the file"))?;
+            file_set.add(&path, dataset.to_json(&path)?)?;
             paths.push(path);
         }
         file_set.publish()?;

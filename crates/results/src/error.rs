@@ -1,5 +1,4 @@
 //! The errors of this crate. Each message describes the error and, where possible, how to fix it.
-use std::io;
 use std::path::PathBuf;
 
 /// The result of this crate's functions.
@@ -8,22 +7,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file could not be written; an existing file at `path` is unchanged.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    /// A file could not be read or written; an existing file is unchanged.
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// A line is not a valid [`Measured`](crate::Measured) number.
     #[error("{}:{line}: {message}", path.display())]
     Line {

@@ -91,13 +91,12 @@ impl Measured {
     /// Reads numbers, one JSON object per line; blank lines are skipped.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
-        let read_error = |source| Error::Read { path: path.to_path_buf(), source };
-        let mut lines = Lines::open(path).map_err(read_error)?;
+        let mut lines = Lines::open(path)?;
         let mut numbers = Vec::new();
-        while lines.advance().map_err(read_error)? {
+        while lines.advance()? {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
@@ -115,14 +114,13 @@ impl Measured {
     /// Writes numbers in the format of [`Measured::read`], atomically; missing folders are created.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(path: impl AsRef<Path>, numbers: &[Self]) -> Result<()> {
         let path = path.as_ref();
         let lines = numbers.iter().map(|number| Ok(serde_json::to_string(number)? + "\n"));
-        let result = lines.collect::<std::io::Result<String>>().and_then(|text| {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            atomic_file::write(path, text)
-        });
-        result.map_err(|source| Error::Write { path: path.to_path_buf(), source })
+        let text = lines.collect::<std::io::Result<String>>();
+        let text = text.map_err(atomic_file::Error::new(path, "write"))?;
+        atomic_file::create_folder_of(path)?;
+        Ok(atomic_file::write(path, text)?)
     }
 }

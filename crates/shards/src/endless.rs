@@ -1,9 +1,11 @@
 //! An endless source, which repeats the epochs of another source.
+use std::rc::Rc;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
+use crate::{ExampleSource, Fingerprint, ReadingGroup, SourceError, rng_for};
 
 /// Concatenates the epochs of a source into one endless epoch, so that every batch is full.
 ///
@@ -88,6 +90,10 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
     /// Returns the number of examples in an epoch of the repeated source.
     fn example_count(&self) -> Option<u64> {
         self.source.example_count()
+    }
+
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>) {
+        self.source.share(group);
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {

@@ -38,5 +38,11 @@ impl Error {
     }
 }
 
+impl From<atomic_file::Error> for Error {
+    fn from(error: atomic_file::Error) -> Self {
+        Self::file(error.path, error.source)
+    }
+}
+
 /// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -23,4 +23,6 @@ pub use seed::{hash_of, item_rng, rng_for, seed_for};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
 pub use shuffled_lines::{ShardPosition, ShuffleConfig, ShuffledLines};
-pub use stream::{BatchStream, ExampleSource, ExampleStream, SourceError, StreamedBatch};
+pub use stream::{
+    BatchStream, ExampleSource, ExampleStream, ReadingGroup, SourceError, StreamedBatch,
+};

@@ -107,8 +107,7 @@ impl Manifest {
             return Ok(None);
         }
         let file_error = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
-        let text = atomic_file::read_limited(&path, MAX_MANIFEST_BYTES)
-            .map_err(|error| file_error(&error))?;
+        let text = atomic_file::read_limited(&path, MAX_MANIFEST_BYTES)?;
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| file_error(&e))?;
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| file_error(&e)),
@@ -273,7 +272,7 @@ impl PreparedFolder {
         };
         let path = folder.join(MANIFEST);
         let text = serde_json::to_string_pretty(&manifest).map_err(|e| Error::file(&path, e))?;
-        atomic_file::write(&path, text + "\n").map_err(|error| Error::file(&path, error))?;
+        atomic_file::write(&path, text + "\n")?;
         self.publish()?;
         Ok(manifest)
     }

@@ -1,4 +1,6 @@
 //! Streaming of examples that do not fit in memory.
+use std::rc::Rc;
+
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,13 +10,29 @@ use crate::Fingerprint;
 /// An error of a source of examples.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Processes that read the same examples in the same order, and share the work of encoding them.
+pub trait ReadingGroup {
+    /// Returns the rank of this process, from 0.
+    fn rank(&self) -> usize;
+
+    /// Returns the number of processes.
+    fn size(&self) -> usize;
+
+    /// Gathers rows of integers on every process. Row k of the result is row k of the list that
+    /// process k mod size passes. Row k of every other process's list is ignored.
+    ///
+    /// # Errors
+    /// If the processes cannot exchange data, or pass different numbers of rows.
+    fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, SourceError>;
+}
+
 /// A source of examples, which [`ExampleStream`] groups into batches.
 ///
 /// Epochs that start with equal random generators have the same order.
 ///
 /// If there are several processes, each process reads all examples, so positions and batches are
-/// the same as for one process. A source with expensive examples may distribute the work between
-/// processes in `start_epoch` and `next_example`, but not in `seek`.
+/// the same as for one process. A source with expensive examples can distribute the work between
+/// the processes of [`share`](Self::share).
 ///
 /// # Example
 /// ```
@@ -89,6 +107,13 @@ pub trait ExampleSource {
         None
     }
 
+    /// Sets the processes that share the work of the next calls; `None` for this process only.
+    /// Every process of the group then makes the same calls. By default, each process does all the
+    /// work.
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>) {
+        let _ = group;
+    }
+
     /// Adds everything that determines the examples to the fingerprint.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
@@ -121,6 +146,9 @@ pub trait BatchStream {
 
     /// Returns the number of examples in an epoch, if known.
     fn example_count(&self) -> Option<u64>;
+
+    /// See [`ExampleSource::share`].
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>);
 }
 
 /// Example lengths of a streamed batch, and whether it is the last batch of the epoch.
@@ -228,5 +256,9 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
 
     fn example_count(&self) -> Option<u64> {
         self.source.example_count()
+    }
+
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>) {
+        self.source.share(group);
     }
 }

@@ -11,9 +11,9 @@ use tch::{Device, Kind, Tensor, no_grad};
 use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
 use torch_ext::{to_i64, to_usize};
-use xlmr_model::{Inputs, SpecialTokens};
+use xlmr_model::{Inputs, Model, SpecialTokens};
 
-use crate::{Encoder, Error, Result, pooling};
+use crate::{Error, Result, pooling};
 
 /// Hidden states used to represent a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -68,8 +68,8 @@ impl AlignmentConfig {
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
-    pub fn validate(&self, model: &dyn Encoder) -> Result<()> {
-        let layers = model.layers();
+    pub fn validate(&self, model: &Model) -> Result<()> {
+        let layers = to_usize(model.config().num_hidden_layers);
         match self.states {
             HiddenStates::Layer(layer) if layer > layers => {
                 let rule = format!("at most {layers}, the number of layers");
@@ -124,7 +124,7 @@ impl EncodedText {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct AnswerAligner<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     tokenizer: &'a Tokenizer,
     specials: SpecialTokens,
     config: AlignmentConfig,
@@ -137,7 +137,7 @@ impl<'a> AnswerAligner<'a> {
     /// # Errors
     /// The errors of [`AlignmentConfig::validate`].
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &'a Tokenizer,
         specials: SpecialTokens,
         config: AlignmentConfig,
@@ -177,7 +177,7 @@ impl<'a> AnswerAligner<'a> {
 
     /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
-        let max_tokens = to_usize(self.model.max_length());
+        let max_tokens = to_usize(self.model.config().max_length());
         // Each window leaves two positions free for the special tokens, which are added later.
         let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
         let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
@@ -200,7 +200,7 @@ impl<'a> AnswerAligner<'a> {
             .map(|window_range| [&[bos], &ids[window_range.clone()], &[eos]].concat())
             .collect();
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-        let inputs = Inputs::from_rows(&rows, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&rows, self.model.config().pad_token_id)?;
         let layers = self.model.encode_all(&inputs, false)?;
         let states = match self.config.states {
             HiddenStates::Layer(layer) => layers[layer].shallow_clone(),
@@ -276,12 +276,12 @@ pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, To
     let offset = characters.len() - trimmed.chars().count();
     let offsets = encoding.get_offsets().iter();
     let token_spans =
-        offsets.map(|(start, end)| trim_span(&characters, (start + offset, end + offset)));
+        offsets.map(|(start, end)| trim_span(&characters, start + offset, end + offset));
     Ok(encoding.get_ids().iter().copied().zip(token_spans).collect())
 }
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
-fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
+fn trim_span(text: &[char], start: usize, end: usize) -> Option<(usize, usize)> {
     let span = &text[start..end];
     let first = span.iter().position(|c| !c.is_whitespace())?;
     let last = span.iter().rposition(|c| !c.is_whitespace())?;

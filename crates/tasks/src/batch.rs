@@ -2,9 +2,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Calls `compute` with batches of row indices and returns one result per row, in the order of the
 /// rows.
@@ -65,27 +65,34 @@ struct RowProgress {
     /// Time from the start to the last message.
     last_report: Duration,
     done_rows: usize,
-    /// Number of tokens in the processed rows, and number of tokens in all rows.
-    tokens: (usize, usize),
+    /// Number of tokens in the processed rows.
+    done_tokens: usize,
+    /// Number of tokens in all rows.
+    all_tokens: usize,
 }
 
 impl RowProgress {
     fn new(lengths: &[usize]) -> Self {
-        let tokens = (0, lengths.iter().sum());
-        Self { start: Instant::now(), last_report: Duration::ZERO, done_rows: 0, tokens }
+        Self {
+            start: Instant::now(),
+            last_report: Duration::ZERO,
+            done_rows: 0,
+            done_tokens: 0,
+            all_tokens: lengths.iter().sum(),
+        }
     }
 
     /// Counts a batch, and returns the progress message if one is due.
     fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
         self.done_rows += batch.len();
-        self.tokens.0 += batch.iter().map(|&row| lengths[row]).sum::<usize>();
+        self.done_tokens += batch.iter().map(|&row| lengths[row]).sum::<usize>();
         let elapsed = self.start.elapsed();
-        let (processed, total) = self.tokens;
         if elapsed < first.max(2 * self.last_report) || self.done_rows == lengths.len() {
             return None;
         }
         self.last_report = elapsed;
-        let seconds_left = elapsed.as_secs_f64() * (total as f64 / processed.max(1) as f64 - 1.0);
+        let ratio = self.all_tokens as f64 / self.done_tokens.max(1) as f64;
+        let seconds_left = elapsed.as_secs_f64() * (ratio - 1.0);
         let (rows, row_count) = (self.done_rows, lengths.len());
         Some(format!("{rows} of {row_count} rows done; about {seconds_left:.0} s remaining"))
     }
@@ -93,14 +100,15 @@ impl RowProgress {
 
 /// Creates the model inputs of a batch by padding its rows; a row is one text or a pair of texts.
 ///
-/// Pairs have the model's segments ([`Encoder::pair_segments`]) if
-/// [`Encoder::sentence_pairs_have_segments`].
+/// Pairs have the model's segments ([`Model::pair_segments`]). In XLM-R and architectures with its
+/// layers, both texts of a pair are in segment 0, as in the training of these architectures.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
-pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs> {
-    let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
-    let segments = model.pair_segments().filter(|_| model.sentence_pairs_have_segments());
+pub(crate) fn pair_inputs(model: &Model, rows: &[&[u32]]) -> Result<Inputs> {
+    let inputs = Inputs::from_rows(rows, model.config().pad_token_id)?;
+    let is_roberta = model.config().architecture.is_roberta();
+    let segments = model.pair_segments().filter(|_| !is_roberta);
     let Some(n_separators) = segments else { return Ok(inputs) };
     let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row, n_separators)).collect();
     let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();

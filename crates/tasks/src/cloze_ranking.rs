@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use tch::{Device, Kind, Tensor};
 use torch_ext::to_i64;
 use transfer_eval::lama::{Candidates, Cloze, TypedClozes, rank_golds};
+use xlmr_model::Model;
 
 use crate::pooling::{at_positions, to_array};
-use crate::{Encoder, Error, Result, inference};
+use crate::{Error, Result, inference};
 
 /// Computes the rank of each cloze's gold piece, from 1, for
 /// [`score_lama`](transfer_eval::lama::score_lama).
@@ -40,7 +41,7 @@ use crate::{Encoder, Error, Result, inference};
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn rank_clozes(
-    model: &dyn Encoder,
+    model: &Model,
     clozes: &[Cloze],
     candidates: Option<&Candidates>,
     batch_size: usize,
@@ -100,11 +101,7 @@ pub fn rank_clozes(
 /// assert!((1..=2).contains(&rank_typed(&model, &clozes, 32)?[0]));
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn rank_typed(
-    model: &dyn Encoder,
-    clozes: &TypedClozes,
-    batch_size: usize,
-) -> Result<Vec<usize>> {
+pub fn rank_typed(model: &Model, clozes: &TypedClozes, batch_size: usize) -> Result<Vec<usize>> {
     // A row contains the index of a cloze, a candidate length in pieces, and the input ids with
     // that number of masks. Each cloze has one row per distinct length of its candidates.
     let mut rows: Vec<(usize, usize, Vec<u32>)> = Vec::new();
@@ -142,7 +139,7 @@ pub fn rank_typed(
 /// Scores, for each row, the candidates that have as many pieces as the row has masks. Returns the
 /// index and the score of each scored candidate, for each row.
 fn score_rows(
-    model: &dyn Encoder,
+    model: &Model,
     clozes: &TypedClozes,
     batch: &[&(usize, usize, Vec<u32>)],
     hidden: &Tensor,
@@ -169,8 +166,8 @@ fn score_rows(
         let (indices, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
         let flat_ids: Vec<i64> =
             ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
-        if let Some(invalid_id) = flat_ids.iter().find(|&&id| id >= model.vocab_size()) {
-            let rule = format!("below the vocabulary size {}", model.vocab_size());
+        if let Some(invalid_id) = flat_ids.iter().find(|&&id| id >= model.config().vocab_size) {
+            let rule = format!("below the vocabulary size {}", model.config().vocab_size);
             return Err(Error::data("candidate's piece", rule, invalid_id));
         }
         let ids = Tensor::f_from_slice(&flat_ids)?.f_view([-1, mask_count])?; // [C, n]

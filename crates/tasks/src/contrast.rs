@@ -2,7 +2,7 @@
 use objectives::cached_step;
 use tch::Tensor;
 use torch_ext::MicroBatch;
-use trainer::StepLosses;
+use trainer::{Step, StepLosses};
 
 use crate::{Error, Result};
 
@@ -12,20 +12,20 @@ use crate::{Error, Result};
 /// `loss` receives the hidden states of all rows. With micro-batches, `embed` is called twice for
 /// each row, and the gradients equal the gradients without micro-batches.
 pub(crate) fn step_losses<T>(
+    step: &Step<'_>,
     name: &'static str,
     rows: &[T],
-    micro_batch: Option<usize>,
     device: tch::Device,
     embed: impl Fn(&[T]) -> Result<[Tensor; 2]>,
     loss: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<StepLosses> {
-    let Some(size) = micro_batch.filter(|&size| size < rows.len()) else {
+    let Some(size) = step.micro_batch.filter(|&size| size < rows.len()) else {
         let [queries, keys] = embed(rows)?;
         return Ok(StepLosses::single(name, loss(&queries, &keys)?));
     };
     let micro_batches = MicroBatch::cut(rows, size);
     let embed = |rows: &&[T]| embed(rows).map(Vec::from);
-    let loss = cached_step(&micro_batches, device, embed, |states| match states {
+    let loss = cached_step(&step.context, &micro_batches, device, embed, |states| match states {
         [queries, keys] => loss(queries, keys),
         _ => Err(Error::data("hidden states", "two kinds", states.len())),
     })?;

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 use transfer_eval::retrieval::map::{LinearMap, MapConfig};
 use transfer_eval::retrieval::{RankConfig, RankSummary, Similarity, rank_candidates};
+use xlmr_model::Model;
 
+use crate::Result;
 use crate::text_pairs::{TextPairConfig, text_vectors};
-use crate::{Encoder, Result};
 
 /// Queries of graph retrieval, and the held-out entities.
 #[derive(Clone, Copy)]
@@ -97,7 +98,7 @@ pub struct ScoresByTraining {
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub fn graph_retrieval(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     graph_queries: &GraphQueries<'_>,
     config: &TextPairConfig,
@@ -116,7 +117,7 @@ pub fn graph_retrieval(
 /// The errors of [`graph_retrieval`]; [`Error::Transfer`](crate::Error::Transfer) if a map cannot
 /// be fitted, for example without entities.
 pub fn mapped_graph_retrieval(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     graph_queries: &GraphQueries<'_>,
     config: &TextPairConfig,
@@ -153,7 +154,7 @@ type Vectors = [Array2<f32>; 3];
 
 impl<'a> GraphVectors<'a> {
     fn compute(
-        model: &dyn Encoder,
+        model: &Model,
         tokenizer: &Tokenizer,
         graph_queries: &GraphQueries<'a>,
         config: &TextPairConfig,

@@ -1,8 +1,8 @@
 //! Batched inference without gradients.
-use tch::{Tensor, no_grad};
-use xlmr_model::Inputs;
+use tch::{Device, Kind, Tensor, no_grad};
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Encodes rows in batches of similar length and returns the results of `compute` in the order of
 /// the rows.
@@ -10,7 +10,7 @@ use crate::{Encoder, Error, Result, batch};
 /// The arguments of `compute` are the indices of the rows, their inputs and the hidden states
 /// `[B, L, H]`.
 pub(crate) fn map_rows<T>(
-    model: &dyn Encoder,
+    model: &Model,
     rows: &[&[u32]],
     batch_size: usize,
     compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
@@ -38,4 +38,13 @@ pub(crate) fn argmax_rows(logits: Tensor) -> Result<Vec<usize>> {
     let index =
         |value: i64| usize::try_from(value).map_err(|_| Error::data("argmax", "an index", value));
     Vec::<i64>::try_from(indices)?.into_iter().map(index).collect()
+}
+
+/// Converts `[B, L]` logits on any device to one list per row, truncated to `lengths`.
+pub(crate) fn to_lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
+    let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
+    let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
+    assert_eq!(rows.len(), lengths.len(), "logits have one row per length");
+    rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));
+    Ok(rows)
 }

@@ -12,10 +12,10 @@ use trainer::rng_for;
 use transfer_eval::retrieval::map::{
     LinearMap, MapConfig, Neighbour, mean_similarity, nearest_neighbours,
 };
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
 use crate::pooling::to_array;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Computes precision at 1, in percent, for each language except English. Queries and candidates
 /// are the labels of the entities that are heads of triples.
@@ -49,7 +49,7 @@ use crate::{Encoder, Error, Result};
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn label_retrieval(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     graph: &KnowledgeGraph,
     languages: &[Language],
@@ -142,7 +142,7 @@ impl Default for MappedRetrievalConfig {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn mapped_label_retrieval(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     graph: &KnowledgeGraph,
     languages: &[Language],
@@ -206,7 +206,7 @@ pub fn mapped_label_retrieval(
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
 fn nearest_is_correct(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     labels: &[&str],
     english: &[&str],
@@ -272,7 +272,7 @@ impl PrecisionAt1 {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn precision_by_group(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     groups: [&[LabelPair]; 2],
 ) -> Result<[PrecisionAt1; 2]> {
@@ -289,7 +289,7 @@ pub fn precision_by_group(
 const CHUNK_LABELS: u16 = 1024;
 
 /// `[labels, H]`: a unit vector for each label.
-fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
+fn label_vectors(model: &Model, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let means = label_means(model, tokenizer, labels)?;
     no_grad(|| {
         let centered = means.f_sub(&means.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
@@ -299,7 +299,7 @@ fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) ->
 }
 
 /// `[labels, H]`: the mean token embedding of each label.
-fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
+fn label_means(model: &Model, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let mut rows: Vec<Vec<u32>> = Vec::with_capacity(labels.len());
     for label in labels {
         let encoding = tokenizer
@@ -318,9 +318,10 @@ fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> R
 }
 
 /// `[rows, H]`: the mean token embedding of each row of token ids.
-fn mean_token_embeddings(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
+fn mean_token_embeddings(model: &Model, rows: &[&[u32]]) -> Result<Tensor> {
     let device = model.device();
-    let Inputs { input_ids, attention_mask, .. } = Inputs::from_rows(rows, model.pad_token_id())?;
+    let Inputs { input_ids, attention_mask, .. } =
+        Inputs::from_rows(rows, model.config().pad_token_id)?;
     let mask = match attention_mask {
         Some(mask) => mask,
         None => input_ids.f_ones_like()?,

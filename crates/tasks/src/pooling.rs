@@ -3,9 +3,9 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{to_i64, to_usize, upload};
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Pooling of a text's hidden states to one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -37,8 +37,8 @@ pub enum Pooling {
 /// assert_eq!(hidden.size(), [2, 4, model.config().hidden_size]);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tensor> {
-    model.encode(&Inputs::from_rows(rows, model.pad_token_id())?, train)
+pub fn encode(model: &Model, rows: &[&[u32]], train: bool) -> Result<Tensor> {
+    Ok(model.encode(&Inputs::from_rows(rows, model.config().pad_token_id)?, train)?)
 }
 
 /// Computes the vector of each row of token ids, `[B, H]`.
@@ -46,12 +46,12 @@ pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tenso
 /// # Errors
 /// If a row does not fit the model.
 pub(crate) fn pool_rows(
-    model: &dyn Encoder,
+    model: &Model,
     rows: &[&[u32]],
     pooling: Pooling,
     train: bool,
 ) -> Result<Tensor> {
-    let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
+    let inputs = Inputs::from_rows(rows, model.config().pad_token_id)?;
     pool(&model.encode(&inputs, train)?, &inputs, pooling)
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn pool(hidden: &Tensor, inputs: &Inputs, pooling: Pooling) -> Result
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn embed(
-    model: &dyn Encoder,
+    model: &Model,
     rows: &[&[u32]],
     pooling: Pooling,
     batch_size: usize,
@@ -102,7 +102,7 @@ pub fn embed(
         let pooled = no_grad(|| pool_rows(model, &rows, pooling, false))?;
         Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())
     })?;
-    let shape = (vectors.len(), to_usize(model.hidden_size()));
+    let shape = (vectors.len(), to_usize(model.config().hidden_size));
     Array2::from_shape_vec(shape, vectors.concat())
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }

@@ -4,9 +4,10 @@ use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
+use xlmr_model::Model;
 
 use crate::micro_batches;
-use crate::{Encoder, Error, Result, batch, inference};
+use crate::{Error, Result, batch, inference};
 
 /// Training task of sequence classification, logged as `classification`.
 ///
@@ -25,14 +26,14 @@ use crate::{Encoder, Error, Result, batch, inference};
 /// let rows = vec![(vec![0, 11, 12, 2, 2, 13, 2], 0), (vec![0, 14, 2, 2, 15, 2], 2)];
 /// let mut task = SequenceClassificationTask::new(&model, rows)?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0, 1], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 3f64.ln()).abs() < 1.0);
 /// assert!(best_classes(&model, &[&[0, 11, 2, 2, 13, 2]], 32)?[0] < 3);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SequenceClassificationTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     /// Token ids of each example and its class.
     rows: Vec<(Vec<u32>, i64)>,
     /// Number of tokens of each row.
@@ -45,7 +46,7 @@ impl<'a> SequenceClassificationTask<'a> {
     ///
     /// # Errors
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative.
-    pub fn new(model: &'a dyn Encoder, rows: Vec<(Vec<u32>, i64)>) -> Result<Self> {
+    pub fn new(model: &'a Model, rows: Vec<(Vec<u32>, i64)>) -> Result<Self> {
         if rows.is_empty() {
             return Err(Error::empty("rows to train on"));
         }
@@ -71,14 +72,7 @@ impl Task for SequenceClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&(Vec<u32>, i64)> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses(
-            "classification",
-            &rows,
-            step.micro_batch,
-            mean,
-            |_| 1,
-            |rows| self.loss(rows),
-        )
+        micro_batches::losses(step, "classification", &rows, mean, |_| 1, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -131,7 +125,7 @@ impl SequenceClassificationTask<'_> {
 /// assert!(classes.len() == 2 && classes.iter().all(|class| *class < 5));
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
+pub fn best_classes(model: &Model, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
     inference::map_rows(model, rows, batch_size, |_, inputs, hidden| {
         let mask = inputs.attention_mask.as_ref();
         inference::argmax_rows(model.sequence_logits(hidden, mask, false)?)
@@ -157,7 +151,7 @@ pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> 
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn classify_nli(
-    model: &dyn Encoder,
+    model: &Model,
     inputs: &[NliInput],
     batch_size: usize,
 ) -> Result<Vec<NliLabel>> {

@@ -18,11 +18,12 @@ use torch_ext::{to_usize, upload};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
+use xlmr_model::Model;
 
 use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::knowledge::parse_record;
 use crate::pooling::{Pooling, pool, pool_rows, to_array};
-use crate::{Encoder, Error, Result, inference};
+use crate::{Error, Result, inference};
 
 /// Options of [`TextPairTask`]. The defaults are the paper's; other values of `pooling` and
 /// `mask_same_entity` reproduce the released code.
@@ -178,12 +179,12 @@ impl PairData {
 /// let config = TextPairConfig::default();
 /// let mut task = TextPairTask::new(&model, &tokenizer, PairKind::Ep, &pairs, &config)?;
 /// let rng = trainer::rng_for(0, "ep", 0);
-/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0, 1], rng);
 /// assert_eq!(task.losses(&mut step)?.parts[0].0, "ep");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct TextPairTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     kind: PairKind,
     config: TextPairConfig,
     examples: Vec<Example>,
@@ -207,7 +208,7 @@ impl<'a> TextPairTask<'a> {
     /// the model's rows; [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the
     /// similarity that the loss requires; [`Error::Tokenizer`].
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &Tokenizer,
         kind: PairKind,
         pairs: &[TextPair],
@@ -281,7 +282,7 @@ impl Task for TextPairTask<'_> {
             Ok([pool(&queries)?, pool(&keys)?])
         };
         let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
-        Ok(step_losses(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses(step, self.kind.name(), &rows, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -324,7 +325,7 @@ impl Task for TextPairTask<'_> {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn text_vectors(
-    model: &dyn Encoder,
+    model: &Model,
     tokenizer: &Tokenizer,
     texts: &[impl AsRef<str>],
     pooling: Pooling,
@@ -339,7 +340,7 @@ pub fn text_vectors(
         let pooled = to_array("text vectors", &pool(hidden, inputs, pooling)?)?;
         Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
     })?;
-    let shape = (vectors.len(), to_usize(model.hidden_size()));
+    let shape = (vectors.len(), to_usize(model.config().hidden_size));
     Array2::from_shape_vec(shape, vectors.concat())
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
@@ -357,8 +358,8 @@ impl<'a> RowEncoder<'a> {
     /// # Errors
     /// [`Error::Config`] if the model supports only shorter rows; [`Error::Tokenizer`] if the
     /// tokenizer adds no special tokens to texts.
-    fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
-        let positions = to_usize(model.max_length());
+    fn new(model: &Model, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
+        let positions = to_usize(model.config().max_length());
         if max_length > positions {
             return Err(Error::config("length", max_length, format!("at most {positions} tokens")));
         }

@@ -10,8 +10,9 @@ use tch::{Kind, Tensor};
 use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 use torch_ext::{to_usize, upload};
+use xlmr_model::Model;
 
-use crate::{Encoder, Error, Result, alignment, inference, pooling};
+use crate::{Error, Result, alignment, inference, pooling};
 
 /// Options of [`EncoderScorer`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -51,7 +52,7 @@ impl Default for ScorerConfig {
 /// ```
 #[derive(Clone)]
 pub struct EncoderScorer<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     tokenizer: &'a Tokenizer,
     layout: Layout,
     mask: u32,
@@ -82,16 +83,12 @@ impl<'a> EncoderScorer<'a> {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer has no mask token, or no template for two texts;
     /// [`Error::Model`] if the model has no masked-LM head.
-    pub fn new(
-        model: &'a dyn Encoder,
-        tokenizer: &'a Tokenizer,
-        config: ScorerConfig,
-    ) -> Result<Self> {
-        model.mlm_decoder()?;
+    pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, config: ScorerConfig) -> Result<Self> {
+        model.decoder()?;
         let layout = Layout::of(tokenizer).map_err(layout_error)?;
         let mask = layout.mask().map_err(layout_error)?;
         let specials = layout.pair(&[], &[]).map_err(layout_error)?.len();
-        let max_length = to_usize(model.max_length()).saturating_sub(specials);
+        let max_length = to_usize(model.config().max_length()).saturating_sub(specials);
         Ok(Self { model, tokenizer, layout, mask, max_length, config })
     }
 

@@ -1,7 +1,8 @@
 //! Rescaling of token embeddings, whose scale can drift in training on short sequences.
 use tch::Kind;
+use xlmr_model::Model;
 
-use crate::{Encoder, Result};
+use crate::Result;
 
 /// Centers the token embeddings and scales each to the norm `norm`; the embedding of `<pad>`
 /// becomes 0.
@@ -26,14 +27,14 @@ use crate::{Encoder, Result};
 /// assert!((mean_norm(&model)? - norm * 49.0 / 50.0).abs() < 1e-6);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn center_and_scale(model: &dyn Encoder, norm: f64) -> Result<()> {
+pub fn center_and_scale(model: &Model, norm: f64) -> Result<()> {
     tch::no_grad(|| -> Result<()> {
         let mut embeddings = model.word_embeddings().shallow_clone();
         let centered =
             embeddings.f_sub(&embeddings.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
         let norms = centered.f_norm_scalaropt_dim(2.0, [-1i64], true)?.f_clamp_min(1e-12)?;
         embeddings.f_copy_(&centered.f_div(&norms)?.f_mul_scalar(norm)?)?;
-        let mut pad = embeddings.f_select(0, model.pad_token_id())?;
+        let mut pad = embeddings.f_select(0, model.config().pad_token_id)?;
         let _ = pad.f_zero_()?;
         Ok(())
     })
@@ -52,7 +53,7 @@ pub fn center_and_scale(model: &dyn Encoder, norm: f64) -> Result<()> {
 /// assert!(tasks::word_embeddings::mean_norm(&model)? > 0.0);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn mean_norm(model: &dyn Encoder) -> Result<f64> {
+pub fn mean_norm(model: &Model) -> Result<f64> {
     let norms = model.word_embeddings().f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], false)?;
     Ok(norms.f_mean(Kind::Float)?.f_double_value(&[])?)
 }

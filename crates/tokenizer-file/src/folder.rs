@@ -46,7 +46,7 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let text = match atomic_file::read_limited(&path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
-        Err(source) => return Err(Error::Read { path, source }),
+        Err(error) => return Err(error.into()),
     };
     let content_error = |problem| Error::Content { path: path.clone(), problem };
     let modules: Vec<Module> =
@@ -100,5 +100,6 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         (None, Some(file)) => format!("{}, but {file}; {CONVERSION_ADVICE}", missing()),
         (None, None) => format!("{}; copy one of them from the model's page", missing()),
     };
-    Err(Error::Read { path: folder, source: IoError::new(ErrorKind::NotFound, reason) })
+    let source = IoError::new(ErrorKind::NotFound, reason);
+    Err(atomic_file::Error::new(&folder, "read")(source).into())
 }

@@ -35,13 +35,8 @@ pub use trim_removed_start::trim_removed_start;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] atomic_file::Error),
     /// The content is not supported. A path ending in `.model` must be a SentencePiece model with
     /// the layout of XLM-R or DeBERTa, `modules.json` a list of modules, `tokenizer_config.json` and
     /// `config.json` a configuration, and any other file a tokenizer of `tokenizers`.
@@ -58,7 +53,7 @@ impl Error {
     /// Returns a description of the problem without the file's path.
     pub fn problem(&self) -> String {
         match self {
-            Self::Read { source, .. } => format!("cannot be read: {source}"),
+            Self::Read(error) => format!("cannot be read: {}", error.source),
             Self::Content { path, problem } => format!("not {}: {problem}", expected_content(path)),
         }
     }
@@ -113,11 +108,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 /// [`Error::Read`] if the file cannot be read; [`Error::Content`] for an unsupported or damaged
 /// SentencePiece model.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let read_error = |source| Error::Read { path: path.to_owned(), source };
     if !is_sentencepiece(path) {
-        return atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(read_error);
+        return Ok(atomic_file::read_to_string_limited(path, MAX_BYTES)?);
     }
-    let bytes = atomic_file::read_limited(path, sentencepiece::MAX_BYTES).map_err(read_error)?;
+    let bytes = atomic_file::read_limited(path, sentencepiece::MAX_BYTES)?;
     sentencepiece::to_json(&bytes)
         .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }

@@ -80,7 +80,7 @@ pub(crate) fn read_object(path: &Path) -> Result<Value, Error> {
     let content_error = |problem| Error::Content { path: path.to_owned(), problem };
     match atomic_file::read_limited(path, MAX_BYTES) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
-        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+        Err(error) => Err(error.into()),
         Ok(text) => match serde_json::from_slice(&text) {
             Ok(value @ Value::Object(_)) => Ok(value),
             Ok(_) => Err(content_error("expected a JSON object".into())),

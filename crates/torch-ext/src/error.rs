@@ -66,6 +66,12 @@ pub enum Error {
 /// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, source, .. }: atomic_file::Error) -> Self {
+        Self::Io { path, source }
+    }
+}
+
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }

@@ -10,15 +10,14 @@ mod optim;
 mod precision;
 mod process;
 mod random;
+mod step_context;
 mod tensor_file;
 
 pub use device::{
     DeviceChoice, Profile, Region, peak_device_memory, region, reset_peak_device_memory,
     resolve_device, upload,
 };
-pub use distributed::{
-    ProcessGroup, Rendezvous, current_group, nccl_is_built, set_stop_flag, with_group,
-};
+pub use distributed::{ProcessGroup, Rendezvous, nccl_is_built, set_stop_flag};
 pub use error::{Error, Result};
 pub use layers::{
     Attention, FlashConfig, KeyBlocks, LinearCrossEntropy, LossReduction, dropout_add_norm,
@@ -32,9 +31,8 @@ pub use optim::{
 };
 pub(crate) use precision::has_amx;
 pub use precision::{
-    Int8Linear, MatmulPrecision, Precision, autocast, autocast_dtype, backward, bf16_is_fast,
-    cast_all, int8_is_fast, set_float32_matmul_precision, tune_float32_matmul, with_cast,
-    with_loss_scale, without_autocast,
+    Int8Linear, MatmulPrecision, Precision, autocast, autocast_dtype, bf16_is_fast, cast_all,
+    int8_is_fast, set_float32_matmul_precision, tune_float32_matmul, with_cast, without_autocast,
 };
 #[doc(hidden)]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -44,4 +42,5 @@ pub use random::{
     MicroBatch, MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, rng_state,
     seeded_randn, set_rng_state, token_offsets,
 };
+pub use step_context::StepContext;
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};

@@ -131,6 +131,12 @@ impl Error {
     }
 }
 
+impl From<atomic_file::Error> for Error {
+    fn from(error: atomic_file::Error) -> Self {
+        Self::file(error.path, error.source)
+    }
+}
+
 impl From<torch_ext::Error> for Error {
     fn from(error: torch_ext::Error) -> Self {
         match error {

@@ -13,21 +13,20 @@ mod stop;
 mod task;
 mod training;
 
-pub use checkpoint::Environment;
+pub use checkpoint::{Environment, StreamPosition};
 pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
 pub use fit::{fit, fit_best};
 pub use optimizer::{AdamW, LossScaler};
-pub use record::{Progress, ProgressValues, StepMetrics};
+pub use record::{ProgressLine, ProgressValues, StepMetrics};
 pub use shards::{
-    BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,
-    ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, is_shard,
-    rng_for, seed_for,
+    BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ReadingGroup, ShardFile,
+    ShardLine, ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch,
+    is_shard, rng_for, seed_for,
 };
 pub use stage::{FitReport, Stage};
 pub use task::{
     Alternating, Batches, ExampleRecord, Examples, FingerprintExt, SkippedData, Step, StepLosses,
-    StreamPosition, Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask,
-    pad_rows,
+    Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask, pad_rows,
 };
-pub use torch_ext::{MicroBatch, Precision, TensorMap};
+pub use torch_ext::{MicroBatch, Precision, StepContext, TensorMap};

@@ -17,10 +17,10 @@ use crate::stop::StopSignals;
 use crate::task::NotFiniteReport;
 use crate::task::RoundRobin;
 use crate::task::{ComputeOptions, TaskState};
-use crate::task::{StepResult, StepValues};
+use crate::task::{NonFinite, StepResult, StepValues};
 use crate::task::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
 use crate::{
-    AdamW, Error, FitReport, LossScaler, Progress, ProgressValues, Result, Stage, Tasks,
+    AdamW, Error, FitReport, LossScaler, ProgressLine, ProgressValues, Result, Stage, Tasks,
     TrainConfig,
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Training<'a, 't> {
     total: u64,
     state: LoopState,
     step_log: StepLog,
-    progress: Progress,
+    progress: ProgressLine,
     writer: CheckpointWriter,
     /// The largest signal number that the ranks received before this step; `None` without a signal.
     agreed_signal: Option<i32>,
@@ -73,7 +73,8 @@ impl LoopState {
             let Checkpoint { step, tokens, seconds, pending, pending_parts, loss_scaler, .. } =
                 checkpoint;
             (state.step, state.tokens, state.earlier_seconds) = (step, tokens, seconds);
-            state.pending = PendingMeans::new(pending, pending_parts);
+            let (loss_sum, steps) = pending;
+            state.pending = PendingMeans::new(loss_sum, steps, pending_parts);
             state.scaler = loss_scaler;
         }
         state
@@ -125,8 +126,8 @@ impl<'a, 't> Training<'a, 't> {
         let last_logged = (state.tokens, state.earlier_seconds);
         let step_log = StepLog::open(stage, state.step, last_logged)?;
         let progress = match stage.is_rank_0() {
-            true => Progress::new(&stage.name, total, state.step, state.tokens),
-            false => Progress::silent(),
+            true => ProgressLine::new(&stage.name, total, state.step, state.tokens),
+            false => ProgressLine::silent(),
         };
         Ok(Self {
             stage,
@@ -219,7 +220,7 @@ impl<'a, 't> Training<'a, 't> {
         };
         let mut batches = Vec::new();
         for (slot, number) in self.round_robin.batches(step) {
-            let batch = self.tasks[slot].backward(step, (slot, number), compute)?;
+            let batch = self.tasks[slot].backward(step, slot, number, compute)?;
             self.state.tokens += batch.tokens;
             batches.push(batch);
         }
@@ -269,7 +270,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes `not-finite.json` to the stage's folder and returns the error.
-    fn not_finite_error(&self, values: &StepValues, (what, value): (String, f64)) -> Result<Error> {
+    fn not_finite_error(&self, values: &StepValues, found: NonFinite) -> Result<Error> {
         let records = values.batches.iter().enumerate().map(|(index, batch)| {
             let slot = batch.origin.slot;
             let is_last =
@@ -279,13 +280,13 @@ impl<'a, 't> Training<'a, 't> {
         let report = NotFiniteReport {
             stage: self.stage.name.clone(),
             step: self.state.step,
-            what,
-            value: value.to_string(),
+            what: found.what,
+            value: found.value.to_string(),
             losses: values.loss_texts(),
             parameters: self.optimizer.non_finite_gradients()?,
             batches: records.collect(),
         };
-        Ok(report.into_error(&self.stage.folder, value))
+        Ok(report.into_error(&self.stage.folder, found.value))
     }
 
     /// Returns whether every task that evaluates its model has completed at least `patience`

@@ -1,6 +1,5 @@
 //! The errors of this crate. Each message names the problem and, where possible, a fix.
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result of this crate's functions.
@@ -9,22 +8,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file could not be written; an existing file at `path` is unchanged.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    /// A file could not be read or written; an existing file is unchanged.
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// A line is invalid in the format of its file.
     #[error("{}:{line}: {message}", path.display())]
     Line {
@@ -101,16 +87,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Creates an error for a file that cannot be read.
-    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
-        move |source| Self::Read { path: path.to_path_buf(), source }
-    }
-
-    /// Creates an error for a file that cannot be written.
-    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
-        move |source| Self::Write { path: path.to_path_buf(), source }
-    }
-
     /// Creates an error for a value out of its range.
     pub(crate) fn config(key: &'static str, value: impl Display, rule: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), rule: rule.into() }

@@ -9,8 +9,9 @@ use crate::{Error, Result};
 /// Reads a UTF-8 text file and removes its byte order mark. A gzip file, detected by its first
 /// bytes, is decompressed.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = atomic_file::read(path).map_err(Error::read(path))?;
-    atomic_file::check_text_start(&bytes).map_err(Error::read(path))?;
+    let bytes = atomic_file::read(path)?;
+    let read_error = atomic_file::Error::new(path, "read");
+    atomic_file::check_text_start(&bytes).map_err(read_error)?;
     String::from_utf8(bytes).map_err(|error| {
         let valid_len = error.utf8_error().valid_up_to();
         let valid_prefix = &error.as_bytes()[..valid_len];
@@ -66,17 +67,16 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
 
 /// Writes a file atomically; missing folders are created.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    path.parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| atomic_file::write(path, bytes))
-        .map_err(Error::write(path))
+    atomic_file::create_folder_of(path)?;
+    Ok(atomic_file::write(path, bytes)?)
 }
 
 /// Writes one JSON object per line, atomically.
 pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut bytes = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut bytes, row).map_err(|error| Error::write(path)(error.into()))?;
+        let written = serde_json::to_writer(&mut bytes, row);
+        written.map_err(|error| atomic_file::Error::new(path, "write")(error.into()))?;
         bytes.push(b'\n');
     }
     write_atomic(path, &bytes)

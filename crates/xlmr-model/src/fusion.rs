@@ -3,6 +3,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use torch_ext::{to_i64, to_usize};
 
 use crate::batch::Batch;
 use crate::batch::packing::Rows;
@@ -90,14 +91,17 @@ pub fn encode_fused(
     if cross_end == config.local {
         return Ok((model.encode(target, train)?, model.encode(source, train)?));
     }
-    let encode_separately = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
-    let (target, source) = (encode_separately(target)?, encode_separately(source)?);
-    let joined_batch = JoinedBatch::new(model, &target, &source)?;
-    let joined = joined_batch.join(&target, &source)?;
-    let joined = model.run_layers(joined, config.local..cross_end)?;
-    let [target, source] = joined_batch.split(&joined, [&target, &source])?;
-    let finish = |states| model.run_layers(states, cross_end..layers)?.to_padded();
-    Ok((finish(target)?, finish(source)?))
+    model.in_precision(|| {
+        let encode_separately =
+            |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
+        let (target, source) = (encode_separately(target)?, encode_separately(source)?);
+        let joined_batch = JoinedBatch::new(model, &target, &source)?;
+        let joined = joined_batch.join(&target, &source)?;
+        let joined = model.run_layers(joined, config.local..cross_end)?;
+        let [target, source] = joined_batch.split(&joined, [&target, &source])?;
+        let finish = |states| model.run_layers(states, cross_end..layers)?.to_padded();
+        Ok((finish(target)?, finish(source)?))
+    })
 }
 
 /// Maps the tokens of two batches, called halves, to a joined batch. A row of the joined batch has
@@ -115,33 +119,34 @@ impl JoinedBatch {
     fn new(model: &Model, target: &States, source: &States) -> Result<Self> {
         let halves = [Slots::of(&target.batch), Slots::of(&source.batch)];
         let [first, second] = &halves;
+        assert_eq!(first.by_row.len(), second.by_row.len(), "both texts have the same rows");
         let lengths = first.by_row.iter().zip(&second.by_row).map(|(t, s)| t.len() + s.len());
         let lengths: Vec<usize> = lengths.collect();
         // The length is at least 1, even if no row has a token.
-        let max_length = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let max_length = lengths.iter().copied().fold(1, usize::max);
         let token_mask = lengths.iter().flat_map(|&length| {
             std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, max_length - length))
         });
         let (n_rows, device) = (target.batch.rows.batch, target.batch.rows.device);
-        let length = i64::try_from(max_length).unwrap_or(i64::MAX);
+        let length = to_i64(max_length);
         let rows = Rows::new(n_rows, length, device, Some(token_mask.collect()));
         let (config, kind) = (model.config(), model.kind()?);
         let batch = Batch::new(rows, config, kind, target.train, true)?;
 
         let joined = Slots::of(&batch);
+        assert_eq!(joined.by_row.len(), first.by_row.len(), "joining does not change the rows");
         let mut join = vec![first.n_slots + second.n_slots; joined.n_slots];
         let mut split = halves.each_ref().map(|half| vec![joined.n_slots; half.n_slots]);
         for ((targets, sources), slots) in
             first.by_row.iter().zip(&second.by_row).zip(&joined.by_row)
         {
-            let (joined_targets, joined_sources) = slots.split_at(targets.len().min(slots.len()));
+            let (joined_targets, joined_sources) = slots.split_at(targets.len());
             let [split_target, split_source] = &mut split;
             record_slots(joined_targets, targets, 0, &mut join, split_target);
             record_slots(joined_sources, sources, first.n_slots, &mut join, split_source);
         }
         let upload = |index: &[usize]| -> Result<Tensor> {
-            let index: Vec<i64> =
-                index.iter().map(|&slot| i64::try_from(slot).unwrap_or(i64::MAX)).collect();
+            let index: Vec<i64> = index.iter().map(|&slot| to_i64(slot)).collect();
             Ok(torch_ext::upload(&Tensor::f_from_slice(&index)?, device)?)
         };
         let [target_slots, source_slots] = &split;
@@ -189,10 +194,9 @@ fn record_slots(
     join: &mut [usize],
     split: &mut [usize],
 ) {
+    assert_eq!(joined.len(), half.len(), "each token of a half is in the joined row");
     for (&slot, &half_slot) in joined.iter().zip(half) {
-        if let (Some(join), Some(split)) = (join.get_mut(slot), split.get_mut(half_slot)) {
-            (*join, *split) = (offset + half_slot, slot);
-        }
+        (join[slot], split[half_slot]) = (offset + half_slot, slot);
     }
 }
 
@@ -233,14 +237,12 @@ struct Slots {
 impl Slots {
     fn of(batch: &Batch) -> Self {
         let (rows, is_packed) = (&batch.rows, batch.packing.is_some());
-        let length = usize::try_from(rows.length).unwrap_or(1);
+        let length = to_usize(rows.length);
         let (mut by_row, mut n_slots) = (Vec::new(), 0);
-        for row in 0..usize::try_from(rows.batch).unwrap_or(0) {
+        for row in 0..to_usize(rows.batch) {
             let mut slots = Vec::with_capacity(length);
             for offset in row * length..(row + 1) * length {
-                let token_mask = rows.token_mask.as_ref();
-                let is_token =
-                    token_mask.is_none_or(|mask| mask.get(offset).is_some_and(|&k| k == 1));
+                let is_token = rows.token_mask.as_ref().is_none_or(|mask| mask[offset] == 1);
                 if is_token && !rows.empty_rows.contains(&row) {
                     slots.push(n_slots);
                 }

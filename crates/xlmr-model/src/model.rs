@@ -11,13 +11,14 @@ use torch_ext::Precision;
 use crate::adapters::adapter::Adapter;
 use crate::batch::Batch;
 use crate::batch::inputs::CheckedInputs;
+use crate::family::layer::Layer;
 use crate::heads::{LmHead, SequenceHead, TokenHead};
-use crate::layers::encoder::{Embeddings, Layer};
+use crate::layers::embeddings::Embeddings;
 use crate::layers::linear::{LayerNorm, find};
 use crate::parameters::{encoder_specs, head_specs};
-use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
+use crate::{Config, Error, Head, Inputs, Result, Role, States};
 
-/// An encoder of one of the [architectures](Architecture) with any number of heads.
+/// An encoder of one of the [architectures](crate::Architecture) with any number of heads.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads whose
@@ -91,22 +92,14 @@ impl Model {
             parameters.insert(name.clone(), path.add(leaf, tensor, true));
         }
         let get = |name: &str| find(&parameters, name);
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let layout_config = config.clone();
+        let layout = layout_config.layout();
         let mut model = Self {
-            embeddings: Embeddings::new(&get, &config)?,
+            embeddings: layout.embeddings(&get)?,
             layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::new(&get, &config, index))
+                .map(|index| layout.layer(&get, index))
                 .collect::<Result<_>>()?,
-            final_norm: match &config.architecture {
-                Architecture::ModernBert(modern) => {
-                    let (name, bias) = ("model.final_norm", modern.norm_bias);
-                    Some(LayerNorm::with_bias(&get, name, width, eps, bias)?)
-                }
-                Architecture::EuroBert(_) => {
-                    Some(LayerNorm::root_mean_square(&get, "model.norm", width, eps)?)
-                }
-                _ => None,
-            },
+            final_norm: layout.final_norm(&get)?,
             lm_head: None,
             span_head: None,
             token_head: None,
@@ -123,13 +116,13 @@ impl Model {
         for head in &model.heads {
             match head {
                 Head::None => {}
-                Head::MaskedLm => model.lm_head = Some(LmHead::new(&get, &model.config)?),
-                Head::Span => model.span_head = Some(TokenHead::for_spans(&get, &model.config)?),
+                Head::MaskedLm => model.lm_head = Some(layout.lm_head(&get)?),
+                Head::Span => model.span_head = Some(layout.span_head(&get)?),
                 Head::TokenClassification { .. } => {
-                    model.token_head = Some(TokenHead::for_labels(&get, &model.config)?);
+                    model.token_head = Some(layout.token_head(&get)?);
                 }
                 Head::SequenceClassification { .. } => {
-                    model.sequence_head = Some(SequenceHead::new(&get, &model.config)?);
+                    model.sequence_head = Some(layout.sequence_head(&get)?);
                 }
             }
         }
@@ -147,7 +140,9 @@ impl Model {
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
     /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
-        self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.to_padded()
+        self.in_precision(|| {
+            self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.to_padded()
+        })
     }
 
     /// Computes the output of the embeddings and the output of each layer: `num_hidden_layers + 1`
@@ -156,13 +151,15 @@ impl Model {
     /// # Errors
     /// As for [`Model::encode`].
     pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
-        let mut states = self.embed(inputs, train)?;
-        let mut all_states = vec![states.to_padded()?];
-        for layer in 0..self.layers.len() {
-            states = self.run_layers(states, layer..layer + 1)?;
-            all_states.push(states.to_padded()?);
-        }
-        Ok(all_states)
+        self.in_precision(|| {
+            let mut states = self.embed(inputs, train)?;
+            let mut all_states = vec![states.to_padded()?];
+            for layer in 0..self.layers.len() {
+                states = self.run_layers(states, layer..layer + 1)?;
+                all_states.push(states.to_padded()?);
+            }
+            Ok(all_states)
+        })
     }
 
     /// Computes the input of the first layer.
@@ -170,6 +167,10 @@ impl Model {
     /// # Errors
     /// As for [`Model::encode`].
     pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
+        self.in_precision(|| self.compute_embeddings(inputs, train))
+    }
+
+    fn compute_embeddings(&self, inputs: &Inputs, train: bool) -> Result<States> {
         if train && self.precision == Precision::Int8 {
             return Err(Error::input("precision", "f32, bf16 or f16 for training", "int8"));
         }
@@ -204,6 +205,10 @@ impl Model {
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
+        self.in_precision(|| self.compute_layers(states, layers))
+    }
+
+    fn compute_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
         let Some(selected_layers) = self.layers.get(layers.clone()) else {
             let expected = format!("a range within 0..{}", self.layers.len());
             return Err(Error::input("layers", expected, format!("{layers:?}")));
@@ -247,7 +252,7 @@ impl Model {
     /// H.
     pub fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.check_width(hidden)?;
-        self.lm_head()?.logits(hidden)
+        to_float32(self.in_precision(|| self.lm_head()?.logits(hidden))?)
     }
 
     /// Computes the decoder's input: dense layer, activation and LayerNorm of the masked-LM head,
@@ -257,7 +262,7 @@ impl Model {
     /// As for [`Model::mlm_logits`].
     pub fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
         self.check_width(hidden)?;
-        self.lm_head()?.transform(hidden)
+        self.in_precision(|| self.lm_head()?.transform(hidden))
     }
 
     /// Returns the decoder's weight `[V, E]` (the token embeddings if tied) and bias `[V]`.
@@ -279,13 +284,14 @@ impl Model {
     pub fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
         self.check_width(hidden)?;
         let missing_head = || missing_head_error(Head::Span);
-        let logits = self.span_head.as_ref().ok_or_else(missing_head)?.logits(hidden, train)?;
+        let head = self.span_head.as_ref().ok_or_else(missing_head)?;
+        let logits = self.in_precision(|| head.logits(hidden, train))?;
         // The backward pass of one unbinding is faster than the backward passes of two selections,
         // whose gradients would have to be added.
         let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
             Error::input("qa_outputs", "2 scores", scores.len().to_string())
         })?;
-        Ok((start, end))
+        Ok((to_float32(start)?, to_float32(end)?))
     }
 
     /// Computes token label logits `[B, L, labels]` of hidden states `[B, L, H]`.
@@ -296,7 +302,8 @@ impl Model {
     pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         self.check_width(hidden)?;
         let missing_head = || missing_head_error(Head::TokenClassification { labels: 0 });
-        self.token_head.as_ref().ok_or_else(missing_head)?.logits(hidden, train)
+        let head = self.token_head.as_ref().ok_or_else(missing_head)?;
+        to_float32(self.in_precision(|| head.logits(hidden, train))?)
     }
 
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
@@ -319,15 +326,16 @@ impl Model {
         if hidden.dim() != 3 {
             return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
         }
-        let rows = hidden.size().get(..2).map(<[i64]>::to_vec);
+        let rows = hidden.size()[..2].to_vec();
         if let Some(mask) = attention_mask
-            && Some(mask.size()) != rows
+            && mask.size() != rows
         {
             let expected = format!("[B, L] of hidden, {rows:?}");
             return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));
         }
         let missing_head = || missing_head_error(Head::SequenceClassification { labels: 0 });
-        self.sequence_head.as_ref().ok_or_else(missing_head)?.logits(hidden, attention_mask, train)
+        let head = self.sequence_head.as_ref().ok_or_else(missing_head)?;
+        to_float32(self.in_precision(|| head.logits(hidden, attention_mask, train))?)
     }
 
     /// Returns the parameter of the token embeddings, `[V, E]`, with E from
@@ -406,8 +414,9 @@ impl Model {
         self.precision
     }
 
-    /// Sets the precision that [`in_precision`](Self::in_precision) applies. Parameters stay
-    /// float32.
+    /// Sets the precision of forward passes: [`encode`](Self::encode) and all other methods that
+    /// compute hidden states or logits. Parameters stay float32. Hidden states and logits are
+    /// returned as float32, except the result of [`mlm_transform`](Self::mlm_transform).
     ///
     /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the current weights of
     /// the encoder's linear layers; later changes of these weights have no effect until this method
@@ -416,6 +425,21 @@ impl Model {
     /// # Errors
     /// [`Error::Input`] for `Int8` on a GPU or with parameters that are not float32,
     /// [`Error::TorchExt`] for a parameter that is not finite.
+    ///
+    /// # Example
+    /// ```
+    /// use torch_ext::Precision;
+    /// use xlmr_model::{Config, Inputs, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
+    /// let float32 = model.encode(&inputs, false)?;
+    /// model.set_precision(Precision::Bf16)?;
+    /// let hidden = model.encode(&inputs, false)?;
+    /// assert_eq!(hidden.kind(), tch::Kind::Float);
+    /// assert_ne!(hidden, float32);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         let int8 = precision == Precision::Int8;
         if int8 && (self.device() != Device::Cpu || self.kind()? != Kind::Float) {
@@ -443,29 +467,9 @@ impl Model {
         crate::batch::packing::flash_error(&self.config, device, kind)
     }
 
-    /// Runs `body` with autocast to the model's precision. The crate `tasks` uses this method for
-    /// every forward pass.
-    ///
-    /// Without autocast, a forward pass uses the dtype of the parameters.
-    ///
-    /// # Errors
-    /// [`Error::TorchExt`] if a libtorch operation fails.
-    ///
-    /// # Example
-    /// ```
-    /// use torch_ext::Precision;
-    /// use xlmr_model::{Config, Inputs, Model};
-    ///
-    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
-    /// model.set_precision(Precision::Bf16)?;
-    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
-    /// let hidden = model.in_precision(|| model.encode(&inputs, false))??;
-    /// assert_eq!(hidden.kind(), tch::Kind::Float);
-    /// assert_ne!(hidden, model.encode(&inputs, false)?);
-    /// # Ok::<(), xlmr_model::Error>(())
-    /// ```
-    pub fn in_precision<T>(&self, body: impl FnOnce() -> T) -> Result<T> {
-        Ok(self.precision.run(self.device(), body)?)
+    /// Runs `body` with autocast to the model's precision. Calls can be nested.
+    pub(crate) fn in_precision<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.precision.run(self.device(), body)?
     }
 
     /// Converts all parameters to a floating-point kind; float64 is intended for checks.
@@ -522,6 +526,15 @@ impl Model {
         }
         let expected = format!("[.., H] with hidden_size H = {}", self.config.hidden_size);
         Err(Error::input("hidden", expected, format!("{size:?}")))
+    }
+}
+
+/// Converts half-precision scores to float32, because losses and argmax need float32 precision;
+/// scores of other dtypes are unchanged.
+fn to_float32(scores: Tensor) -> Result<Tensor> {
+    match scores.f_kind()? {
+        Kind::Half | Kind::BFloat16 => Ok(scores.f_to_kind(Kind::Float)?),
+        _ => Ok(scores),
     }
 }
 

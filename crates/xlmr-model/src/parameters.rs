@@ -3,10 +3,9 @@ use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
+use torch_ext::to_usize;
 
-use crate::family::Names;
-use crate::heads::SequenceHead;
-use crate::{Architecture, Config, DebertaV2, EuroBert, Head, LoraTarget, ModernBert, Result};
+use crate::{Config, Head, Result};
 
 /// Initialisation of a new parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,8 +57,8 @@ impl Spec {
 
 /// Collects parameters of one head or of the encoder.
 #[derive(Default)]
-struct Specs {
-    list: Vec<Spec>,
+pub(crate) struct Specs {
+    pub(crate) list: Vec<Spec>,
     /// Prefix of names in the model, and the prefix that replaces it in a model folder. If absent,
     /// names are not changed in a model folder.
     prefixes: Option<(&'static str, &'static str)>,
@@ -68,281 +67,55 @@ struct Specs {
 impl Specs {
     /// Creates a collection of parameters whose names start with `model_prefix` in the model, and
     /// with `stored_prefix` in a model folder.
-    fn with_prefixes(model_prefix: &'static str, stored_prefix: &'static str) -> Self {
+    pub(crate) fn with_prefixes(model_prefix: &'static str, stored_prefix: &'static str) -> Self {
         Self { prefixes: Some((model_prefix, stored_prefix)), ..Self::default() }
     }
 
-    fn add(&mut self, name: &str, shape: &[i64], init: Init) {
+    pub(crate) fn add(&mut self, name: &str, shape: &[i64], init: Init) {
         let stored_name = self.prefixes.and_then(|(model_prefix, stored_prefix)| {
             name.strip_prefix(model_prefix).map(|suffix| format!("{stored_prefix}{suffix}"))
         });
         self.list.push(Spec { stored_name, ..Spec::new(name, shape, init) });
     }
 
-    fn add_linear(&mut self, name: &str, outputs: i64, inputs: i64) {
+    pub(crate) fn add_linear(&mut self, name: &str, outputs: i64, inputs: i64) {
         self.add_dense(name, [outputs, inputs], Init::Normal, true);
     }
 
-    fn add_dense(&mut self, name: &str, shape: [i64; 2], init: Init, bias: bool) {
+    pub(crate) fn add_dense(&mut self, name: &str, shape: [i64; 2], init: Init, bias: bool) {
         self.add(&format!("{name}.weight"), &shape, init);
         if bias {
             self.add(&format!("{name}.bias"), &shape[..1], Init::Zeros);
         }
     }
 
-    fn add_norm(&mut self, name: &str, width: i64, bias: bool) {
+    pub(crate) fn add_norm(&mut self, name: &str, width: i64, bias: bool) {
         self.add(&format!("{name}.weight"), &[width], Init::Ones);
         if bias {
             self.add(&format!("{name}.bias"), &[width], Init::Zeros);
+        }
+    }
+    /// Adds the decoder of a masked-LM head: the bias if `bias`, and the weight unless it is tied
+    /// to the token embeddings. The rows of the weight have `width` elements.
+    pub(crate) fn add_decoder(&mut self, config: &Config, width: i64, bias: bool, init: Init) {
+        let names = config.architecture.names();
+        if bias {
+            self.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
+        }
+        if !config.tie_word_embeddings {
+            self.add(names.decoder, &[config.vocab_size, width], init);
         }
     }
 }
 
 /// Returns the encoder's parameters.
 pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
-    let names = config.architecture.names();
-    match &config.architecture {
-        Architecture::ModernBert(modern) => modern_specs(config, modern, names),
-        Architecture::EuroBert(euro) => euro_specs(config, euro, names),
-        Architecture::DebertaV2(deberta) => deberta_specs(config, deberta, names),
-        _ => post_norm_specs(config, names).list,
-    }
-}
-
-/// Returns the encoder parameters of XLM-R, BERT and other architectures with BERT's layers.
-fn post_norm_specs(config: &Config, names: Names) -> Specs {
-    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let width = config.embedding_size();
-    let embeddings = format!("{}embeddings", names.prefix);
-    let mut specs = Specs::default();
-    let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
-    let position_init = match &config.architecture {
-        Architecture::DistilBert(distil) if distil.sinusoidal_pos_embds => Init::Sinusoids,
-        architecture if architecture.is_roberta() => pad_init,
-        _ => Init::Normal,
-    };
-    specs.add(names.word_embeddings, &[config.vocab_size, width], pad_init);
-    let position_embeddings = format!("{embeddings}.position_embeddings.weight");
-    specs.add(&position_embeddings, &[config.max_position_embeddings, width], position_init);
-    if let Some(types) = names.token_type_embeddings {
-        specs.add(types, &[config.type_vocab_size, width], Init::Normal);
-    }
-    specs.add_norm(&format!("{embeddings}.LayerNorm"), width, true);
-    if width != hidden {
-        specs.add_linear(&format!("{embeddings}_project"), hidden, width);
-    }
-    for index in 0..config.num_hidden_layers {
-        let layer = names.layer_name(index);
-        for (linear_name, targets) in names.linear_layers {
-            let (outputs, inputs) = match targets {
-                [LoraTarget::Intermediate] => (intermediate, hidden),
-                [LoraTarget::Output] => (hidden, intermediate),
-                _ => (hidden, hidden),
-            };
-            specs.add_linear(&format!("{layer}.{linear_name}"), outputs, inputs);
-        }
-        for norm in names.norms {
-            specs.add_norm(&format!("{layer}.{norm}"), hidden, true);
-        }
-    }
-    specs
-}
-
-fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec> {
-    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let (input_init, residual_init) = (modern.input_init(config), modern.residual_init(config));
-    let mut specs = Specs::default();
-    specs.add(names.word_embeddings, &[config.vocab_size, hidden], input_init);
-    specs.add_norm("model.embeddings.norm", hidden, modern.norm_bias);
-    for index in 0..config.num_hidden_layers {
-        let layer = names.layer_name(index);
-        // The first layer has no norm before attention, because the embeddings are already
-        // normalised.
-        if index > 0 {
-            specs.add_norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
-        }
-        let bias = modern.attention_bias;
-        specs.add_dense(&format!("{layer}.attn.Wqkv"), [3 * hidden, hidden], input_init, bias);
-        specs.add_dense(&format!("{layer}.attn.Wo"), [hidden, hidden], residual_init, bias);
-        specs.add_norm(&format!("{layer}.mlp_norm"), hidden, modern.norm_bias);
-        let bias = modern.mlp_bias;
-        specs.add_dense(&format!("{layer}.mlp.Wi"), [2 * intermediate, hidden], input_init, bias);
-        specs.add_dense(&format!("{layer}.mlp.Wo"), [hidden, intermediate], residual_init, bias);
-    }
-    specs.add_norm("model.final_norm", hidden, modern.norm_bias);
-    specs.list
-}
-
-fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
-    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let heads = config.num_attention_heads.max(1);
-    let kv_size = hidden / heads * euro.key_value_heads(heads);
-    let mut specs = Specs::default();
-    let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
-    specs.add(names.word_embeddings, &[config.vocab_size, hidden], pad_init);
-    for index in 0..config.num_hidden_layers {
-        let layer = names.layer_name(index);
-        specs.add_norm(&format!("{layer}.input_layernorm"), hidden, false);
-        for (part, outputs) in [("q", hidden), ("k", kv_size), ("v", kv_size), ("o", hidden)] {
-            let name = format!("{layer}.self_attn.{part}_proj");
-            specs.add_dense(&name, [outputs, hidden], Init::Normal, euro.attention_bias);
-        }
-        specs.add_norm(&format!("{layer}.post_attention_layernorm"), hidden, false);
-        let wide = [intermediate, hidden];
-        for (part, shape) in [("gate", wide), ("up", wide), ("down", [hidden, intermediate])] {
-            let name = format!("{layer}.mlp.{part}_proj");
-            specs.add_dense(&name, shape, Init::Normal, euro.mlp_bias);
-        }
-    }
-    specs.add_norm("model.norm", hidden, false);
-    specs.list
-}
-
-/// Returns DeBERTa's encoder parameters: BERT's parameters and, if positions are relative, distance
-/// embeddings.
-fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
-    let hidden = config.hidden_size;
-    let mut specs = post_norm_specs(config, names);
-    let is_absolute = |spec: &Spec| spec.name.contains("embeddings.position_embeddings.");
-    specs.list.retain(|spec| deberta.position_biased_input || !is_absolute(spec));
-    if deberta.relative_attention {
-        let rows = 2 * deberta.distances_per_side(config.max_position_embeddings);
-        specs.add("deberta.encoder.rel_embeddings.weight", &[rows, hidden], Init::Normal);
-    }
-    if deberta.norm_rel_ebd {
-        specs.add_norm("deberta.encoder.LayerNorm", hidden, true);
-    }
-    let is_separate = deberta.relative_attention && !deberta.share_att_key;
-    for (part, enabled) in [
-        ("pos_key_proj", deberta.content_to_position),
-        ("pos_query_proj", deberta.position_to_content),
-    ] {
-        for index in (0..config.num_hidden_layers).filter(|_| is_separate && enabled) {
-            let layer = names.layer_name(index);
-            specs.add_linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
-        }
-    }
-    specs.list
+    config.layout().encoder_specs()
 }
 
 /// Returns the parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
-    match &config.architecture {
-        Architecture::ModernBert(modern) => modern_head_specs(config, modern, head),
-        Architecture::EuroBert(euro) => euro_head_specs(config, euro, head),
-        _ => post_norm_head_specs(config, head),
-    }
-}
-
-/// Returns the parameters of one head of XLM-R, BERT or another architecture with BERT's layers.
-fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
-    let (hidden, width) = (config.hidden_size, config.embedding_size());
-    let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
-    let mut specs = Specs::default();
-    match (head, SequenceHead::layer_names(&config.architecture)) {
-        (Head::None, _) => {}
-        (Head::MaskedLm, _) => {
-            specs.add_linear(dense, width, hidden);
-            specs.add_norm(norm, width, true);
-            add_decoder(&mut specs, config, true, Init::Normal);
-        }
-        (Head::Span, _) => specs.add_linear("qa_outputs", 2, hidden),
-        // If the sequence classification head has `classifier.dense`, its names differ from the
-        // token classification head's names, so no prefix is needed.
-        (Head::TokenClassification { labels }, ["classifier.dense", _]) => {
-            specs.add_linear("classifier", labels, hidden);
-        }
-        (Head::TokenClassification { labels }, _) => {
-            specs = Specs::with_prefixes("token_head.", "");
-            specs.add_linear("token_head.classifier", labels, hidden);
-        }
-        (Head::SequenceClassification { labels }, [dense, output]) => {
-            specs = Specs::with_prefixes("sequence_head.", "");
-            specs.add_linear(output, labels, hidden);
-            specs.add_linear(dense, hidden, hidden);
-            // In BERT's folders, the names of the pooler start with the encoder's prefix.
-            if config.architecture == Architecture::Bert {
-                for spec in specs.list.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
-                    spec.stored_name.iter_mut().for_each(|name| name.insert_str(0, prefix));
-                }
-            }
-        }
-    }
-    specs.list
-}
-
-/// Returns the parameters of one head of ModernBERT. Each head has its own dense layer and norm.
-fn modern_head_specs(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
-    let hidden = config.hidden_size;
-    let (model_prefix, labels) = match head {
-        Head::None => return Vec::new(),
-        Head::MaskedLm => ("lm_head.", None),
-        Head::Span => ("qa_head.", Some(2)),
-        Head::TokenClassification { labels } => ("token_head.", Some(labels)),
-        Head::SequenceClassification { labels } => ("sequence_head.", Some(labels)),
-    };
-    let mut specs = Specs::with_prefixes(model_prefix, "head.");
-    let (init, bias) = (modern.residual_init(config), modern.classifier_bias);
-    specs.add_dense(&format!("{model_prefix}dense"), [hidden, hidden], init, bias);
-    specs.add_norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
-    match labels {
-        None => add_decoder(&mut specs, config, modern.decoder_bias, init),
-        Some(labels) => {
-            let mut classifier = Specs::with_prefixes(model_prefix, "");
-            let std = (hidden as f64).sqrt().recip();
-            let init = Init::Truncated { std, cutoff: modern.initializer_cutoff_factor };
-            let name = format!("{model_prefix}classifier");
-            classifier.add_dense(&name, [labels, hidden], init, true);
-            specs.list.extend(classifier.list);
-        }
-    }
-    specs.list
-}
-
-/// Returns the parameters of one head of EuroBERT, as in transformers. The span head, which does
-/// not exist in transformers, has the layers of ModernBERT's span head.
-fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
-    let hidden = config.hidden_size;
-    let mut specs = Specs::default();
-    match head {
-        Head::MaskedLm => add_decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
-        Head::Span => {
-            let mut dense_and_norm = Specs::with_prefixes("qa_head.", "head.");
-            dense_and_norm.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
-            dense_and_norm.add_norm("qa_head.norm", hidden, false);
-            specs = Specs::with_prefixes("qa_head.", "");
-            specs.add_linear("qa_head.classifier", 2, hidden);
-            specs.list.extend(dense_and_norm.list);
-        }
-        _ => return post_norm_head_specs(config, head),
-    }
-    specs.list
-}
-
-/// Adds the decoder of a masked-LM head: the bias if `bias`, and the weight unless it is tied to
-/// the token embeddings.
-fn add_decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
-    let names = config.architecture.names();
-    if bias {
-        specs.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
-    }
-    if !config.tie_word_embeddings {
-        specs.add(names.decoder, &[config.vocab_size, config.embedding_size()], init);
-    }
-}
-
-impl ModernBert {
-    /// Returns the initialisation of embeddings and of layers whose input is the hidden states.
-    fn input_init(&self, config: &Config) -> Init {
-        Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
-    }
-
-    /// Returns the initialisation of layers whose output is added to the hidden states. The more
-    /// layers the model has, the smaller are these weights.
-    fn residual_init(&self, config: &Config) -> Init {
-        let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
-        Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
-    }
+    config.layout().head_specs(head)
 }
 
 impl Spec {
@@ -376,7 +149,7 @@ impl Spec {
     }
 
     fn element_count(&self) -> usize {
-        usize::try_from(self.shape.iter().product::<i64>()).unwrap_or(0)
+        to_usize(self.shape.iter().product())
     }
 
     fn to_tensor(&self, values: &[f32], device: Device) -> Result<Tensor> {
@@ -401,7 +174,7 @@ fn draw_uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
 /// Computes a table `[rows, width]`. Column 2i has the sine of the angle `row * 10000^(-2i /
 /// width)`, and column 2i + 1 has the cosine of this angle.
 fn compute_sinusoids(shape: &[i64]) -> Vec<f32> {
-    let &[rows, width] = shape else { return Vec::new() };
+    let &[rows, width] = shape else { unreachable!("position embeddings are a matrix") };
     let value = |row: i64, column: i64| {
         let angle = row as f64 / 10_000f64.powf((column / 2 * 2) as f64 / width as f64);
         (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use crate::adapters::adapter::ADAPTER_PREFIX;
 use crate::adapters::fusion::FUSION_PREFIX;
-use crate::family::{NAMES, Names};
-use crate::{Error, Result};
+use crate::family::names::Names;
+use crate::{Architecture, Error, Result};
 
 /// Role of parameters, for architecture-independent learning rates and frozen parts.
 ///
@@ -94,7 +94,8 @@ impl Role {
         if name.starts_with(FUSION_PREFIX) {
             return *self == Self::AdapterFusion;
         }
-        let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
+        let mut architectures =
+            Architecture::all_names().iter().filter(|names| name.starts_with(names.prefix));
         let has_prefix = |names: &&Names, prefix: &str| {
             name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(prefix))
         };
@@ -122,21 +123,14 @@ impl Role {
 mod tests {
     use super::*;
     use crate::parameters::{encoder_specs, head_specs};
-    use crate::{Architecture, Config, DistilBert, Head};
+    use crate::{Config, Head};
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
-        let with_architecture = |architecture| Config { architecture, ..Config::base() };
-        for config in [
-            Config::base(),
-            Config::bert_base_multilingual(),
-            Config::mmbert_base(),
-            Config::eurobert_210m(),
-            Config::mdeberta_v3_base(),
-            with_architecture(Architecture::Data2VecText),
-            with_architecture(Architecture::DistilBert(DistilBert::default())),
-            with_architecture(Architecture::Electra { embedding_size: 128 }),
-        ] {
+        let presets = [Config::mmbert_base(), Config::eurobert_210m(), Config::mdeberta_v3_base()];
+        let architectures = Architecture::all();
+        let defaults = architectures.iter().map(|known| known.family().default_config());
+        for config in defaults.chain(presets) {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =
                 encoder_specs(&config).into_iter().map(|spec| spec.name).collect();

@@ -66,13 +66,13 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::manual_seed(1);
     let mut run_step = |batch: &[Row]| -> Result<Tensor> {
         if options.inference {
-            return no_grad(|| model.in_precision(|| loss(&model, batch, false)))?;
+            return no_grad(|| loss(&model, batch, false));
         }
         optimizer.clear_grads()?;
-        let loss = model.in_precision(|| {
+        let loss = {
             let _region = region(c"forward");
-            loss(&model, batch, true)
-        })??;
+            loss(&model, batch, true)?
+        };
         {
             let _region = region(c"backward");
             loss.f_backward()?;
@@ -155,9 +155,8 @@ fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
         Some(mask) => Some(mask.f_to_kind(Kind::Bool)?),
         None => None,
     };
-    let float = |logits: Tensor| logits.f_to_kind(Kind::Float);
     let config = SpanConfig::default();
-    Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
+    Ok(span(&start, &end, &starts, &ends, mask.as_ref(), &config)?)
 }
 
 /// Returns the peak memory: of the tensors on a GPU, or of the process on the CPU.

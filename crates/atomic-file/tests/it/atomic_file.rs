@@ -174,6 +174,7 @@ mod links_pipes_and_devices {
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
         let error = write("/dev/full", "x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert!(error.to_string().starts_with("cannot write /dev/full: "), "{error}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
 fn too_large_message(path: &Path, limit: u64) -> String {
     let error = read_limited(path, limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge, "{error}");
-    error.to_string()
+    error.source.to_string()
 }
 
 #[test]

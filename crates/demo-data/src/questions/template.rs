@@ -117,11 +117,7 @@ impl TemplateSet {
     /// with file, line and column.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, kg_triples::Error> {
         let path = path.as_ref();
-        let text = atomic_file::read_to_string(path).map_err(|source| kg_triples::Error::Io {
-            path: path.to_owned(),
-            action: "read the file",
-            source,
-        })?;
+        let text = atomic_file::read_to_string(path)?;
         let is_row = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
         let mut lines = (1u64..).zip(text.lines()).filter(|(_, line)| is_row(line));
         let (line, header) = lines.next().unwrap_or((1, ""));

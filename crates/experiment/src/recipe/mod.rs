@@ -1,8 +1,8 @@
 //! The trait of recipes and the section `[run]`.
 mod adapters;
 mod arms;
-mod base;
 mod base_model;
+mod inheritance;
 mod input;
 mod keys;
 mod names;

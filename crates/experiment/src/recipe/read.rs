@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::recipe::base::{MergedFiles, blank_special_keys, read_files};
+use crate::recipe::inheritance::{MergedFiles, blank_special_keys, read_files};
 use crate::recipe::keys::Key;
 use crate::recipe::prepare::Preparations;
 use crate::recipe::toml_file::{add_nearest_name, error_in_file};

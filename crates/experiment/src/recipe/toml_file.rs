@@ -9,7 +9,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the text of a recipe.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
+    Ok(atomic_file::read_to_string_limited(path, MAX_BYTES)?)
 }
 
 /// Converts the error of parsing `text`, the contents of `path`, to an error with file, line and

@@ -6,8 +6,8 @@ mod machine;
 mod ranks;
 mod report;
 mod results;
+mod start;
 mod trial;
-mod trials;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,7 +17,6 @@ use ::results::INTERVAL_LEGEND;
 use serde::Serialize;
 
 pub(crate) use folder::{RECIPE_FILE, check_run};
-pub(crate) use ranks::is_silent;
 pub use results::{Results, TrialResult};
 pub use trial::{Trial, resolve_roles};
 

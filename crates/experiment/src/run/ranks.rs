@@ -5,21 +5,14 @@
 //! trials are read from the run folder, so all machines must have access to it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use torch_ext::ProcessGroup;
 
 use crate::identity::{Difference, Identity, display_value};
+use crate::print::set_silent;
 use crate::{Error, Result};
-
-static SILENT: AtomicBool = AtomicBool::new(false);
-
-/// Whether this process prints nothing, because it is not rank 0.
-pub(crate) fn is_silent() -> bool {
-    SILENT.load(Ordering::Relaxed)
-}
 
 /// The process group of a run, the run folder, and the temporary folder of this process.
 pub(crate) struct Ranks {
@@ -40,7 +33,7 @@ impl Ranks {
                 Some(tempfile::tempdir_in(&parent).map_err(Error::file(&parent))?)
             }
         };
-        SILENT.store(is_nonzero_rank, Ordering::Relaxed);
+        set_silent(is_nonzero_rank);
         let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
         Ok(Self { group, run_folder, temporary_folder })
     }

@@ -193,9 +193,8 @@ impl StateFolder {
     /// [`Error::Io`].
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE_FILE);
-        let result = serde_json::to_vec(state).map_err(io::Error::from);
-        let result = result.and_then(|bytes| atomic_file::write(&path, bytes));
-        result.map_err(Error::io(&path, "write the file"))?;
+        let bytes = serde_json::to_vec(state).map_err(io::Error::from);
+        atomic_file::write(&path, bytes.map_err(Error::io(&path, "write the file"))?)?;
         self.has_state = true;
         Ok(())
     }

@@ -230,7 +230,7 @@ impl Matrix {
     /// Reads a file written by [`Matrix::write_json`].
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair of languages occurs twice.
+    /// [`Error::File`]; [`Error::Json`]; [`Error::Content`] if a pair of languages occurs twice.
     pub fn read_json(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file: MatrixFile = read_json(
@@ -244,7 +244,7 @@ impl Matrix {
     /// Writes cells and averages as JSON, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         write_json(path.as_ref(), &MatrixFile::from(self.clone()))
     }

@@ -82,7 +82,7 @@ impl Matrix {
     /// one of them is renamed to its final name.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
         let json = folder.join("matrix.json");

@@ -1,6 +1,6 @@
 //! The best answers of each question.
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+
 use std::path::Path;
 
 use atomic_file::AtomicFile;
@@ -88,7 +88,7 @@ impl NBest {
 /// n-best lists.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::File`].
 pub fn write_n_best(path: impl AsRef<Path>, lists: &[NBest]) -> Result<(), Error> {
     let by_id: BTreeMap<&str, &NBest> = lists.iter().map(|list| (list.id.as_str(), list)).collect();
     write_json(path.as_ref(), &by_id)
@@ -111,42 +111,35 @@ impl NBestFile {
     /// Creates a temporary file, which [`NBestFile::finish`] renames to `path`.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = AtomicFile::create(path).map_err(|source| write_error(path, source))?;
-        Ok(Self { file, separator: "{\n" })
+        Ok(Self { file: AtomicFile::create(path)?, separator: "{\n" })
     }
 
     /// Appends the lists of further questions.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn add(&mut self, all: &[NBest]) -> Result<(), Error> {
-        let path = self.file.path().to_owned();
-        let mut write = || -> io::Result<()> {
-            for chunk in
-                all.par_chunks(CHUNK_QUESTIONS).map(format_lines).collect::<Result<Vec<_>, _>>()?
-            {
-                self.file.write_all(self.separator.as_bytes())?;
-                self.file.write_all(&chunk)?;
-                self.separator = SEPARATOR;
-            }
-            Ok(())
-        };
-        write().map_err(|source| write_error(&path, source))
+        let chunks = all.par_chunks(CHUNK_QUESTIONS).map(format_lines);
+        let chunks = chunks.collect::<Result<Vec<_>, serde_json::Error>>();
+        let write_error = atomic_file::Error::new(self.file.path(), "write");
+        for chunk in chunks.map_err(|error| write_error(error.into()))? {
+            self.file.write_all(self.separator.as_bytes())?;
+            self.file.write_all(&chunk)?;
+            self.separator = SEPARATOR;
+        }
+        Ok(())
     }
 
     /// Completes the file and renames it to its final name.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn finish(mut self) -> Result<(), Error> {
-        let path = self.file.path().to_owned();
         let end = if self.separator == SEPARATOR { "\n}\n" } else { "{\n}\n" };
-        self.file
-            .write_all(end.as_bytes())
-            .and_then(|()| self.file.finish())
-            .map_err(|source| write_error(&path, source))
+        self.file.write_all(end.as_bytes())?;
+        Ok(self.file.finish()?)
     }
 }
 
@@ -161,10 +154,6 @@ fn format_lines(chunk: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_writer(&mut lines, list)?;
     }
     Ok(lines)
-}
-
-fn write_error(path: &Path, source: io::Error) -> Error {
-    Error::Write { path: path.to_path_buf(), source }
 }
 
 #[cfg(test)]

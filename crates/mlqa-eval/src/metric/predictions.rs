@@ -30,7 +30,7 @@ impl Predictions {
     /// used.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
+    /// [`Error::File`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::read_with_odds(path)?.0)
     }
@@ -63,7 +63,7 @@ impl Predictions {
     /// Writes `{"<id>": "<answer>", …}` with sorted ids, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         write_json(path.as_ref(), &self.0)
     }
@@ -93,7 +93,7 @@ impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
+    /// [`Error::File`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }
@@ -108,7 +108,7 @@ impl NullOdds {
     /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let by_id: BTreeMap<&str, f64> =
             self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();

@@ -90,7 +90,7 @@ impl Score {
     /// atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write_per_question(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let by_id: BTreeMap<&str, &QuestionScore> =
             self.per_question.iter().map(|one| (one.id.as_str(), one)).collect();

@@ -60,7 +60,7 @@ pub fn write_tensors(path: &Path, tensors: &[IntTensor], program: &str) -> Resul
     let metadata = [(WINDOWS_KEY.to_owned(), program.to_owned())].into();
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|e| content_error(e.to_string()))?;
-    atomic_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+    Ok(atomic_file::write(path, bytes)?)
 }
 
 /// Sequential reader of a float32 matrix.
@@ -79,7 +79,7 @@ pub struct RowReader {
 impl RowReader {
     /// Opens a safetensors file and finds the tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
-        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let read_error = atomic_file::Error::new(path, "read");
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(read_error)?;
         atomic_file::remember_input(path);
@@ -127,7 +127,7 @@ impl RowReader {
         let offset = self.data_start + 4 * (self.rows_read * columns) as u64;
         let result =
             self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut bytes));
-        result.map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        result.map_err(atomic_file::Error::new(&self.path, "read"))?;
         self.rows_read += count;
         let values =
             bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();

@@ -129,8 +129,7 @@ impl BlockCutter {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    atomic_file::check_output(&args.out)
-        .map_err(|source| Error::Write { path: args.out.clone(), source })?;
+    atomic_file::check_output(&args.out).map_err(Error::from)?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.create_cutter()?;
     let (mut rows, mut question_indices) = (Vec::new(), Vec::new());

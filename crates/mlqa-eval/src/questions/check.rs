@@ -91,7 +91,7 @@ pub struct FileCheck {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`]; all other errors are findings.
+/// [`Error::File`]; all other errors are findings.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();
@@ -154,7 +154,7 @@ impl Checker {
             self.check_record(record, &format!("row {row_number}"));
         });
         match result {
-            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(error @ Error::File(_)) => return Err(error),
             Err(error) => self.add_format_error(&error),
             Ok(()) => {}
         }

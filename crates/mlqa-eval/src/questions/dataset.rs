@@ -145,7 +145,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::Read`].
+    /// - [`Error::File`].
     /// - [`Error::Json`] with line and column for unsupported content. For a row of an array, the
     ///   message has the row's number and the key that is missing or has another type.
     /// - [`Error::Content`] for unsupported content of a Parquet file, for a damaged Parquet file,
@@ -160,7 +160,7 @@ impl Dataset {
     /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
-    /// The errors of [`Dataset::read`] without [`Error::Read`].
+    /// The errors of [`Dataset::read`] without [`Error::File`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_squad(squad::File::parse(text, path)?, path)
@@ -235,7 +235,7 @@ impl Dataset {
     /// the same questions.
     ///
     /// # Errors
-    /// [`Error::Write`]; [`Error::DuplicateQuestion`].
+    /// [`Error::File`]; [`Error::DuplicateQuestion`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.check_ids()?;
         self.to_squad().write(path)

@@ -87,11 +87,11 @@ fn has_mlqa_form(name: &str) -> bool {
 /// by context and question in the order of [`TableLanguage`].
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::DatasetName`]
+/// [`Error::File`]; [`Error::NothingFound`] if the folder has no such files; [`Error::DatasetName`]
 /// if a name of the split has a language that is not in ISO 639; [`Error::Content`] if two names
 /// differ only in case.
 pub fn list_dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
-    let read_error = |source| Error::Read { path: folder.to_path_buf(), source };
+    let read_error = atomic_file::Error::new(folder, "read");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
         let file = entry.map_err(read_error)?.file_name();

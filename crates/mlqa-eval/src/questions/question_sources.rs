@@ -71,7 +71,7 @@ impl QuestionSources {
     /// Writes `questions.json` into the folder of the predictions, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         write_json(&folder.as_ref().join(FILE_NAME), self)
     }
@@ -79,7 +79,7 @@ impl QuestionSources {
     /// Reads a folder's `questions.json`; `None` if the file does not exist.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Json`].
+    /// [`Error::File`], [`Error::Json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let path = folder.as_ref().join(FILE_NAME);
         if !path.exists() {

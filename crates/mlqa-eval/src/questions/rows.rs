@@ -35,7 +35,7 @@ impl Form {
     /// Reads a file of any supported form.
     ///
     /// # Errors
-    /// [`Error::Read`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
+    /// [`Error::File`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         match is_parquet(path) {
             true => Ok(Self::Rows { version: None, rows: read_parquet(path)?.all }),

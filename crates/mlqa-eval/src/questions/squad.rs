@@ -122,7 +122,7 @@ impl File {
     /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
-    /// The errors of [`File::read`] without [`Error::Read`].
+    /// The errors of [`File::read`] without [`Error::File`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Ok(Form::parse(text, path)?.into_squad())
@@ -131,7 +131,7 @@ impl File {
     /// Writes compact JSON, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         write_atomic(path, self.to_json(path)?)
@@ -140,10 +140,10 @@ impl File {
     /// Returns the bytes written by [`File::write`]. `path` is used in messages.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(self)
-            .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })
+        let write_error = atomic_file::Error::new(path, "write");
+        Ok(serde_json::to_vec(self).map_err(|error| write_error(error.into()))?)
     }
 
     /// Iterates over all questions, in file order.

@@ -16,11 +16,11 @@ pub(crate) fn layout_error(error: tokenizer_file::LayoutError) -> Error {
 /// Loads a `tokenizer.json` from a file or folder.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Tokenizer`], naming the file.
+/// [`Error::File`] or [`Error::Tokenizer`], naming the file.
 pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = path.as_ref();
     tokenizer_file::read(path).map_err(|error| match error {
-        tokenizer_file::Error::Read { path, source } => Error::Read { path, source },
+        tokenizer_file::Error::Read(error) => Error::File(error),
         tokenizer_file::Error::Content { ref path, .. } => {
             Error::Tokenizer { name: path.display().to_string(), message: error.problem() }
         }

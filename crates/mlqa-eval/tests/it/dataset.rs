@@ -49,7 +49,7 @@ fn json_errors_name_line_and_column() {
         }
     }
     let missing = Dataset::read("none.json").unwrap_err();
-    assert!(matches!(missing, Error::Read { .. }), "{missing}");
+    assert!(matches!(missing, Error::File(_)), "{missing}");
 }
 
 #[test]

@@ -326,6 +326,6 @@ mod parquet {
             }
         }
         let missing = Dataset::read(folder.path().join("none.parquet")).unwrap_err();
-        assert!(matches!(missing, Error::Read { .. }), "{missing}");
+        assert!(matches!(missing, Error::File(_)), "{missing}");
     }
 }

@@ -43,7 +43,7 @@ impl Corruption {
 /// `p` is the probability and `m` the number of tokens that are not special.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Selection {
+pub enum TokenSelection {
     /// `p · m` tokens, rounded up or down at random so that the mean is exact, as in fairseq, which
     /// was used to train XLM-R.
     #[default]
@@ -60,7 +60,7 @@ pub struct MlmMaskingConfig {
     /// Expected share of tokens that carry loss, from 0 to 1.
     pub probability: f64,
     /// Selection of tokens.
-    pub selection: Selection,
+    pub selection: TokenSelection,
     /// Replacement of the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
@@ -71,7 +71,7 @@ impl Default for MlmMaskingConfig {
     fn default() -> Self {
         Self {
             probability: 0.15,
-            selection: Selection::Count,
+            selection: TokenSelection::Count,
             corruption: Corruption::default(),
             seed: 42,
         }

@@ -3,7 +3,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::draw::{corrupt, generator, random_budget};
-use super::{MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
+use super::{MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, TokenSelection};
 
 /// Masks 15 % of an example's tokens at random (BERT, Devlin et al. 2019, §3.1).
 ///
@@ -13,7 +13,7 @@ use super::{MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, Selecti
 ///
 /// Special tokens and padding are never selected, and never drawn as replacements.
 ///
-/// Interpretation: papers state "15 %" without a rounding rule; [`Selection`] has the two common
+/// Interpretation: papers state "15 %" without a rounding rule; [`TokenSelection`] has the two common
 /// rules. With either rule a short example may have no label.
 ///
 /// # Errors
@@ -39,14 +39,16 @@ pub fn mlm_masking(
     let mut candidates = vocab.candidates(input_ids);
     let mut rng = generator("mlm", config.seed, example);
     match config.selection {
-        Selection::Count => {
+        TokenSelection::Count => {
             let count = random_budget(config.probability, candidates.len(), &mut rng);
             candidates.partial_shuffle(&mut rng, count);
             // `partial_shuffle` puts the drawn elements at the end.
             candidates.drain(..candidates.len() - count);
             candidates.sort_unstable();
         }
-        Selection::Independent => candidates.retain(|_| rng.random::<f64>() < config.probability),
+        TokenSelection::Independent => {
+            candidates.retain(|_| rng.random::<f64>() < config.probability)
+        }
     }
     Ok(corrupt(input_ids, candidates, vocab, &config.corruption, &mut rng))
 }

@@ -41,7 +41,7 @@ mod vocab;
 
 pub use config::{
     Corruption, EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
-    PredictionUnit, Selection, SpanMask, Unchanged,
+    PredictionUnit, SpanMask, TokenSelection, Unchanged,
 };
 pub use entity::entity_masking;
 pub use error::MaskingError;

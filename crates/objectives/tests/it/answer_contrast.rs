@@ -1,7 +1,9 @@
 //! Tests of `answer_contrast`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::{Array2, Array3};
-use objectives::{AnswerContrastConfig, CandidateSpans, Error, NegativeSelection, answer_contrast};
+use objectives::{
+    AnswerContrastConfig, CandidateSpans, Error, NegativeSelection, StepContext, answer_contrast,
+};
 
 fn config(count: usize) -> AnswerContrastConfig {
     // The temperature is not 1, so that a missing division is detected.
@@ -344,7 +346,7 @@ fn autocast_leaves_the_loss_in_float32() {
             Some(kind) => torch_ext::autocast(Device::Cpu, kind, loss).unwrap(),
             None => loss(),
         };
-        torch_ext::backward(&loss).unwrap();
+        StepContext::default().backward(&loss).unwrap();
         (loss, hidden.grad())
     };
     assert_eq!(run(Some(Kind::BFloat16)), run(None));

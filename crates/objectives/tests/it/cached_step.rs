@@ -5,7 +5,7 @@ use crate::common::{assert_near, scalar, sines, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastConfig, ContrastRowInfo, Error, InfoNceConfig, MicroBatch, MicroBatchSeeds,
-    NegativeQueue, QueueConfig, cached_step, info_nce, masked_entity_prediction,
+    NegativeQueue, QueueConfig, StepContext, cached_step, info_nce, masked_entity_prediction,
 };
 use torch_ext::{dropout_factors_like, token_offsets};
 
@@ -71,7 +71,9 @@ fn micro_batches() -> Vec<MicroBatch<Tensor>> {
 
 fn step(encoder: &Encoder, batches: &[MicroBatch<Tensor>], dropout: f64) -> Result<Tensor, Error> {
     let embed = |rows: &Tensor| encoder.embed(rows, dropout);
-    cached_step(batches, Device::Cpu, embed, |embeddings| encoder.loss(embeddings))
+    cached_step(&StepContext::default(), batches, Device::Cpu, embed, |embeddings| {
+        encoder.loss(embeddings)
+    })
 }
 
 #[test]
@@ -119,6 +121,7 @@ fn keys_are_pushed_once() {
     let keys_before = queue.keys().unwrap();
     let contrast_rows = ContrastRowInfo::default();
     let _ = cached_step(
+        &StepContext::default(),
         &micro_batches,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
@@ -150,6 +153,7 @@ fn errors_name_their_cause() {
     ));
     let mut call_count = 0;
     let result = cached_step(
+        &StepContext::default(),
         &micro_batches,
         Device::Cpu,
         |rows| {
@@ -162,6 +166,7 @@ fn errors_name_their_cause() {
     );
     assert!(matches!(result, Err(Error::Count { expected: 2, got: 1, .. })), "{result:?}");
     let result = cached_step(
+        &StepContext::default(),
         &micro_batches,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),

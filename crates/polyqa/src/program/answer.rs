@@ -327,10 +327,9 @@ fn read_questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
-    let read_error = || format!("cannot read {}", path.display());
-    let mut lines = Lines::open(path).with_context(read_error)?;
+    let mut lines = Lines::open(path)?;
     let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());
-    while lines.advance().with_context(read_error)? {
+    while lines.advance()? {
         if lines.bytes().trim_ascii().is_empty() {
             continue;
         }

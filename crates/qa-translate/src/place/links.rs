@@ -83,7 +83,7 @@ impl ParallelTexts {
     /// of lines than pairs.
     pub fn read_alignments(&self, path: impl AsRef<Path>) -> Result<ByLinks, Error> {
         let path = path.as_ref();
-        let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;
+        let bytes = atomic_file::read(path)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
             Error::io(path, "read the file")(source)

@@ -39,7 +39,7 @@ impl FileTranslator {
     /// translation differs from an earlier translation of the same text.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;
+        let bytes = atomic_file::read(path)?;
         let mut table = TranslationTable::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {

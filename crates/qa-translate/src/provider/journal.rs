@@ -27,7 +27,8 @@ impl Journal {
         mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         create_folder_of(path)?;
-        atomic_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
+        let checked = atomic_file::check_output(path).map_err(io::Error::from);
+        checked.map_err(Error::io(path, "use it as a cache"))?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = file.map_err(Error::io(path, "open the cache"))?;
         let _lock = lock(&file).map_err(Error::io(path, "lock the cache"))?;

@@ -266,8 +266,8 @@ fn search_and_alignment_find_a_span() {
         by_alignment.place(std::slice::from_ref(&task)).unwrap_err().to_string()
     };
     let similarity = array![[0.1, 0.9], [0.8, 0.2]];
-    let error = alignment_error(similarity.clone(), vec![0..4]);
-    assert!(error.starts_with("similarity: expected the shape (2, 1)"), "{error}");
+    let error = alignment_error(similarity.clone(), vec![0..4, 5..35, 35..36]);
+    assert!(error.starts_with("similarity: expected the shape (2, 3)"), "{error}");
     let error = alignment_error(similarity, vec![0..99, 5..35]);
     assert!(error.contains("0..99 is outside a text of length 36"), "{error}");
 }

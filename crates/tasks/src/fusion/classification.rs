@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 
 use objectives::IGNORE_INDEX;
 use tch::{Reduction, Tensor, no_grad};
-use torch_ext::upload;
+use torch_ext::{to_usize, upload};
 use trainer::{ExampleRecord, Fingerprint};
 use transfer_eval::xnli::NliInput;
-use xlmr_model::{FusionConfig, Inputs};
+use xlmr_model::{FusionConfig, Inputs, Model, encode_fused};
 
 use super::task::{FusedForward, FusedHead};
 use super::{FusedTask, PairedText, SoftTeaching};
-use crate::{Encoder, Error, Result, batch, inference};
+use crate::{Error, Result, batch, inference};
 
 /// A text, its translation and their class; both texts include special tokens and no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl ClassPair {
 /// let mut task =
 ///     FusedClassificationTask::new(&model, vec![pair], fusion, &SoftTeaching::default())?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 2.0 * 3f64.ln()).abs() < 2.0);
 /// # Ok::<(), tasks::Error>(())
@@ -153,13 +153,13 @@ impl<'a> FusedTask<'a, ClassPairs> {
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative;
     /// [`Error::Config`] or [`Error::Model`] naming the key of a value that is out of range.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         rows: Vec<ClassPair>,
         fusion: FusionConfig,
         soft: &SoftTeaching,
     ) -> Result<Self> {
         soft.validate()?;
-        fusion.validate(model.layers())?;
+        fusion.validate(to_usize(model.config().num_hidden_layers))?;
         if rows.is_empty() {
             return Err(Error::empty("pairs to train on"));
         }
@@ -178,7 +178,7 @@ impl FusedHead for ClassPairs {
 
     fn forward(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         fusion: &FusionConfig,
         examples: &[usize],
         train: bool,
@@ -188,7 +188,7 @@ impl FusedHead for ClassPairs {
         let source: Vec<&[u32]> = rows().map(|row| &*row.source).collect();
         let target = batch::pair_inputs(model, &target)?;
         let source = batch::pair_inputs(model, &source)?;
-        let (target_states, source_states) = model.encode_pair(&target, &source, fusion, train)?;
+        let (target_states, source_states) = encode_fused(model, &target, &source, fusion, train)?;
         let logits = |hidden, inputs: &Inputs| {
             model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
         };
@@ -255,7 +255,7 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn best_fused_classes(
-    model: &dyn Encoder,
+    model: &Model,
     rows: &[(&[u32], &[u32])],
     fusion: &FusionConfig,
     second_text: PairedText,
@@ -275,7 +275,7 @@ pub fn best_fused_classes(
         };
         no_grad(|| {
             let hidden = match &source {
-                Some(source) => model.encode_pair(&target, source, fusion, false)?.0,
+                Some(source) => encode_fused(model, &target, source, fusion, false)?.0,
                 None => model.encode(&target, false)?,
             };
             let mask = target.attention_mask.as_ref();

@@ -6,7 +6,9 @@ use mlqa_eval::{Dataset, DecodeConfig, Normalization, Predictions, Score, Window
 use serde::{Deserialize, Serialize};
 use xlmr_model::Pretrained;
 
-use super::{FusedQaConfig, PairedFile, PairedText, SecondTextConfig, answer_by_projection};
+use super::{
+    FusedPredictor, FusedQaConfig, PairedFile, PairedText, SecondTextConfig, answer_by_projection,
+};
 use crate::alignment::{AlignmentConfig, AnswerAligner};
 use crate::question_answering::{QaPredictor, check_decoding};
 use crate::{Error, Result};
@@ -69,7 +71,8 @@ impl FusedEvaluation {
     pub fn scores(
         &self,
         reader: &Pretrained,
-        (windows, config): (&WindowConfig, &FusedQaConfig),
+        windows: &WindowConfig,
+        config: &FusedQaConfig,
         file: &PairedFile,
         aligner: Option<&AnswerAligner<'_>>,
         out: &Path,
@@ -85,7 +88,7 @@ impl FusedEvaluation {
         let (fusion, pairing) = (config.fusion, config.pairing);
         for &text in if fusion.cross == 0 { &no_text } else { self.second.as_slice() } {
             let second = SecondTextConfig { fusion, pairing, text, translations };
-            let predicted = predictor.clone().with_second_text(second).predict(questions)?;
+            let predicted = FusedPredictor::new(predictor.clone(), second).predict(questions)?;
             answers.push((text.name(), Predictions::from(predicted.as_slice())));
         }
         if let Some(aligner) = aligner {

@@ -2,10 +2,10 @@
 use mlqa_eval::Window;
 use objectives::{SpanConfig, span};
 use tch::{Kind, Tensor};
-use xlmr_model::FusionConfig;
+use xlmr_model::{FusionConfig, Model, encode_fused};
 
+use crate::Result;
 use crate::question_answering::{WindowBatch, context_mask, position_labels};
-use crate::{Encoder, Result};
 
 use super::SoftPositions;
 use super::pairs::contains_answer;
@@ -20,11 +20,7 @@ pub(super) struct Half<'w> {
 pub(super) type SpanLogits = (Tensor, Tensor);
 
 impl<'w> Half<'w> {
-    pub(super) fn new(
-        windows: Vec<&'w Window>,
-        context_only: bool,
-        model: &dyn Encoder,
-    ) -> Result<Self> {
+    pub(super) fn new(windows: Vec<&'w Window>, context_only: bool, model: &Model) -> Result<Self> {
         let batch = WindowBatch::new(&windows, context_only, model)?;
         Ok(Self { windows, batch })
     }
@@ -78,13 +74,13 @@ pub(super) fn is_labelled(window: &Window, label_unanswerable: bool) -> bool {
 
 /// Computes the logits of both halves, the target half first.
 pub(super) fn logits(
-    model: &dyn Encoder,
+    model: &Model,
     target: &Half<'_>,
     source: &Half<'_>,
     fusion: &FusionConfig,
     train: bool,
 ) -> Result<[SpanLogits; 2]> {
     let (target_states, source_states) =
-        model.encode_pair(&target.batch.inputs, &source.batch.inputs, fusion, train)?;
+        encode_fused(model, &target.batch.inputs, &source.batch.inputs, fusion, train)?;
     Ok([model.span_logits(&target_states, train)?, model.span_logits(&source_states, train)?])
 }

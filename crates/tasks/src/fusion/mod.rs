@@ -5,9 +5,8 @@
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: training tasks on both halves, in phase two
 //!    with a teacher's soft labels on the target half;
 //! 3. [`TeacherLogits`]: the scores of the teacher, computed once and stored;
-//! 4. [`SecondTextConfig`]: the second text of a
-//!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text), and
-//!    [`best_fused_classes`] for classification;
+//! 4. [`FusedPredictor`]: answers with a second text, and [`best_fused_classes`] for
+//!    classification;
 //! 5. [`FusedEvaluation`]: the scores with each second text, and the scores of answers found in the
 //!    translation and projected back.
 mod classification;
@@ -16,9 +15,9 @@ mod evaluation;
 mod halves;
 mod pairs;
 mod parallel;
+mod predictor;
 mod projected;
 mod question_answering;
-mod second;
 mod task;
 mod teacher;
 #[cfg(test)]
@@ -32,10 +31,8 @@ pub use evaluation::FusedEvaluation;
 pub use pairs::PairCounts;
 use pairs::WindowPairs;
 pub use parallel::{PairedFile, PairedQuestions};
+pub use predictor::{FusedPredictor, SecondTextConfig, questions_by_id};
 use projected::answer_by_projection;
 pub use question_answering::FusedQaTask;
-pub(crate) use second::WindowLogits;
-pub use second::{SecondTextConfig, questions_by_id};
 pub use task::{FusedHead, FusedTask};
 pub use teacher::TeacherLogits;
-pub(crate) use teacher::to_lists;

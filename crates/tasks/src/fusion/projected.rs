@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use mlqa_eval::{Predictions, Question};
 use ndarray::Array2;
 
-use super::second::translations_of;
+use super::predictor::translations_of;
 use crate::Result;
 use crate::alignment::{AnswerAligner, EncodedText};
 use crate::question_answering::QaPredictor;

@@ -2,13 +2,15 @@
 use mlqa_eval::{Purpose, Question, UnanswerableWindow, Window, WindowConfig};
 use tokenizers::Tokenizer;
 use trainer::{ExampleRecord, Fingerprint, SkippedData};
-use xlmr_model::FusionConfig;
+use xlmr_model::{FusionConfig, Model};
 
 use super::halves::{Half, is_labelled, logits};
 use super::task::{FusedForward, FusedHead};
 use super::{FusedQaConfig, FusedTask, PairCounts, WindowPairs};
+use torch_ext::to_usize;
+
 use crate::question_answering::{check_window_length, fingerprint_windows};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Training task of fused question answering.
 ///
@@ -42,11 +44,11 @@ use crate::{Encoder, Error, Result};
 /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
 /// let config: FusedQaConfig = toml::from_str("fusion = { local = 1, cross = 1 }").unwrap();
 /// let mut task =
-///     FusedQaTask::new(&model, &tokenizer, (&german, &english), &windows, &config)?;
+///     FusedQaTask::new(&model, &tokenizer, &german, &english, &windows, &config)?;
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["source", "target"]);
 /// losses.total.backward();
@@ -75,15 +77,16 @@ impl<'a> FusedTask<'a, SpanPairs> {
     /// numbers of questions differ; [`Error::Eval`] if an answer is not at its offset, or a
     /// question leaves no space for its context; [`Error::Empty`] if no pair has a label.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &Tokenizer,
-        (target, source): (&[Question], &[Question]),
+        target: &[Question],
+        source: &[Question],
         windows: &WindowConfig,
         config: &FusedQaConfig,
     ) -> Result<Self> {
         config.soft.validate()?;
         check_window_length(model, windows)?;
-        config.fusion.validate(model.layers())?;
+        config.fusion.validate(to_usize(model.config().num_hidden_layers))?;
         let label_unanswerable = windows.unanswerable_window == UnanswerableWindow::Cls;
         let pairing = config.pairing;
         let mut pairs =
@@ -119,7 +122,7 @@ impl FusedHead for SpanPairs {
 
     fn forward(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         fusion: &FusionConfig,
         examples: &[usize],
         train: bool,

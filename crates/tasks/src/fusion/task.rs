@@ -8,11 +8,12 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
     WeightedLoss, accumulate,
 };
-use xlmr_model::FusionConfig;
+use xlmr_model::{FusionConfig, Model};
 
-use super::teacher::to_lists;
 use super::{SoftTeaching, TeacherLogits};
-use crate::{Encoder, Error, Result, batch};
+use crate::inference::to_lists;
+use crate::model_fingerprint::add_model;
+use crate::{Error, Result, batch};
 
 /// Output of a head for some pairs.
 pub struct FusedForward {
@@ -36,7 +37,7 @@ pub trait FusedHead {
     /// If the model has no such head or rejects the ids, or a label is outside the head's classes.
     fn forward(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         fusion: &FusionConfig,
         examples: &[usize],
         train: bool,
@@ -79,7 +80,7 @@ pub trait FusedHead {
 /// The paper does not specify how a half's loss is averaged; this task averages over the examples
 /// of the batch whose half has a label.
 pub struct FusedTask<'a, H> {
-    pub(super) model: &'a dyn Encoder,
+    pub(super) model: &'a Model,
     pub(super) head: H,
     pub(super) fusion: FusionConfig,
     pub(super) soft: SoftTeaching,
@@ -101,11 +102,11 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     pub fn teacher_logits(
         &self,
         path: &Path,
-        teacher: &dyn Encoder,
+        teacher: &Model,
         batch_size: usize,
     ) -> Result<(TeacherLogits, bool)> {
         let mut fingerprint = Fingerprint::new();
-        teacher.fingerprint(&mut fingerprint);
+        add_model(&mut fingerprint, teacher);
         fingerprint.add_json("fusion", &self.fusion);
         self.head.fingerprint_pairs(&mut fingerprint);
         TeacherLogits::read_or_compute(path, H::OUTPUTS, &fingerprint.finish()?, || {
@@ -235,7 +236,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         let batch_label_counts = self.label_counts(step.batch);
         match step.micro_batch {
             Some(size) if size < step.batch.len() => {
-                accumulate(&MicroBatch::cut(step.batch, size), |examples| {
+                accumulate(&step.context, &MicroBatch::cut(step.batch, size), |examples| {
                     Ok(self.weighted_losses(examples, batch_label_counts)?)
                 })
             }

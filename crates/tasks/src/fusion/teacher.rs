@@ -1,7 +1,7 @@
 //! Stored scores of a teacher model for training examples.
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 use trainer::Fingerprint;
 
@@ -200,13 +200,4 @@ impl TeacherLogits {
         }
         Ok(Tensor::f_from_slice(&flat)?.f_view([to_i64(examples.len()), length])?)
     }
-}
-
-/// Converts `[B, L]` logits on any device to one list per row, truncated to `lengths`.
-pub(crate) fn to_lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
-    let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
-    let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
-    assert_eq!(rows.len(), lengths.len(), "logits have one row per length");
-    rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));
-    Ok(rows)
 }

@@ -3,10 +3,9 @@ use mlqa_eval::{NBest, Purpose, Question, UnanswerableWindow, WindowConfig};
 use objectives::SoftmaxOver;
 use objectives::tch::no_grad;
 use trainer::{StepLosses, Task};
-use xlmr_model::{FusionConfig, Head, Model};
+use xlmr_model::{FusionConfig, Head, Model, encode_fused};
 
 use super::*;
-use crate::Encoder;
 use crate::question_answering::{QaConfig, QaData, QaPredictor, QaTask, WindowBatch};
 use crate::testing::{
     assert_bf16_is_near_f32, assert_micro_batches_match, cross_entropy, fingerprint_of,
@@ -41,7 +40,7 @@ fn config(cross: usize) -> FusedQaConfig {
 
 fn task<'a>(model: &'a Model, config: &FusedQaConfig, windows: &WindowConfig) -> FusedQaTask<'a> {
     let (german, english) = questions();
-    FusedQaTask::new(model, &tokenizer(), (&german, &english), windows, config).unwrap()
+    FusedQaTask::new(model, &tokenizer(), &german, &english, windows, config).unwrap()
 }
 
 fn losses(task: &mut dyn Task, batch: &[usize]) -> StepLosses {
@@ -137,7 +136,7 @@ fn halves_without_cross_layers_have_plain_losses() {
     // windows are pair 0.
     let (german, english) = (&german[1..2], &english[1..2]);
     let mut fused =
-        FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(0)).unwrap();
+        FusedQaTask::new(&model, &tokenizer, german, english, &windows, &config(0)).unwrap();
     let actual = losses(&mut fused, &[0]);
     let plain = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &windows };
@@ -151,7 +150,7 @@ fn halves_without_cross_layers_have_plain_losses() {
     // If the texts attend to each other, the target's loss differs from its loss without the
     // translation.
     let mut fused =
-        FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(1)).unwrap();
+        FusedQaTask::new(&model, &tokenizer, german, english, &windows, &config(1)).unwrap();
     assert_ne!(part(&losses(&mut fused, &[0]), "target"), target);
 }
 
@@ -209,7 +208,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
             let logits = |model: &Model| {
                 let (target, source) = (inputs(target), inputs(source));
                 let (target_states, _) =
-                    model.encode_pair(&target, &source, &config.fusion, false).unwrap();
+                    encode_fused(model, &target, &source, &config.fusion, false).unwrap();
                 let (start, end) = model.span_logits(&target_states, false).unwrap();
                 [start, end].map(|side| Vec::<f32>::try_from(&side.get(0)).unwrap())
             };
@@ -336,9 +335,10 @@ fn micro_batches_match_and_bf16_is_close() {
     }
 }
 
-fn answers(predictor: &QaPredictor<'_>, questions: &[Question]) -> Vec<(String, Vec<f32>)> {
+/// Returns the scores of predicted answers by question.
+fn scores_of(predictions: crate::Result<Vec<NBest>>) -> Vec<(String, Vec<f32>)> {
     let scores = |n_best: &NBest| n_best.candidates.iter().map(|n_best| n_best.score).collect();
-    let predictions = predictor.predict(questions).unwrap();
+    let predictions = predictions.unwrap();
     predictions.iter().map(|n_best| (n_best.id.clone(), scores(n_best))).collect()
 }
 
@@ -360,38 +360,42 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     let (german, english) = questions();
     let translations = questions_by_id(english.clone());
     let plain = QaPredictor::new(&model, &tokenizer, &windows());
-    let reader_with = |text, cross, pairing| {
+    let with_batch_size = |size, text, cross, pairing| {
         let fusion = FusionConfig { local: 1, cross };
         let second = SecondTextConfig { fusion, pairing, text, translations: &translations };
-        plain.clone().with_second_text(second)
+        FusedPredictor::new(plain.clone().with_batch_size(size), second)
+    };
+    let reader_with = |text, cross, pairing| with_batch_size(64, text, cross, pairing);
+    let answers = |text, cross, pairing, questions: &[Question]| {
+        scores_of(reader_with(text, cross, pairing).predict(questions))
     };
     let (translation, same_text, no_text) =
         (PairedText::Translation, PairedText::SameText, PairedText::None);
     let by_number = WindowPairing::ByNumber;
-    let expected = answers(&plain, &german);
-    assert_eq!(answers(&reader_with(no_text, 1, by_number), &german), expected);
+    let expected = scores_of(plain.predict(&german));
+    assert_eq!(answers(no_text, 1, by_number, &german), expected);
     // Without cross-attention, every pair that contains a window gives the same answers for this
     // window.
     for pairing in [by_number, WindowPairing::AllPairs] {
-        let separate = answers(&reader_with(translation, 0, pairing), &german);
+        let separate = answers(translation, 0, pairing, &german);
         assert!(max_score_difference(&separate, &expected) < 1e-4);
     }
-    let with_translation = answers(&reader_with(translation, 1, by_number), &german);
-    let with_same_text = answers(&reader_with(same_text, 1, by_number), &german);
+    let with_translation = answers(translation, 1, by_number, &german);
+    let with_same_text = answers(same_text, 1, by_number, &german);
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the original keys.
     assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
     // If each translation equals its text, `Translation` and `SameText` give the same answers.
-    let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);
-    assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_same_text);
+    let english_with_same_text = answers(same_text, 1, by_number, &english);
+    assert_eq!(answers(translation, 1, by_number, &english), english_with_same_text);
     // Batch size and order do not change the answers.
     for size in [1, 2] {
-        let batched = reader_with(translation, 1, by_number).with_batch_size(size);
-        assert!(max_score_difference(&answers(&batched, &german), &with_translation) < 1e-4);
+        let batched = with_batch_size(size, translation, 1, by_number).predict(&german);
+        assert!(max_score_difference(&scores_of(batched), &with_translation) < 1e-4);
     }
     let mut reversed = german.clone();
     reversed.reverse();
-    let mut reversed_answers = answers(&reader_with(translation, 1, by_number), &reversed);
+    let mut reversed_answers = answers(translation, 1, by_number, &reversed);
     reversed_answers.reverse();
     assert!(max_score_difference(&reversed_answers, &with_translation) < 1e-4);
     let unknown = [question("z", "Welche ?", "Das rote Haus .", "rote")];
@@ -467,7 +471,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             let inputs = |ids: &[u32]| xlmr_model::Inputs::from_rows(&[ids], 1).unwrap();
             let (target, source) = (inputs(&target), inputs(&source));
             let (target_logits, source_logits) =
-                model.encode_pair(&target, &source, &fusion, false).unwrap();
+                encode_fused(model, &target, &source, &fusion, false).unwrap();
             [target_logits, source_logits].map(|hidden| {
                 let logits = model.sequence_logits(&hidden, None, false).unwrap();
                 Vec::<f32>::try_from(&logits.get(0)).unwrap()

@@ -9,11 +9,11 @@ use objectives::masking::MlmMaskingConfig;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 use trainer::{ShardedJsonl, Shards, ShuffleConfig};
-use xlmr_model::SpecialTokens;
+use xlmr_model::{Model, SpecialTokens};
 
 use super::prepared::{EntailmentShards, MentionShards};
+use crate::Result;
 use crate::masked_lm::{MlmTask, TextPassages, TextSource, open_text};
-use crate::{Encoder, Result};
 
 /// Mentions, triples and text of XLM-K (§3.1 and §4.1), and the queries and candidates of the
 /// probes.
@@ -143,7 +143,7 @@ impl KnowledgeData {
     /// [`MlmTask::new`].
     pub fn masked_lm<'a>(
         &self,
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
@@ -164,7 +164,7 @@ impl KnowledgeData {
     /// The errors of [`masked_lm`](Self::masked_lm).
     pub fn description_lm<'a>(
         &self,
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {

@@ -10,14 +10,14 @@ use trainer::{
     Endless, ExampleRecord, ExampleStream, Examples, Fingerprint, ShardedJsonl, Step, StepLosses,
     Task, TaskError, TensorMap,
 };
-use xlmr_model::{KnowledgeHeads, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
 use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
+use crate::Result;
 use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pool_rows};
-use crate::{Encoder, Result};
 
 /// Training task of masked entity prediction (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5),
 /// logged as `mep`.
@@ -29,7 +29,7 @@ use crate::{Encoder, Result};
 /// restart when they are exhausted. Loss, gradients and queue do not depend on the size of
 /// micro-batches.
 pub struct EntityPredictionTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     heads: &'a KnowledgeHeads,
     losses: KnowledgeLossConfig,
     vocab: MaskingVocab,
@@ -52,7 +52,7 @@ impl<'a> EntityPredictionTask<'a> {
     /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be created;
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         heads: &'a KnowledgeHeads,
         losses: &KnowledgeLossConfig,
@@ -65,7 +65,7 @@ impl<'a> EntityPredictionTask<'a> {
             let seed = losses.queue.seed.wrapping_add(2 * group);
             let config = QueueConfig { seed, ..losses.queue.clone() };
             let options = (Kind::Float, model.device());
-            Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
+            Ok(NegativeQueue::new(model.config().hidden_size, options, &config)?)
         };
         let queues = (0i64..)
             .take(groups.as_ref().map_or(1, BTreeMap::len))
@@ -191,7 +191,7 @@ impl Task for EntityPredictionTask<'_> {
             ])
         };
         let loss = |mentions: &Tensor, descriptions: &Tensor| self.loss(mentions, descriptions);
-        let losses = step_losses("mep", &rows, step.micro_batch, model.device(), embed, loss)?;
+        let losses = step_losses(step, "mep", &rows, model.device(), embed, loss)?;
         Ok(StepLosses { tokens: Some(tokens), ..losses })
     }
 

@@ -8,13 +8,13 @@ use trainer::{
     Endless, ExampleRecord, ExampleStream, Examples, Fingerprint, ShardedJsonl, Step, StepLosses,
     Task, TaskError, TensorMap,
 };
-use xlmr_model::KnowledgeHeads;
+use xlmr_model::{KnowledgeHeads, Model};
 
 use super::domains::shared_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
+use crate::Result;
 use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::pooling::pool_rows;
-use crate::{Encoder, Result};
 
 /// Training task of object entailment (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5), logged as `oe`.
 ///
@@ -24,7 +24,7 @@ use crate::{Encoder, Result};
 ///
 /// A batch is always full, as in [`EntityPredictionTask`](super::EntityPredictionTask).
 pub struct ObjectEntailmentTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     heads: &'a KnowledgeHeads,
     objective: ObjectEntailment,
     losses: KnowledgeLossConfig,
@@ -38,7 +38,7 @@ impl<'a> ObjectEntailmentTask<'a> {
     /// # Errors
     /// The errors of [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         heads: &'a KnowledgeHeads,
         objective: ObjectEntailment,
         losses: &KnowledgeLossConfig,
@@ -57,7 +57,7 @@ impl<'a> ObjectEntailmentTask<'a> {
             objective,
             losses: losses.clone(),
             stream: ExampleStream::new(Endless::new(data.triple_lines()?), count_tokens),
-            queue: NegativeQueue::new(model.hidden_size(), options, &queue)?,
+            queue: NegativeQueue::new(model.config().hidden_size, options, &queue)?,
         })
     }
 
@@ -102,7 +102,7 @@ impl Task for ObjectEntailmentTask<'_> {
             Ok([pool(&subjects)?, pool(&objects)?])
         };
         let loss = |subjects: &Tensor, objects: &Tensor| self.loss(subjects, objects);
-        Ok(step_losses("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses(step, "oe", &rows, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -8,8 +8,9 @@ use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::Manifest;
 use torch_ext::to_i64;
 use trainer::{ShardLine, Shards};
+use xlmr_model::Model;
 
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Largest row length and largest token id in some files, both of which the model must support.
 /// Each of the two values is stored with the file and line in which it occurs.
@@ -35,8 +36,8 @@ impl Maxima {
         self.add(|| format!("{}: line {}", line.path.display(), line.number), ids);
     }
 
-    fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
-        let (max_length, vocabulary) = (model.max_length(), model.vocab_size());
+    fn check_limits(&self, model: &Model) -> Result<()> {
+        let (max_length, vocabulary) = (model.config().max_length(), model.config().vocab_size);
         let ((tokens, longest_row), (id, largest_id)) = (&self.tokens, &self.id);
         if to_i64(*tokens) > max_length {
             return Err(Error::data(longest_row, format!("at most {max_length} tokens"), tokens));
@@ -181,7 +182,7 @@ impl MentionShards {
         Ok(Self { shards, probe, passage_languages, languages, trained_pairs, maxima })
     }
 
-    pub(super) fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
+    pub(super) fn check_limits(&self, model: &Model) -> Result<()> {
         self.maxima.check_limits(model)
     }
 }
@@ -236,7 +237,7 @@ impl EntailmentShards {
         Ok(Self { shards, probe, relations: relations.names(), facts, maxima })
     }
 
-    pub(super) fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
+    pub(super) fn check_limits(&self, model: &Model) -> Result<()> {
         self.maxima.check_limits(model)
     }
 }

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use transfer_eval::retrieval::{
     CandidateList, ListedQuery, RankConfig, RetrievalScore, rank_candidates, score_retrieval,
 };
-use xlmr_model::{KnowledgeHeads, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
 use super::candidates::{mention_candidates, object_candidates, query_by_id};
 use super::domains::{domain_ids, shared_domain};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{Pooling, at_positions, encode, pool_rows, to_array};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Rows per batch.
 const BATCH_ROWS: usize = 64;
@@ -56,7 +56,7 @@ const BATCH_ROWS: usize = 64;
 /// # }
 /// ```
 pub struct KnowledgeProbe<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     heads: &'a KnowledgeHeads,
     vocab: MaskingVocab,
     training_config: &'a KnowledgeTaskConfig,
@@ -78,7 +78,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         heads: &'a KnowledgeHeads,
         training_config: &'a KnowledgeTaskConfig,

@@ -6,12 +6,12 @@ use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, enti
 use tch::{Device, Tensor};
 use torch_ext::to_i64;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
 use super::{SelectedSequences, target_positions, with_scores};
 use crate::micro_batches::{Reduction, losses};
 use crate::shard_examples::ShardExamples;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 // Stored sequences and losses use the same label for positions without loss.
 const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
@@ -49,13 +49,13 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
 /// let rng = trainer::rng_for(0, "inject", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "entity_completion");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct EntityCompletionTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     config: EntityCompletionConfig,
     rows: ShardExamples<Row>,
 }
@@ -76,7 +76,7 @@ impl<'a> EntityCompletionTask<'a> {
     /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label
     /// outside its masked entities.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         sequences: &[Sequence],
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
@@ -100,11 +100,11 @@ impl<'a> EntityCompletionTask<'a> {
     /// The errors of [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model's
     /// rows.
     pub fn from_files(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         sequences: &SelectedSequences,
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
-        let (max_tokens, max_length) = (sequences.max_tokens(), model.max_length());
+        let (max_tokens, max_length) = (sequences.max_tokens(), model.config().max_length());
         if to_i64(max_tokens) > max_length {
             let expected = format!("at most {max_length} tokens");
             return Err(Error::data("longest sequence", expected, max_tokens));
@@ -133,9 +133,7 @@ impl Task for EntityCompletionTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().map(|&k| self.rows.get(k)).collect();
         let targets = |row: &&Row| row.target_count(self.config.normalization);
-        losses("entity_completion", &rows, step.micro_batch, Reduction::Mean, targets, |rows| {
-            self.loss(rows)
-        })
+        losses(step, "entity_completion", &rows, Reduction::Mean, targets, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -192,7 +190,7 @@ impl EntityCompletionTask<'_> {
             entities.extend(row.entities.iter().map(|entity| first_id + entity));
             first_id += row.entities.iter().max().map_or(0, |last| last + 1);
         }
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         let positions = target_positions(&labels, Device::Cpu)?;
         let hidden = self.model.encode(&inputs, true)?;
         let entities = Tensor::f_from_slice(&entities)?;

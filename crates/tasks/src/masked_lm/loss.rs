@@ -5,9 +5,9 @@ use objectives::{
 use tch::{Device, Tensor};
 use torch_ext::autocast_dtype;
 use trainer::pad_rows;
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Result};
+use crate::Result;
 
 /// Returns the positions of a batch that contribute to the loss, and their labels, on `device`.
 ///
@@ -35,13 +35,13 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 /// # Errors
 /// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
 pub(crate) fn with_scores<T>(
-    model: &dyn Encoder,
+    model: &Model,
     hidden: &Tensor,
     positions: &MaskedPositions,
     loss: impl FnOnce(TokenScores<'_>) -> Result<T, objectives::Error>,
 ) -> Result<T> {
     let mut rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
-    let (weight, bias) = model.mlm_decoder()?;
+    let (weight, bias) = model.decoder()?;
     if autocast_dtype(rows.device())?.is_none() {
         // During evaluation in low precision, the loss is computed in the dtype of the parameters.
         rows = rows.f_to_kind(weight.kind())?;
@@ -79,7 +79,7 @@ pub(crate) fn with_scores<T>(
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn loss_from_hidden(
-    model: &dyn Encoder,
+    model: &Model,
     hidden: &Tensor,
     labels: &[&[i64]],
     config: &MaskedLmConfig,
@@ -118,7 +118,7 @@ pub fn loss_from_hidden(
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn loss(
-    model: &dyn Encoder,
+    model: &Model,
     inputs: &Inputs,
     labels: &[&[i64]],
     config: &MaskedLmConfig,

@@ -19,7 +19,7 @@ mod text_passages;
 use objectives::MaskedLmReduction;
 use objectives::masking::MaskingVocab;
 use tokenizers::Tokenizer;
-use xlmr_model::SpecialTokens;
+use xlmr_model::{Model, SpecialTokens};
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
@@ -34,7 +34,7 @@ pub use text_passages::TextSource;
 pub(crate) use text_passages::{TextPassages, open_text};
 
 use crate::micro_batches::Reduction;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Returns the special tokens, which are never masked, and the ids from which random tokens are
 /// drawn.
@@ -42,8 +42,8 @@ use crate::{Encoder, Error, Result};
 /// # Errors
 /// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the
 /// vocabulary has more than 2³² tokens.
-pub(crate) fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
-    let size = model.vocab_size();
+pub(crate) fn masking_vocab(model: &Model, specials: SpecialTokens) -> Result<MaskingVocab> {
+    let size = model.config().vocab_size;
     let size = u32::try_from(size)
         .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;
     Ok(MaskingVocab::new(specials.ids(), specials.mask, 0..size)?)

@@ -11,12 +11,12 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor, no_grad};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for};
-use xlmr_model::{Inputs, Pretrained, SpecialTokens};
+use xlmr_model::{Inputs, Model, Pretrained, SpecialTokens};
 
 use super::{LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab};
 use crate::micro_batches::losses;
 use crate::shard_examples::ShardExamples;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Training task of language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and
 /// Eq. 2).
@@ -48,13 +48,13 @@ use crate::{Encoder, Error, Result};
 /// let config = PhraseTaskConfig::default();
 /// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
 /// let rng = trainer::rng_for(0, "lakm", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "mlm");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct PhraseMaskingTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     passages: ShardExamples<PassageExample>,
     config: PhraseTaskConfig,
     vocab: MaskingVocab,
@@ -68,7 +68,7 @@ impl<'a> PhraseMaskingTask<'a> {
     /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the
     /// vocabulary is a special token.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         examples: Vec<PassageExample>,
         config: &PhraseTaskConfig,
@@ -78,7 +78,7 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 
     fn from_examples(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         passages: ShardExamples<PassageExample>,
         config: &PhraseTaskConfig,
@@ -200,7 +200,7 @@ impl<'a> PhraseMaskingTask<'a> {
 
     fn inputs(&self, rows: &[MaskedExample]) -> Result<Inputs> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let mut inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         if self.config.segment != 0 {
             let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
             inputs.token_type_ids = Some(segments);
@@ -248,8 +248,7 @@ impl Task for PhraseMaskingTask<'_> {
         let rows = self.mask_all(step.batch, &mut step.rng)?;
         let reduction = self.config.loss.reduction.into();
         let targets = |row: &MaskedExample| row.selected().count();
-        let losses =
-            losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
+        let losses = losses(step, "mlm", &rows, reduction, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
@@ -301,14 +300,8 @@ mod tests {
     fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "task", number);
         let batch = [3, 0, 17, 39];
-        task.losses(&mut Step {
-            batch: &batch,
-            batch_index: number,
-            batch_count: 10,
-            micro_batch: None,
-            rng,
-        })
-        .unwrap()
+        task.losses(&mut Step { batch_index: number, batch_count: 10, ..Step::new(&batch, rng) })
+            .unwrap()
     }
 
     #[test]

@@ -7,11 +7,11 @@ use trainer::{
     BatchStream, ExampleRecord, ExampleSource, ExampleStream, Examples, Fingerprint, Step,
     StepLosses, Task, TaskError,
 };
-use xlmr_model::{Inputs, SpecialTokens};
+use xlmr_model::{Inputs, Model, SpecialTokens};
 
 use super::{loss_from_hidden, masking_vocab};
+use crate::Result;
 use crate::micro_batches::losses;
-use crate::{Encoder, Result};
 
 /// Training task of masked language modelling on streamed rows of token ids.
 ///
@@ -40,7 +40,7 @@ use crate::{Encoder, Result};
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct MlmTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     rows: Box<dyn RowStream>,
     masking: MlmMaskingConfig,
     vocab: MaskingVocab,
@@ -66,12 +66,12 @@ impl<S: ExampleSource<Example: AsRef<[u32]>>> RowStream for ExampleStream<S> {
 
 impl<'a> MlmTask<'a> {
     /// Creates a task from the rows of `source`: unpadded token ids with special tokens, at most
-    /// [`max_length`](Encoder::max_length) tokens per row.
+    /// [`max_length`](xlmr_model::Config::max_length) tokens per row.
     ///
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new<S: ExampleSource<Example: AsRef<[u32]>> + 'static>(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         specials: SpecialTokens,
         source: S,
         masking: &MlmMaskingConfig,
@@ -86,7 +86,7 @@ impl<'a> MlmTask<'a> {
     fn loss(&self, rows: &[MaskedExample]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         let hidden = self.model.encode(&inputs, true)?;
         match loss_from_hidden(self.model, &hidden, &labels, &Default::default())? {
             Some(loss) => Ok(loss),
@@ -112,7 +112,7 @@ impl Task for MlmTask<'_> {
         let rows = rows.map(mask).collect::<Result<Vec<MaskedExample>>>()?;
         let mean = MaskedLmReduction::Mean.into();
         let targets = |row: &MaskedExample| row.selected().count();
-        let losses = losses("mlm", &rows, step.micro_batch, mean, targets, |rows| self.loss(rows))?;
+        let losses = losses(step, "mlm", &rows, mean, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })

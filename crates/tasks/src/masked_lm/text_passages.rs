@@ -1,13 +1,13 @@
 //! Streamed passages of running text.
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use torch_ext::current_group;
 use trainer::{
-    ExampleSource, Fingerprint, ShardLine, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
-    TaskError,
+    ExampleSource, Fingerprint, ReadingGroup, ShardLine, ShardPosition, Shards, ShuffleConfig,
+    ShuffledLines, TaskError,
 };
 use xlmr_model::SpecialTokens;
 
@@ -117,7 +117,7 @@ fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_,
 ///
 /// Documents are in the order of [`ShuffledLines`]; the passages of a document are consecutive.
 ///
-/// If several processes share the work ([`torch_ext::with_group`]), each process reads all lines,
+/// If several processes share the work ([`ExampleSource::share`]), each process reads all lines,
 /// because the end of a passage depends on every token before it. Each of n processes encodes only
 /// every n-th document, and the token ids are gathered. Passages and positions therefore do not
 /// depend on the number of processes.
@@ -125,6 +125,8 @@ pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
     specials: SpecialTokens,
+    /// The processes that share the work.
+    group: Option<Rc<dyn ReadingGroup>>,
     /// Maximum number of tokens of a passage without `<s>` and `</s>`.
     budget: usize,
     packed: bool,
@@ -174,6 +176,7 @@ impl TextPassages {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             tokenizer,
             specials,
+            group: None,
             budget: source.max_tokens - 2,
             packed: source.packed,
             encoded_documents: VecDeque::new(),
@@ -200,7 +203,7 @@ impl TextPassages {
     /// Reads and encodes the next document, or the next block of documents if several processes
     /// share the work.
     fn encode_documents(&mut self) -> Result<(), TaskError> {
-        let group = current_group();
+        let group = self.group.clone();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
         let max_rows = if size == 1 { 1 } else { size * DOCUMENTS_PER_PROCESS };
         let (mut positions, mut rows) = (Vec::new(), Vec::new());
@@ -217,7 +220,7 @@ impl TextPassages {
             rows.push(ids);
         }
         if let Some(group) = group {
-            rows = group.all_gather_rows(&rows)?;
+            rows = group.gather_rows(&rows)?;
         }
         assert_eq!(positions.len(), rows.len(), "the processes read the same documents");
         self.encoded_documents.extend(positions.into_iter().zip(rows));
@@ -290,6 +293,10 @@ impl ExampleSource for TextPassages {
         Ok(())
     }
 
+    fn share(&mut self, group: Option<Rc<dyn ReadingGroup>>) {
+        self.group = group;
+    }
+
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint
             .add_number("budget", self.budget as u64)
@@ -302,6 +309,7 @@ impl ExampleSource for TextPassages {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use trainer::rng_for;
 
@@ -392,6 +400,52 @@ mod tests {
                 assert_eq!(read_remaining(&mut restored), rows[number..]);
             }
         }
+    }
+
+    /// One of two processes, which exchange rows through channels.
+    struct OneOfTwo {
+        rank: usize,
+        sender: Sender<Vec<Vec<u32>>>,
+        receiver: Receiver<Vec<Vec<u32>>>,
+    }
+
+    impl ReadingGroup for OneOfTwo {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, TaskError> {
+            let mut rows_of_other = rows.iter().skip(1 - self.rank).step_by(2);
+            assert!(rows_of_other.all(Vec::is_empty), "a process encodes only its documents");
+            self.sender.send(rows.to_vec())?;
+            let other = self.receiver.recv()?;
+            let row =
+                |k: usize| if k % 2 == self.rank { rows[k].clone() } else { other[k].clone() };
+            Ok((0..rows.len()).map(row).collect())
+        }
+    }
+
+    #[test]
+    fn processes_that_share_the_work_have_all_passages() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = write_texts(folder.path());
+        let expected = read_remaining(&mut passages(&paths, 9, true));
+        let ((to_first, from_second), (to_second, from_first)) = (channel(), channel());
+        std::thread::scope(|scope| {
+            let ends = [(to_second, from_second), (to_first, from_first)];
+            for (rank, (sender, receiver)) in ends.into_iter().enumerate() {
+                let (paths, expected) = (&paths, &expected);
+                scope.spawn(move || {
+                    let mut passages = passages(paths, 9, true);
+                    passages.share(Some(Rc::new(OneOfTwo { rank, sender, receiver })));
+                    assert_eq!(read_remaining(&mut passages), *expected, "rank {rank}");
+                });
+            }
+        });
     }
 
     #[test]

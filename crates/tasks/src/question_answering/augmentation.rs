@@ -8,7 +8,9 @@ use tch::{Kind, Tensor};
 use torch_ext::{to_i64, to_usize};
 
 use super::WindowBatch;
-use crate::{Encoder, Error, Result};
+use xlmr_model::Model;
+
+use crate::{Error, Result};
 
 /// Augmentation of training questions, drawn for each question and step. It is disabled by default.
 ///
@@ -117,7 +119,7 @@ impl EmbeddingNoise {
 /// # Errors
 /// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.
 pub(super) fn noisy_embeddings(
-    model: &dyn Encoder,
+    model: &Model,
     batch: &WindowBatch,
     noise: &[EmbeddingNoise],
 ) -> Result<Tensor> {

@@ -13,8 +13,10 @@ use trainer::selection::{CheckpointSelection, Scores};
 
 use super::evaluate::check_decoding;
 use super::{QaPredictor, mlqa_files};
+use xlmr_model::Model;
+
 use crate::held_out::{HELD_OUT, held_out_groups};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// The selected model of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -201,7 +203,7 @@ impl DevSelection {
     pub fn rule<'a>(
         &'a self,
         sets: &'a [DevSet],
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &'a Tokenizer,
         windows: &mlqa_eval::WindowConfig,
     ) -> Option<CheckpointSelection<'a>> {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::QaPredictor;
-use crate::{Encoder, Error, Result};
+use xlmr_model::Model;
+
+use crate::{Error, Result};
 
 /// Selection of the question languages of each context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -86,7 +88,7 @@ impl EvaluationConfig {
     /// Creates a predictor with these options.
     pub fn predictor<'a>(
         &self,
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &'a Tokenizer,
         windows: &WindowConfig,
     ) -> QaPredictor<'a> {

@@ -28,7 +28,7 @@ pub use evaluate::{
 pub use mlqa_eval::FileScore;
 pub use negatives::{NegativeLoss, Negatives};
 pub use predictor::QaPredictor;
-pub(crate) use predictor::check_window_length;
+pub(crate) use predictor::{WindowLogits, check_window_length};
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub(crate) use window_batch::{

@@ -76,12 +76,12 @@ impl Negatives {
     ) -> Result<Vec<Vec<Window>>> {
         // `compatible` is unset, so that contexts are split into windows as for training.
         let config = WindowConfig { compatible: None, ..config.clone() };
-        let mut selections: Vec<NegativeSelection> = Vec::with_capacity(questions.len());
+        let mut selections: Vec<QuestionNegatives> = Vec::with_capacity(questions.len());
         for article in articles(questions) {
             let contexts = contexts(article);
             for question in article {
                 let rng = trainer::rng_for(self.seed, "negatives", selections.len() as u64);
-                selections.push(NegativeSelection::new(question, &contexts, rng));
+                selections.push(QuestionNegatives::new(question, &contexts, rng));
             }
         }
         loop {
@@ -89,7 +89,7 @@ impl Negatives {
             // `count` windows.
             let incomplete_selections =
                 selections.iter_mut().filter(|selection| selection.windows.len() < self.count);
-            let mut pending: Vec<(&mut NegativeSelection, Question)> = incomplete_selections
+            let mut pending: Vec<(&mut QuestionNegatives, Question)> = incomplete_selections
                 .filter_map(|selection| selection.next_query().map(|query| (selection, query)))
                 .collect();
             if pending.is_empty() {
@@ -106,7 +106,7 @@ impl Negatives {
 }
 
 /// Selection state of a question's negative windows.
-struct NegativeSelection<'q> {
+struct QuestionNegatives<'q> {
     question: &'q Question,
     /// Texts of the gold answers in lower case.
     answers: Vec<String>,
@@ -116,7 +116,7 @@ struct NegativeSelection<'q> {
     rng: ChaCha8Rng,
 }
 
-impl<'q> NegativeSelection<'q> {
+impl<'q> QuestionNegatives<'q> {
     fn new(question: &'q Question, contexts: &[Arc<str>], mut rng: ChaCha8Rng) -> Self {
         let answers = question.answers.iter().map(|answer| answer.text.trim().to_lowercase());
         let answers: Vec<String> = answers.filter(|text| !text.is_empty()).collect();

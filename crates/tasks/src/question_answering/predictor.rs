@@ -5,11 +5,12 @@ use ndarray::Array1;
 use tch::{Tensor, no_grad};
 use tokenizers::Tokenizer;
 use torch_ext::to_i64;
+use xlmr_model::Model;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
-use crate::fusion::{SecondTextConfig, WindowLogits, to_lists};
-use crate::{Encoder, Error, Result, batch};
+use crate::inference::to_lists;
+use crate::{Error, Result, batch};
 
 /// A model with a span head, its tokenizer and decoding options.
 ///
@@ -43,21 +44,26 @@ use crate::{Encoder, Error, Result, batch};
 /// ```
 #[derive(Clone)]
 pub struct QaPredictor<'a> {
-    model: &'a dyn Encoder,
-    tokenizer: &'a Tokenizer,
-    windows: WindowConfig,
+    pub(crate) model: &'a Model,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) windows: WindowConfig,
     decoding: DecodeConfig,
     /// Maximum number of answers per question; `None` for `n_best` of the decoding options.
     max_candidates: Option<usize>,
-    batch_size: usize,
-    second_text: Option<SecondTextConfig<'a>>,
+    pub(crate) batch_size: usize,
     show_progress: bool,
+}
+
+/// Windows with their start and end logits, one pair of lists per window.
+pub(crate) struct WindowLogits {
+    pub(crate) windows: Vec<Window>,
+    pub(crate) logits: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
 impl<'a> QaPredictor<'a> {
     /// Creates a predictor with default decoding and 64 windows per batch. `windows` must be the
     /// options used in training.
-    pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
+    pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
         Self {
             model,
@@ -66,7 +72,6 @@ impl<'a> QaPredictor<'a> {
             decoding,
             max_candidates: None,
             batch_size: 64,
-            second_text: None,
             show_progress: true,
         }
     }
@@ -97,31 +102,15 @@ impl<'a> QaPredictor<'a> {
         Self { show_progress, ..self }
     }
 
-    /// Adds a second text to each question, for models trained with
-    /// [`FusedQaTask`](crate::fusion::FusedQaTask).
-    #[must_use]
-    pub fn with_second_text(self, second_text: SecondTextConfig<'a>) -> Self {
-        Self { second_text: Some(second_text), ..self }
-    }
-
     /// Predicts the best answers to each question, in the order of the questions.
     ///
     /// # Errors
     /// [`Error::Config`] if the batch size is 0 or windows may be longer than the model's rows;
     /// [`Error::Eval`] if a question leaves no space for its context or a logit is not finite;
-    /// [`Error::Model`] if the model has no span head or rejects an input; [`Error::Data`] naming a
-    /// question with a missing translation.
+    /// [`Error::Model`] if the model has no span head or rejects an input.
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
-        let Self { model, tokenizer, windows, batch_size, .. } = self;
-        let second_text_logits = match &self.second_text {
-            Some(text) => text.logits(*model, tokenizer, questions, windows, *batch_size)?,
-            None => None,
-        };
-        let (windows, logits) = match second_text_logits {
-            Some(second_text_logits) => second_text_logits,
-            None => self.logits(questions)?,
-        };
+        let WindowLogits { windows, logits } = self.logits(questions)?;
         self.best_answers(questions, &windows, logits)
     }
 
@@ -142,8 +131,7 @@ impl<'a> QaPredictor<'a> {
         Ok(decode_candidates(questions, windows, &starts, &ends, &self.decoding, max_candidates)?)
     }
 
-    /// Computes the windows of questions, and the start and end logits of each window. No second
-    /// text is used.
+    /// Computes the windows of questions, and the start and end logits of each window.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let eval_windows = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
         let logits = batch::compute_by_length_with_progress(
@@ -155,7 +143,7 @@ impl<'a> QaPredictor<'a> {
                 self.window_logits(&windows)
             },
         )?;
-        Ok((eval_windows, logits))
+        Ok(WindowLogits { windows: eval_windows, logits })
     }
 
     /// Computes start and end logits of windows in one batch. Both lists of a window have the
@@ -167,7 +155,7 @@ impl<'a> QaPredictor<'a> {
         let batch = WindowBatch::new(windows, true, self.model)?;
         let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
             let hidden = self.model.encode(&batch.inputs, false)?;
-            self.model.span_logits(&hidden, false)
+            Ok(self.model.span_logits(&hidden, false)?)
         })?;
         let lengths = window_lengths(windows.iter().copied());
         Ok(to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?).collect())
@@ -175,8 +163,8 @@ impl<'a> QaPredictor<'a> {
 }
 
 /// Checks that windows fit the model.
-pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
-    let (length, limit) = (to_i64(windows.max_length), model.max_length());
+pub(crate) fn check_window_length(model: &Model, windows: &WindowConfig) -> Result<()> {
+    let (length, limit) = (to_i64(windows.max_length), model.config().max_length());
     match length <= limit {
         true => Ok(()),
         false => {

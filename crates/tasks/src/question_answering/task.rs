@@ -17,8 +17,10 @@ use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, position_labels, window_lengths};
 use super::{Negatives, QaAugmentation, QuestionEntitySpans, WindowBatch};
+use xlmr_model::Model;
+
 use crate::micro_batches::{Reduction, losses};
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// Options of [`QaTask`]. The default is plain fine-tuning, as in `run_qa` of transformers.
 ///
@@ -87,14 +89,14 @@ pub struct QaData<'a> {
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "span");
 /// losses.total.backward();
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct QaTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     config: QaConfig,
     rows: Vec<Row>,
     lengths: Vec<usize>,
@@ -132,7 +134,7 @@ impl<'a> QaTask<'a> {
     /// answer is not at its offset, or a question leaves no space for its context; [`Error::Data`]
     /// if the vocabulary has only special tokens.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         tokenizer: &Tokenizer,
         data: &QaData<'_>,
         config: &QaConfig,
@@ -293,13 +295,12 @@ impl Task for QaTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let Step { batch, micro_batch, rng, .. } = step;
-        let rows = self.augment(batch, rng);
+        let rows = self.augment(step.batch, &mut step.rng);
         let targets = |row: &AugmentedRow<'_>| {
             let labelled = |window: &&Window| window.start_position.is_some();
             row.row.windows.iter().filter(labelled).count()
         };
-        losses("span", &rows, *micro_batch, Reduction::Mean, targets, |rows| self.span_loss(rows))
+        losses(step, "span", &rows, Reduction::Mean, targets, |rows| self.span_loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -3,9 +3,9 @@ use mlqa_eval::Window;
 use tch::{Kind, Tensor};
 use torch_ext::to_i64;
 use trainer::Fingerprint;
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// B windows padded to L tokens, on the CPU.
 #[derive(Debug)]
@@ -27,11 +27,7 @@ impl WindowBatch {
     ///
     /// # Errors
     /// [`Error::Torch`] or [`Error::Model`] if a tensor cannot be created.
-    pub(crate) fn new(
-        windows: &[&Window],
-        context_only: bool,
-        model: &dyn Encoder,
-    ) -> Result<Self> {
+    pub(crate) fn new(windows: &[&Window], context_only: bool, model: &Model) -> Result<Self> {
         let ids: Vec<&[u32]> = windows.iter().map(|window| window.input_ids.as_slice()).collect();
         Self::with_ids(&ids, windows, context_only, model)
     }
@@ -46,7 +42,7 @@ impl WindowBatch {
         ids: &[&[u32]],
         windows: &[&Window],
         context_only: bool,
-        model: &dyn Encoder,
+        model: &Model,
     ) -> Result<Self> {
         let lengths =
             |rows: &[&[u32]]| -> Vec<usize> { rows.iter().map(|row| row.len()).collect() };
@@ -58,8 +54,8 @@ impl WindowBatch {
                 format!("{actual:?}"),
             ));
         }
-        let mut inputs = Inputs::from_rows(ids, model.pad_token_id())?;
-        if model.segments() > 1 {
+        let mut inputs = Inputs::from_rows(ids, model.config().pad_token_id)?;
+        if model.config().type_vocab_size > 1 {
             let segment_ids: Vec<Vec<u32>> =
                 windows.iter().map(|window| segment_ids(window, model.pair_segments())).collect();
             let segment_ids: Vec<&[u32]> = segment_ids.iter().map(Vec::as_slice).collect();
@@ -76,7 +72,7 @@ impl WindowBatch {
 }
 
 /// Returns the segment of each token: the segments of the model's pairs
-/// ([`Encoder::pair_segments`]) or, for a model whose pairs have none, the window's.
+/// ([`Model::pair_segments`]) or, for a model whose pairs have none, the window's.
 pub(crate) fn segment_ids(window: &Window, pair_segments: Option<usize>) -> Vec<u32> {
     let Some(n_separators) = pair_segments else {
         return window.token_type_ids.iter().map(|&id| u32::from(id)).collect();

@@ -48,7 +48,11 @@ impl HeldOut {
         if !(self.share > 0.0 && self.share < 1.0) {
             return Err(Error::config("held_out.share", self.share, "above 0 and below 1"));
         }
-        let documents: Vec<String> = sentences.iter().enumerate().map(document_id).collect();
+        let documents: Vec<String> = sentences
+            .iter()
+            .enumerate()
+            .map(|(index, sentence)| document_id(index, sentence))
+            .collect();
         let held_out_documents = held_out_groups(&documents, self.share, self.seed);
         let (mut train_sentences, mut held_out) = (Vec::new(), Vec::new());
         for (sentence, document) in sentences.into_iter().zip(&documents) {
@@ -67,7 +71,7 @@ impl HeldOut {
     }
 }
 
-fn document_id((index, sentence): (usize, &Sentence)) -> String {
+fn document_id(index: usize, sentence: &Sentence) -> String {
     let id = sentence.id.as_deref().and_then(|id| id.rsplit_once('-'));
     id.map_or_else(|| format!("{index:09}"), |(document, _)| document.to_owned())
 }
@@ -100,7 +104,11 @@ mod tests {
                 held_out_sentences.len()
             );
             let documents = |sentences: &[Sentence]| -> BTreeSet<String> {
-                sentences.iter().enumerate().map(document_id).collect()
+                sentences
+                    .iter()
+                    .enumerate()
+                    .map(|(index, sentence)| document_id(index, sentence))
+                    .collect()
             };
             assert!(documents(&train_sentences).is_disjoint(&documents(&held_out_sentences)));
             let is_in_input_order = |sentences: &[Sentence]| {

@@ -4,8 +4,9 @@ use torch_ext::to_usize;
 use transfer_eval::ner::{
     Labels, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner, sentence_tags,
 };
+use xlmr_model::Model;
 
-use crate::{Encoder, Result, inference};
+use crate::{Result, inference};
 
 /// Predicts a label in `0..C` for every token of each row, including special tokens, in the order
 /// of the rows.
@@ -27,11 +28,7 @@ use crate::{Encoder, Result, inference};
 /// assert!(labels.concat().iter().all(|&label| label < 5));
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn best_labels(
-    model: &dyn Encoder,
-    rows: &[&[u32]],
-    batch_size: usize,
-) -> Result<Vec<Vec<usize>>> {
+pub fn best_labels(model: &Model, rows: &[&[u32]], batch_size: usize) -> Result<Vec<Vec<usize>>> {
     inference::map_rows(model, rows, batch_size, |indices, _, hidden| {
         let labels = inference::argmax_rows(model.token_logits(hidden, false)?)?;
         let (_, length, _) = hidden.size3()?;
@@ -100,7 +97,7 @@ impl EncodedSentences {
     /// more labels than `labels`.
     pub fn predict(
         &self,
-        model: &dyn Encoder,
+        model: &Model,
         labels: &Labels,
         batch_size: usize,
     ) -> Result<TaggedSentences> {

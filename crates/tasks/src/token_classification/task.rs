@@ -6,11 +6,11 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
 };
 use transfer_eval::ner::NerInput;
-use xlmr_model::Inputs;
+use xlmr_model::{Inputs, Model};
 
 use crate::masked_lm::target_positions;
 use crate::micro_batches;
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 // Encoded sentences and losses use the same label for tokens without loss.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
@@ -37,13 +37,13 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// };
 /// let mut task = TokenClassificationTask::new(&model, &[input])?;
 /// let rng = trainer::rng_for(0, "ner", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct TokenClassificationTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     rows: Vec<Row>,
     /// Number of tokens of each row.
     lengths: Vec<usize>,
@@ -63,7 +63,7 @@ impl<'a> TokenClassificationTask<'a> {
     ///
     /// # Errors
     /// [`Error::Empty`] if no input has a labelled token.
-    pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
+    pub fn new(model: &'a Model, inputs: &[NerInput]) -> Result<Self> {
         let row = |input: &NerInput| Row {
             input_ids: input.input_ids.clone(),
             labels: input.labels.clone(),
@@ -94,9 +94,7 @@ impl Task for TokenClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses("tagging", &rows, step.micro_batch, mean, count_labelled, |rows| {
-            self.loss(rows)
-        })
+        micro_batches::losses(step, "tagging", &rows, mean, count_labelled, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -123,7 +121,7 @@ impl TokenClassificationTask<'_> {
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
         let positions = target_positions(&labels, self.model.device())?;
         // Dropout depends on a token's position, so tokens are gathered after dropout.
         // [B, L, C]

@@ -9,9 +9,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{TensorFile, to_i64, to_usize, write_tensors};
 use trainer::Fingerprint;
 
-use super::config::CandidateConfig;
+use super::config::MiningConfig;
+use xlmr_model::Model;
+
+use crate::model_fingerprint::add_model;
 use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
-use crate::{Encoder, Error, Result, batch};
+use crate::{Error, Result, batch};
 
 /// Candidates Z of all windows of a training set: N windows with K slots each.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub struct CandidateReport {
     /// Candidates without a correct boundary.
     pub no_boundary: usize,
     /// Candidates with the gold span's tokens at another position; retained unless
-    /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text) is set. The JSON key is
+    /// [`drop_duplicate_text`](MiningConfig::drop_duplicate_text) is set. The JSON key is
     /// `text_equal`.
     #[serde(rename = "text_equal")]
     pub duplicate_text: usize,
@@ -67,7 +70,7 @@ impl Display for CandidateReport {
 #[derive(Clone, Copy)]
 pub struct CandidateMiner<'a> {
     /// Encoder and span head.
-    pub model: &'a dyn Encoder,
+    pub model: &'a Model,
     /// Training windows.
     pub windows: &'a [Window],
     /// Windows per batch.
@@ -99,7 +102,7 @@ impl Candidates {
     /// # Example
     /// ```
     /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
-    /// use tasks::two_stage::{CandidateConfig, CandidateMiner, Candidates};
+    /// use tasks::two_stage::{MiningConfig, CandidateMiner, Candidates};
     /// use xlmr_model::{Config, Head, Model, read_tokenizer};
     ///
     /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
@@ -115,7 +118,7 @@ impl Candidates {
     /// let miner = CandidateMiner { model: &model, windows: &windows, batch_size: 64 };
     /// let folder = tempfile::tempdir().unwrap();
     /// let path = folder.path().join("candidates.safetensors");
-    /// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+    /// let config = MiningConfig { count: 5, ..MiningConfig::default() };
     ///
     /// let (computed, read) = Candidates::load_or_compute(&path, &miner, &config)?;
     /// assert_eq!((computed.starts.size(), computed.report.windows, read), (vec![1, 5], 1, false));
@@ -125,7 +128,7 @@ impl Candidates {
     pub fn load_or_compute(
         path: &Path,
         miner: &CandidateMiner<'_>,
-        config: &CandidateConfig,
+        config: &MiningConfig,
     ) -> Result<(Self, bool)> {
         let fingerprint = miner.fingerprint(config)?;
         if path.exists() {
@@ -177,15 +180,15 @@ impl Candidates {
 
 impl CandidateMiner<'_> {
     /// Computes the hash of the model with its parameters, the windows and the options.
-    fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
+    fn fingerprint(&self, config: &MiningConfig) -> Result<String> {
         let mut fingerprint = Fingerprint::new();
         fingerprint.add_json("config", config);
-        self.model.fingerprint(&mut fingerprint);
+        add_model(&mut fingerprint, self.model);
         fingerprint_windows(&mut fingerprint, self.windows);
         Ok(fingerprint.finish()?)
     }
 
-    fn compute(&self, config: &CandidateConfig) -> Result<Candidates> {
+    fn compute(&self, config: &MiningConfig) -> Result<Candidates> {
         config.validate()?;
         let mut candidates = Candidates::empty(self.windows.len(), config.count)?;
         batch::compute_by_length(&window_lengths(self.windows), self.batch_size, |rows| {
@@ -199,7 +202,7 @@ impl CandidateMiner<'_> {
     fn compute_batch(
         &self,
         rows: &[usize],
-        config: &CandidateConfig,
+        config: &MiningConfig,
         candidates: &mut Candidates,
     ) -> Result<()> {
         let windows: Vec<&Window> = rows.iter().map(|&k| &self.windows[k]).collect();

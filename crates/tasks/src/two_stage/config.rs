@@ -8,15 +8,15 @@ use crate::{Error, Result};
 ///
 /// # Example
 /// ```
-/// use tasks::two_stage::CandidateConfig;
+/// use tasks::two_stage::MiningConfig;
 ///
-/// let config: CandidateConfig = toml::from_str("max_answer_len = 16").unwrap();
+/// let config: MiningConfig = toml::from_str("max_answer_len = 16").unwrap();
 /// assert_eq!((config.count, config.max_answer_len), (20, 16));
-/// assert!(CandidateConfig { count: 0, ..config }.validate().is_err());
+/// assert!(MiningConfig { count: 0, ..config }.validate().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct CandidateConfig {
+pub struct MiningConfig {
     /// Number of candidates |Z|, including the gold span.
     pub count: usize,
     /// Maximum candidate length in tokens.
@@ -26,7 +26,7 @@ pub struct CandidateConfig {
     pub drop_duplicate_text: bool,
 }
 
-impl Default for CandidateConfig {
+impl Default for MiningConfig {
     fn default() -> Self {
         Self { count: 20, max_answer_len: 30, drop_duplicate_text: false }
     }
@@ -114,7 +114,7 @@ impl Default for BoundaryConfig {
     }
 }
 
-impl CandidateConfig {
+impl MiningConfig {
     /// Validates every value.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ mod tests {
         assert!(error_of(large_temperature).ends_with("must be above 0 and at most 1000"));
         let large_rate = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
         assert!(error_of(large_rate).contains("boundary.weights_learning_rate"));
-        let no_candidates = CandidateConfig { count: 0, ..Default::default() };
+        let no_candidates = MiningConfig { count: 0, ..Default::default() };
         assert!(no_candidates.validate().unwrap_err().to_string().contains("candidates.count"));
     }
 }

@@ -14,5 +14,5 @@ mod task;
 mod tests;
 
 pub use candidates::{CandidateMiner, CandidateReport, Candidates};
-pub use config::{BoundaryConfig, BoundaryTerms, CandidateConfig};
+pub use config::{BoundaryConfig, BoundaryTerms, MiningConfig};
 pub use task::BoundaryTask;

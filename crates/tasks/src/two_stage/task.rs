@@ -15,10 +15,12 @@ use trainer::{
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
+use xlmr_model::Model;
+
 use crate::question_answering::{
     WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
-use crate::{Encoder, Error, Result};
+use crate::{Error, Result};
 
 /// The name of the learned weights θ among the parameters.
 pub(super) const WEIGHTS: &str = "hard_learning.weights";
@@ -35,7 +37,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// ```
 /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
 /// use tasks::two_stage::{
-///     BoundaryConfig, BoundaryTask, BoundaryTerms, CandidateConfig, CandidateMiner, Candidates,
+///     BoundaryConfig, BoundaryTask, BoundaryTerms, MiningConfig, CandidateMiner, Candidates,
 /// };
 /// use trainer::{Step, Task};
 /// use xlmr_model::{Config, Head, Model, read_tokenizer};
@@ -54,7 +56,7 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// let miner = CandidateMiner { model: &reader, windows: &windows, batch_size: 64 };
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("candidates.safetensors");
-/// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+/// let config = MiningConfig { count: 5, ..MiningConfig::default() };
 /// let (candidates, _) = Candidates::load_or_compute(&path, &miner, &config)?;
 ///
 /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
@@ -65,14 +67,14 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// let config = task.train_config(&trainer::TrainConfig::default()); // with a group for θ
 /// assert_eq!(config.groups.len(), 1);
 /// let rng = trainer::rng_for(0, "second stage", 0);
-/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
+/// let mut step = Step::new(&[0], rng);
 /// let losses = task.losses(&mut step)?;
 /// losses.total.backward();
 /// assert_eq!(task.slot_weights()?.unwrap().len(), 5);
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct BoundaryTask<'a> {
-    model: &'a dyn Encoder,
+    model: &'a Model,
     windows: &'a [Window],
     candidates: Option<&'a Candidates>,
     terms: BoundaryTerms,
@@ -113,7 +115,7 @@ impl<'a> BoundaryTask<'a> {
     /// numbers of candidates and windows differ; [`Error::Loss`] or [`Error::Torch`] if the learned
     /// weights cannot be created.
     pub fn new(
-        model: &'a dyn Encoder,
+        model: &'a Model,
         windows: &'a [Window],
         candidates: Option<&'a Candidates>,
         terms: BoundaryTerms,

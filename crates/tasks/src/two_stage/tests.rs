@@ -42,7 +42,7 @@ impl Fixture {
         Self { folder, model: model(4000), windows: training_windows() }
     }
 
-    fn candidates(&self, config: &CandidateConfig) -> (Candidates, bool) {
+    fn candidates(&self, config: &MiningConfig) -> (Candidates, bool) {
         let miner = CandidateMiner { model: &self.model, windows: &self.windows, batch_size: 3 };
         let path = self.folder.path().join("candidates.safetensors");
         Candidates::load_or_compute(&path, &miner, config).unwrap()
@@ -59,14 +59,8 @@ impl Fixture {
             BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true).unwrap();
         let rng = trainer::rng_for(1, "task", number);
         let batch = [2, 0, 3, 1];
-        task.losses(&mut Step {
-            batch: &batch,
-            batch_index: number,
-            batch_count: 10,
-            micro_batch: None,
-            rng,
-        })
-        .unwrap()
+        task.losses(&mut Step { batch_index: number, batch_count: 10, ..Step::new(&batch, rng) })
+            .unwrap()
     }
 }
 
@@ -88,7 +82,7 @@ fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
 fn gold_occurs_once_and_candidates_are_in_the_context() {
     let fixture = Fixture::new();
     for count in [20, 5, 1] {
-        let config = CandidateConfig { count, max_answer_len: 4, ..Default::default() };
+        let config = MiningConfig { count, max_answer_len: 4, ..Default::default() };
         let (candidates, _) = fixture.candidates(&config);
         let (starts, ends, valid) =
             (rows(&candidates.starts), rows(&candidates.ends), rows(&candidates.valid));
@@ -120,11 +114,11 @@ fn duplicate_texts_are_reported_and_can_be_dropped() {
     let tokens = lima_window.end_position.unwrap() - lima_window.start_position.unwrap() + 1;
     // The candidates are all spans of at most the length of "Lima", which occurs twice.
     let count = tokens * (lima_window.context_end - lima_window.context_start);
-    let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
+    let config = MiningConfig { count, max_answer_len: tokens, ..Default::default() };
     let (with_duplicates, _) = fixture.candidates(&config);
     assert!(with_duplicates.report.duplicate_text >= 1, "{:?}", with_duplicates.report);
     let (without_duplicates, read) =
-        fixture.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
+        fixture.candidates(&MiningConfig { drop_duplicate_text: true, ..config.clone() });
     assert!(!read, "other options, other candidates");
     let dropped_count = with_duplicates.report.candidates - without_duplicates.report.candidates;
     assert_eq!(without_duplicates.report.duplicate_text, dropped_count);
@@ -134,7 +128,7 @@ fn duplicate_texts_are_reported_and_can_be_dropped() {
 #[test]
 fn stored_candidates_are_used_until_their_inputs_change() {
     let mut fixture = Fixture::new();
-    let config = CandidateConfig { count: 6, ..Default::default() };
+    let config = MiningConfig { count: 6, ..Default::default() };
     let (mined, read) = fixture.candidates(&config);
     assert!(!read);
     let (stored, read) = fixture.candidates(&config);
@@ -158,7 +152,7 @@ fn stored_candidates_are_used_until_their_inputs_change() {
 fn with_one_candidate_the_loss_equals_the_span_loss_for_any_weighting() {
     let fixture = Fixture::new();
     let (single_candidate, _) =
-        fixture.candidates(&CandidateConfig { count: 1, ..Default::default() });
+        fixture.candidates(&MiningConfig { count: 1, ..Default::default() });
     let span_loss = fixture.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
     assert_eq!(span_loss.parts[0].0, "span");
     let span_loss = span_loss.total.double_value(&[]);
@@ -178,7 +172,7 @@ fn with_one_candidate_the_loss_equals_the_span_loss_for_any_weighting() {
 #[test]
 fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     let fixture = Fixture::new();
-    let (candidates, _) = fixture.candidates(&CandidateConfig::default());
+    let (candidates, _) = fixture.candidates(&MiningConfig::default());
     let loss = |config: &BoundaryConfig| {
         let losses = fixture.losses(Some(&candidates), terms(true, false), config, 0);
         assert_eq!(losses.parts.len(), 1);
@@ -209,7 +203,7 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
 #[test]
 fn alpha_mixes_losses_and_ablations_select_them() {
     let fixture = Fixture::new();
-    let (candidates, _) = fixture.candidates(&CandidateConfig::default());
+    let (candidates, _) = fixture.candidates(&MiningConfig::default());
     let mut config = BoundaryConfig { alpha: 0.25, ..config_with(HardLearningWeighting::Mml) };
     config.contrast.temperature = 0.1;
     let value = |losses: &StepLosses, name: &str| {
@@ -251,7 +245,7 @@ fn random_negatives_depend_only_on_the_step() {
 #[test]
 fn learned_weights_are_trained() {
     let fixture = Fixture::new();
-    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let (candidates, _) = fixture.candidates(&MiningConfig { count: 5, ..Default::default() });
     let new_task = |weighting: HardLearningWeighting, terms: BoundaryTerms| {
         let config = config_with(weighting);
         BoundaryTask::new(&fixture.model, &fixture.windows, Some(&candidates), terms, &config, true)
@@ -270,7 +264,7 @@ fn learned_weights_are_trained() {
 #[test]
 fn candidates_of_other_windows_are_rejected() {
     let fixture = Fixture::new();
-    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let (candidates, _) = fixture.candidates(&MiningConfig { count: 5, ..Default::default() });
     let config = BoundaryConfig::default();
     let error_of = |windows: &[Window], candidates: Option<&Candidates>| {
         let task = BoundaryTask::new(
@@ -295,7 +289,7 @@ fn candidates_of_other_windows_are_rejected() {
 #[test]
 fn bf16_changes_results_little() {
     let fixture = Fixture::new();
-    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let (candidates, _) = fixture.candidates(&MiningConfig { count: 5, ..Default::default() });
     let parameters = fixture.model.named_parameters();
     for (hard, contrast) in [(true, false), (true, true), (false, false)] {
         let config = BoundaryConfig::default();

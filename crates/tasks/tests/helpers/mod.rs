@@ -63,7 +63,7 @@ pub(crate) fn question(id: &str, question: &str, context: &str, answer: &str) ->
 /// Computes the losses of the first step.
 pub(crate) fn first_losses(task: &mut dyn Task, batch: &[usize]) -> Result<StepLosses, TaskError> {
     let rng = trainer::rng_for(0, "test", 0);
-    task.losses(&mut Step { batch, batch_index: 0, batch_count: 1, micro_batch: None, rng })
+    task.losses(&mut Step::new(batch, rng))
 }
 
 /// Computes the total loss of the first step.
@@ -115,11 +115,11 @@ fn run_step(
     micro_batch: Option<usize>,
 ) -> (f64, NamedTensors) {
     let rng = trainer::rng_for(1, "step", 0);
-    let mut step = Step { batch, batch_index: 3, batch_count: 9, micro_batch, rng };
+    let mut step = Step { batch_index: 3, batch_count: 9, micro_batch, ..Step::new(batch, rng) };
     let losses: StepLosses =
         precision.run(Device::Cpu, || task.losses(&mut step)).unwrap().unwrap();
     if !losses.is_accumulated {
-        torch_ext::backward(&losses.total).unwrap();
+        step.backward(&losses.total).unwrap();
     }
     // Error reports of a non-finite loss list the token ids of the examples.
     assert!(batch.iter().all(|&index| !task.example(index).input_ids.is_empty()));

@@ -36,11 +36,10 @@ fn run_step(model: &Model, task: &mut dyn Task, micro_batch: Option<usize>) -> (
     let batch: Vec<usize> = (0..count).collect();
     tch::manual_seed(6);
     let rng = trainer::rng_for(1, "step", 0);
-    let losses = task
-        .losses(&mut Step { batch: &batch, batch_index: 3, batch_count: 9, micro_batch, rng })
-        .unwrap();
+    let mut step = Step { batch_index: 3, batch_count: 9, micro_batch, ..Step::new(&batch, rng) };
+    let losses = task.losses(&mut step).unwrap();
     if !losses.is_accumulated {
-        torch_ext::backward(&losses.total).unwrap();
+        step.backward(&losses.total).unwrap();
     }
     let parameters = model.named_parameters().into_iter().map(|(_, parameter)| parameter);
     let trained: Vec<Tensor> = parameters.filter(|parameter| parameter.grad().defined()).collect();

@@ -1,11 +1,9 @@
 //! Process groups with c10d's Gloo backend, and NCCL for GPU tensors.
 mod waiting;
 
-use std::cell::RefCell;
 use std::ffi::{CString, c_int};
 use std::fmt;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
@@ -489,31 +487,6 @@ fn check_interface(name: &str) -> Result<()> {
     }
     let reason = format!("GLOO_SOCKET_IFNAME = {name:?}: this machine has no such interface");
     Err(Error::Distributed(reason))
-}
-
-thread_local! {
-    static CURRENT_GROUP: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
-}
-
-/// Runs `body` with `group` as the [`current_group`].
-///
-/// ```
-/// torch_ext::with_group(None, || assert!(torch_ext::current_group().is_none()));
-/// ```
-pub fn with_group<T>(group: Option<&Rc<ProcessGroup>>, body: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Rc<ProcessGroup>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT_GROUP.replace(self.0.take());
-        }
-    }
-    let _restore = Restore(CURRENT_GROUP.replace(group.map(Rc::clone)));
-    body()
-}
-
-/// Returns the process group of the enclosing [`with_group`], or `None` outside of `with_group`.
-pub fn current_group() -> Option<Rc<ProcessGroup>> {
-    CURRENT_GROUP.with_borrow(Clone::clone)
 }
 
 impl Drop for ProcessGroup {

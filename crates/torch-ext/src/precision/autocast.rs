@@ -1,5 +1,4 @@
 //! Autocast (mixed precision) in bfloat16 or float16, on the CPU or a GPU.
-use std::cell::Cell;
 use std::ffi::c_int;
 
 use tch::{Device, Kind, Tensor};
@@ -279,60 +278,10 @@ pub fn without_autocast<T>(body: impl FnOnce() -> T) -> Result<T> {
     Ok(body())
 }
 
-thread_local! {
-    static LOSS_SCALE: Cell<f64> = const { Cell::new(1.0) };
-}
-
-/// Runs `body` and scales the loss of every [`backward`] call in it by `scale`.
-///
-/// With a large `scale`, small gradients do not underflow in float16. The caller must divide the
-/// gradients by `scale`.
-///
-/// # Example
-/// ```
-/// use tch::Tensor;
-///
-/// let weight = Tensor::from(2f32).set_requires_grad(true);
-/// torch_ext::with_loss_scale(8.0, || torch_ext::backward(&(&weight * 3.0)))?;
-/// assert_eq!(weight.grad().double_value(&[]), 24.0);
-/// # Ok::<(), torch_ext::Error>(())
-/// ```
-pub fn with_loss_scale<T>(scale: f64, body: impl FnOnce() -> T) -> T {
-    struct Restore(f64);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            LOSS_SCALE.set(self.0);
-        }
-    }
-    let _restore = Restore(LOSS_SCALE.replace(scale));
-    body()
-}
-
-/// Multiplies a loss `[]` by the scale of [`with_loss_scale`], and runs its backward pass without
-/// autocast.
-///
-/// # Errors
-/// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`] if autocast cannot be switched
-/// off.
-pub fn backward(loss: &Tensor) -> Result<()> {
-    without_autocast(|| {
-        let scale = LOSS_SCALE.get();
-        if scale == 1.0 {
-            return loss.f_backward();
-        }
-        // The loss is converted to float32 first, because a scaled loss can overflow in float16.
-        let loss = match loss.f_kind()? {
-            Kind::Half | Kind::BFloat16 => loss.f_to_kind(Kind::Float)?,
-            _ => loss.shallow_clone(),
-        };
-        loss.f_mul_scalar(scale)?.f_backward()
-    })?
-    .map_err(Error::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StepContext;
 
     #[test]
     fn matmuls_have_low_precision_only_inside_autocast() {
@@ -426,14 +375,13 @@ mod tests {
             assert_eq!(without_autocast(|| autocast_dtype(Device::Cpu)).unwrap().unwrap(), None);
             assert_eq!((kind_without_autocast, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
             let loss = x.matmul(&x).sum(Kind::Float);
-            with_loss_scale(4.0, || backward(&loss)).unwrap();
+            StepContext::new(4.0, None).backward(&loss).unwrap();
         })
         .unwrap();
         // For a 3 x 3 matrix of ones, every element of the gradient of sum(x·x) is 3 + 3 = 6. The
         // loss scale is 4, so the scaled gradient is 24.
         assert_eq!(x.grad(), Tensor::full([3, 3], 24.0, (Kind::Float, Device::Cpu)));
         assert_eq!(x.grad().kind(), Kind::Float);
-        assert_eq!(LOSS_SCALE.get(), 1.0);
     }
 
     #[test]

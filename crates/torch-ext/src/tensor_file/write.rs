@@ -1,6 +1,6 @@
 //! Writing of safetensors files, one tensor at a time.
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use atomic_file::AtomicFile;
@@ -70,21 +70,20 @@ pub fn write_tensors<'a>(
     // The order of the safetensors library: by decreasing size of the dtype, then by name.
     let mut pending: Vec<_> = pending.into_iter().collect();
     pending.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
-    let io_error = |error: io::Error| Error::io(path, error);
-    let header = encode_header(&pending, metadata).map_err(io_error)?;
+    let header = encode_header(&pending, metadata).map_err(|error| Error::io(path, error))?;
     // The writer of the safetensors library is not used, because it names its temporary files
     // differently from [`AtomicFile`], so the files of a killed process would not be recognised and
     // removed later.
-    let mut file = AtomicFile::create(path).map_err(io_error)?;
-    file.write_all(&header).map_err(io_error)?;
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(&header)?;
     for (name, entry) in &pending {
         let bytes = entry.copy_bytes().map_err(|error| {
             let expected = "values that can be copied to the CPU";
             Error::stored(path, name, expected, error.to_string())
         })?;
-        file.write_all(&bytes).map_err(io_error)?;
+        file.write_all(&bytes)?;
     }
-    file.finish().map_err(io_error)
+    Ok(file.finish()?)
 }
 
 /// Returns the first bytes of the file: the header's length, and the header, which is padded to a

@@ -13,7 +13,7 @@ use torch_ext::{TensorMap, read_tensors, write_tensors};
 pub(crate) use writer::{CheckpointData, CheckpointWriter};
 
 use crate::error::error_text;
-use crate::{AdamW, Error, LossScaler, Result, StreamPosition};
+use crate::{AdamW, Error, LossScaler, Result};
 
 /// Runtime settings that must be equal for bit-identical runs, in addition to seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,6 +24,17 @@ pub struct Environment {
     pub device: String,
     /// Precision of float32 matrix multiplications: `highest`, `high` or `medium`.
     pub float32_matmul: String,
+}
+
+/// Position of a stream, as stored in a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct StreamPosition {
+    /// The epoch of the next batch.
+    pub epoch: u64,
+    /// Number of batches already read in this epoch.
+    pub batches: u64,
+    /// The stream's position, if the epoch has begun.
+    pub position: Option<serde_json::Value>,
 }
 
 /// `state.json` of a checkpoint.
@@ -168,8 +179,9 @@ impl Checkpoint {
             write_tensor_file(&partial_folder.path().join(TASK_STATE), task_state)?;
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
+        // The error has the final path, because the partial folder is removed.
         atomic_file::write(partial_folder.path().join(STATE), json)
-            .map_err(|error| Error::file(target.join(STATE), error))?;
+            .map_err(|error| Error::file(target.join(STATE), error.source))?;
         sums::write(partial_folder.path(), &file_names(!task_state.is_empty()))?;
         if target.exists() {
             remove_folder(&target)?;

@@ -71,7 +71,7 @@ pub(crate) struct PendingMeans {
 }
 
 impl PendingMeans {
-    pub(crate) fn new((loss, steps): (f64, u64), parts: BTreeMap<String, (f64, u64)>) -> Self {
+    pub(crate) fn new(loss: f64, steps: u64, parts: BTreeMap<String, (f64, u64)>) -> Self {
         Self { loss, steps, parts }
     }
 
@@ -156,7 +156,7 @@ impl JsonLines {
             }
         }
         if resumes {
-            atomic_file::write(path, text).map_err(file_error)?;
+            atomic_file::write(path, text)?;
         } else {
             File::create(path).map_err(file_error)?;
         }

@@ -8,5 +8,5 @@ pub use metrics::StepMetrics;
 pub(crate) use metrics::{PendingMeans, last_loss};
 pub(crate) use profile::StepProfile;
 pub(crate) use progress::print_note;
-pub use progress::{Progress, ProgressValues};
+pub use progress::{ProgressLine, ProgressValues};
 pub(crate) use step_log::StepLog;

@@ -32,7 +32,7 @@ fn time_text(seconds: f64) -> String {
     }
 }
 
-/// Progress values of a stage, for [`Progress::update`].
+/// ProgressLine values of a stage, for [`ProgressLine::update`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProgressValues {
     /// Number of completed steps.
@@ -54,7 +54,7 @@ pub struct ProgressValues {
 /// progress.update(ProgressValues { step: 1, loss: 2.31, learning_rate: 3e-5, tokens: 512 });
 /// progress.finish();
 /// ```
-pub struct Progress {
+pub struct ProgressLine {
     bar: ProgressBar,
     /// Name printed in each line if standard error is not a terminal.
     plain_name: Option<String>,
@@ -65,7 +65,7 @@ pub struct Progress {
     start: Instant,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Creates a progress line named `name` for `total` steps, of which `completed` steps with
     /// `tokens` tokens are already done.
     pub fn new(name: &str, total: u64, completed: u64, tokens: u64) -> Self {

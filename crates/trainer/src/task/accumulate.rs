@@ -1,6 +1,6 @@
 //! Gradient accumulation over micro-batches and processes.
 use tch::{Kind, Tensor};
-use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
+use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, StepContext};
 
 use crate::{StepLosses, TaskError};
 
@@ -23,12 +23,12 @@ pub struct WeightedLoss {
 /// micro-batches have different numbers of targets. The number n must be known before the first
 /// forward pass, so mask the full batch first.
 ///
-/// Backward passes use [`torch_ext::backward`], which applies the loss scale of float16.
+/// Backward passes use [`StepContext::backward`], which applies the loss scale and the task's
+/// weight; `context` is [`Step::context`](crate::Step::context).
 ///
 /// Each micro-batch starts with the random state of the whole batch and the index of its first row
 /// ([`MicroBatchSeeds`]). On the CPU, dropout thus does not depend on where the batch is split.
-/// Processes that share a step ([`torch_ext::with_group`]) distribute the micro-batches
-/// round-robin. Each process returns the losses of the whole batch; the caller must sum the
+/// Processes that share a step ([`StepContext::group`]) distribute the micro-batches round-robin. Each process returns the losses of the whole batch; the caller must sum the
 /// gradients.
 ///
 /// A contrastive loss with in-batch negatives cannot be split into micro-batches; see
@@ -40,11 +40,12 @@ pub struct WeightedLoss {
 /// # Example
 /// ```
 /// use tch::{Kind, Tensor};
-/// use trainer::{MicroBatch, WeightedLoss, accumulate};
+/// use trainer::{MicroBatch, StepContext, WeightedLoss, accumulate};
 ///
 /// let weight = Tensor::from(2f64).set_requires_grad(true);
 /// let rows = [1.0, 2.0, 3.0, 6.0];
-/// let losses = accumulate(&MicroBatch::cut(&rows, 3), |part: &&[f64]| {
+/// let context = StepContext::default();
+/// let losses = accumulate(&context, &MicroBatch::cut(&rows, 3), |part: &&[f64]| {
 ///     let sum = (Tensor::from_slice(part) * &weight).sum(Kind::Double);
 ///     Ok(vec![WeightedLoss { name: "mean", weight: 1.0, loss: sum / 4.0 }])
 /// })?;
@@ -52,13 +53,16 @@ pub struct WeightedLoss {
 /// # Ok::<(), trainer::TaskError>(())
 /// ```
 pub fn accumulate<T>(
+    context: &StepContext,
     micro_batches: &[MicroBatch<T>],
     mut contributions: impl FnMut(&T) -> Result<Vec<WeightedLoss>, TaskError>,
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
-    let (group, seeds) = (current_group(), MicroBatchSeeds::new()?);
-    let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
+    let (rank, size) = context.rank_and_size();
+    let seeds = MicroBatchSeeds::new()?;
+    // A process may have no micro-batch, and a micro-batch may have no loss with a graph.
+    context.skip_backward();
     for (number, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
         if number % size != rank {
             continue;
@@ -80,13 +84,13 @@ pub fn accumulate<T>(
         }
         if let Some(sum) = sum.filter(Tensor::requires_grad) {
             let _region = torch_ext::region(c"backward");
-            torch_ext::backward(&sum)?;
+            context.backward(&sum)?;
         }
     }
     seeds.enter(0)?;
     let losses = StepLosses { total, parts, tokens: None, is_accumulated: true };
-    match group {
-        Some(group) => sum_losses(&group, losses),
+    match context.group() {
+        Some(group) => sum_losses(group, losses),
         None => Ok(losses),
     }
 }

@@ -4,15 +4,18 @@ mod batches;
 mod collate;
 mod fingerprint_ext;
 mod not_finite;
+mod reading_group;
 mod round_robin;
 mod skipped_data;
 mod slot;
 mod state;
 mod step_values;
 
+use std::rc::Rc;
+
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
-use torch_ext::TensorMap;
+use torch_ext::{ProcessGroup, StepContext, TensorMap};
 
 pub use accumulate::{WeightedLoss, accumulate};
 pub use batches::Batches;
@@ -27,9 +30,8 @@ pub use slot::{Alternating, Tasks, WeightedSum};
 pub(crate) use slot::{
     TaskSlot, check_evaluation, check_micro_batches, check_slots, stage_fingerprint,
 };
-pub use state::StreamPosition;
 pub(crate) use state::{ComputeOptions, TaskState};
-pub(crate) use step_values::{StepResult, StepValues};
+pub(crate) use step_values::{NonFinite, StepResult, StepValues};
 
 use crate::{BatchStream, Fingerprint};
 
@@ -42,8 +44,9 @@ pub struct StepLosses {
     pub parts: Vec<(&'static str, Tensor)>,
     /// Number of tokens without padding; `None` for the sum of the examples' lengths.
     pub tokens: Option<u64>,
-    /// Whether the gradients of `total` have already been accumulated; see
-    /// [`accumulate`](crate::accumulate).
+    /// Whether the task has already accumulated the gradients of `total`, with [`Step::backward`]
+    /// or [`accumulate`](crate::accumulate). The trainer rejects a step in which this value does
+    /// not agree with the task's calls.
     pub is_accumulated: bool,
 }
 
@@ -87,6 +90,32 @@ pub struct Step<'a> {
     pub micro_batch: Option<usize>,
     /// Random generator of the step. libtorch's generator has also been seeded for the step.
     pub rng: ChaCha8Rng,
+    /// Scale of the losses, which includes the task's weight, and the processes that share the step.
+    pub context: StepContext,
+}
+
+impl<'a> Step<'a> {
+    /// Creates the only step of a stage, without micro-batches, loss scale and other processes.
+    pub fn new(batch: &'a [usize], rng: ChaCha8Rng) -> Self {
+        let context = StepContext::default();
+        Self { batch, batch_index: 0, batch_count: 1, micro_batch: None, rng, context }
+    }
+
+    /// Accumulates the gradients of a loss `[]`, multiplied by the loss scale and the task's weight.
+    ///
+    /// A task that calls this method instead of returning the loss's graph must set
+    /// [`StepLosses::is_accumulated`]. `Tensor::backward` would ignore scale and weight.
+    ///
+    /// # Errors
+    /// The errors of [`StepContext::backward`].
+    pub fn backward(&self, loss: &Tensor) -> Result<(), TaskError> {
+        Ok(self.context.backward(loss)?)
+    }
+
+    /// Returns the processes that share the step; `None` for a single process.
+    pub fn group(&self) -> Option<&Rc<ProcessGroup>> {
+        self.context.group()
+    }
 }
 
 /// Examples of a task, in memory or streamed.

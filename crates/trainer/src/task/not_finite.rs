@@ -83,7 +83,7 @@ impl NotFiniteReport {
 
     fn write(&self, file: &PathBuf) -> Result<()> {
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(file, error))?;
-        atomic_file::write(file, json).map_err(|error| Error::file(file, error))
+        Ok(atomic_file::write(file, json)?)
     }
 }
 

@@ -72,7 +72,6 @@ pub(crate) fn write_skipped_data(stage: &Stage, slots: &[TaskSlot<'_>]) -> Resul
     }
     let path = stage.folder.join(FILE);
     let text = serde_json::to_string_pretty(&entries).map_err(|error| Error::file(&path, error))?;
-    std::fs::create_dir_all(&stage.folder)
-        .and_then(|()| atomic_file::write(&path, text + "\n"))
-        .map_err(|error| Error::file(&path, error))
+    atomic_file::create_folder_of(&path)?;
+    Ok(atomic_file::write(&path, text + "\n")?)
 }

@@ -1,14 +1,17 @@
 //! State of a stage's task during training.
-use serde::{Deserialize, Serialize};
 use std::rc::Rc;
-use tch::{Device, Tensor};
 
-use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_loss_scale};
+use tch::{Device, Tensor};
+use torch_ext::{Precision, ProcessGroup, StepContext, TensorMap, region};
 
 use crate::task::batches::Epoch;
 use crate::task::not_finite::{BatchRecord, IndexedExample};
+use crate::task::reading_group::StageProcesses;
 use crate::task::slot::{TaskSlot, slot_label, slot_seed};
-use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TrainConfig};
+use crate::{
+    Batches, Error, Examples, ReadingGroup, Result, Stage, Step, StepLosses, StreamPosition,
+    TaskError, TrainConfig,
+};
 use crate::{rng_for, seed_for};
 
 /// State of a task during training: its order of examples, batch options and finished epochs.
@@ -36,17 +39,6 @@ enum Order {
     /// the current epoch.
     Indexed(Batches, Option<(u64, Epoch)>),
     Streamed(StreamPosition),
-}
-
-/// Position of a stream, as stored in a checkpoint.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct StreamPosition {
-    /// The epoch of the next batch.
-    pub epoch: u64,
-    /// Number of batches already read in this epoch.
-    pub batches: u64,
-    /// The stream's position, if the epoch has begun.
-    pub position: Option<serde_json::Value>,
 }
 
 /// Losses and origin of a batch after its backward pass.
@@ -152,7 +144,7 @@ impl<'s, 't> TaskState<'s, 't> {
 
     /// Selects the examples of batch `number`, or reads them from the stream.
     fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
-        let (task_error, group) = (self.task_error(step), self.group.as_ref());
+        let task_error = self.task_error(step);
         match &mut self.order {
             Order::Indexed(batches, current) => {
                 let per_epoch = batches.batches_per_epoch();
@@ -173,14 +165,15 @@ impl<'s, 't> TaskState<'s, 't> {
                         "examples() returned a stream before, but not now".into(),
                     ));
                 };
+                stream.share(self.group.as_ref().map(|group| {
+                    Rc::new(StageProcesses(Rc::clone(group))) as Rc<dyn ReadingGroup>
+                }));
                 if stream_position.position.is_none() {
                     let rng = rng_for(self.seed, "order", stream_position.epoch);
-                    with_group(group, || stream.start_epoch(stream_position.epoch, rng))
-                        .map_err(&task_error)?;
+                    stream.start_epoch(stream_position.epoch, rng).map_err(&task_error)?;
                 }
                 let epoch = Some(stream_position.epoch);
-                let batch = with_group(group, || stream.next_batch(self.batch_size));
-                let batch = batch.map_err(&task_error)?;
+                let batch = stream.next_batch(self.batch_size).map_err(&task_error)?;
                 if batch.lengths.is_empty() {
                     return Err(Error::NoExamples { stage: self.label.clone() });
                 }
@@ -205,30 +198,36 @@ impl<'s, 't> TaskState<'s, 't> {
     pub(crate) fn backward(
         &mut self,
         step: u64,
-        (slot, number): (usize, u64),
+        slot: usize,
+        number: u64,
         compute: ComputeOptions,
     ) -> Result<BatchLosses> {
         let Batch { examples, tokens, epoch } = self.next_batch(step, number)?;
         tch::manual_seed(seed_for(self.seed, "torch", number));
         let rng = rng_for(self.seed, "task", number);
-        let (total, group) = (self.total, self.group.clone());
-        let micro_batch = self.micro_batch_size();
-        let mut inputs =
-            Step { batch: &examples, batch_index: number, batch_count: total, micro_batch, rng };
         let ComputeOptions { precision, device, scale } = compute;
         let weight = self.slot.weight;
-        // Gradients are multiplied by the loss scale and the task's weight.
-        let scale = scale * weight;
-        let losses = with_group(group.as_ref(), || {
+        let mut inputs = Step {
+            batch: &examples,
+            batch_index: number,
+            batch_count: self.total,
+            micro_batch: self.micro_batch_size(),
+            rng,
+            // Gradients are multiplied by the loss scale and the task's weight.
+            context: StepContext::new(scale * weight, self.group.clone()),
+        };
+        let losses = {
             let _region = region(c"losses");
-            with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut inputs)))
-        })?
+            precision.run(device, || self.slot.task.losses(&mut inputs))?
+        }
         .map_err(self.task_error(step))?;
+        let context = inputs.context;
+        check_backward(&context, &losses).map_err(self.task_error(step))?;
         // If the task does not split the batch, all ranks compute the same loss, so only rank 0
         // adds its gradients.
-        if !losses.is_accumulated && group.is_none_or(|group| group.rank() == 0) {
+        if !losses.is_accumulated && self.group.as_ref().is_none_or(|group| group.rank() == 0) {
             let _region = region(c"backward");
-            with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
+            context.backward(&losses.total)?;
         }
         let part = |(name, part): &(&str, Tensor)| {
             let prefix = if *name == self.slot.name { "" } else { self.prefix.as_str() };
@@ -341,6 +340,8 @@ impl<'s, 't> TaskState<'s, 't> {
         *stream_position =
             stream.cloned().ok_or("the position in the example stream is missing")?;
         let Examples::Streamed(stream) = self.slot.task.examples() else { return Ok(()) };
+        // The processes restore their positions one after another.
+        stream.share(None);
         if let Some(position) = &stream_position.position {
             stream.start_epoch(
                 stream_position.epoch,
@@ -349,5 +350,26 @@ impl<'s, 't> TaskState<'s, 't> {
             stream.seek(position)?;
         }
         Ok(())
+    }
+}
+
+/// Checks that a task accumulates gradients only with the step's context, because gradients of
+/// `Tensor::backward` lack the loss scale and the task's weight.
+fn check_backward(
+    context: &StepContext,
+    losses: &StepLosses,
+) -> std::result::Result<(), TaskError> {
+    match (losses.is_accumulated, context.has_backward()) {
+        (true, false) => Err("the losses are marked as accumulated, but the task did not call \
+                              `Step::backward` or `accumulate`; `Tensor::backward` ignores the \
+                              loss scale and the task's weight. In a step without gradients, call \
+                              `step.context.skip_backward()`"
+            .into()),
+        (false, true) => {
+            Err("the task called `Step::backward` or `accumulate`, but the losses are \
+                              not marked as accumulated; set `StepLosses::is_accumulated`"
+                .into())
+        }
+        _ => Ok(()),
     }
 }

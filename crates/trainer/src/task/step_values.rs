@@ -16,6 +16,13 @@ pub(crate) struct StepResult {
     pub(crate) skipped: bool,
 }
 
+/// A loss, part of a loss or gradient norm that is not finite.
+pub(crate) struct NonFinite {
+    /// Name of the value.
+    pub(crate) what: String,
+    pub(crate) value: f64,
+}
+
 /// Losses of a batch.
 pub(crate) struct BatchValues {
     pub(crate) loss: f64,
@@ -70,10 +77,12 @@ impl StepValues {
         self.all_losses().all(|(_, value)| value.is_finite())
     }
 
-    /// Returns name and value of the first non-finite loss, part or gradient norm.
-    pub(crate) fn first_non_finite(&self) -> Option<(String, f64)> {
+    /// Returns the first non-finite loss, part or gradient norm.
+    pub(crate) fn first_non_finite(&self) -> Option<NonFinite> {
         let mut values = self.all_losses().chain([("gradient norm", self.grad_norm)]);
-        values.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
+        values
+            .find(|(_, value)| !value.is_finite())
+            .map(|(name, value)| NonFinite { what: name.to_owned(), value })
     }
 
     /// Returns every loss as text, by name. For several batches, the name includes the index of the

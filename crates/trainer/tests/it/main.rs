@@ -12,6 +12,7 @@ mod precision;
 mod profile;
 mod ranks;
 mod resume;
+mod step_context;
 mod streams;
 mod task_slots;
 mod trace;

@@ -76,7 +76,7 @@ impl Task for Product {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let weight = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
-            return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
+            return accumulate(&step.context, &MicroBatch::cut(step.batch, 1), |examples| {
                 let losses = examples.iter().map(|&example| self.loss(example, step.batch_index));
                 let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * weight;
                 Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])

@@ -90,7 +90,7 @@ impl Task for MaskedLmTask<'_> {
         let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
         let row_count = rows.len() as f64;
         let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
-        accumulate(&parts, |rows| {
+        accumulate(&step.context, &parts, |rows| {
             let loss = self.loss_sum(rows)? / row_count;
             Ok(vec![WeightedLoss { name: "mlm", weight: 1.0, loss }])
         })
@@ -192,7 +192,7 @@ impl Task for MixedGradients {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch_index = step.batch_index;
         let parts = MicroBatch::cut(step.batch, 1);
-        accumulate(&parts, |examples| {
+        accumulate(&step.context, &parts, |examples| {
             let mut loss = Tensor::from(0f32);
             for &example in *examples {
                 let row = i64::try_from(example)?;

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use tch::{Device, Tensor};
-use trainer::{FitReport, TrainConfig, fit};
+use trainer::{FitReport, StepContext, TrainConfig, fit};
 
 use crate::common::{lock_rng, metrics_text, stage};
 use crate::ranks::{MaskedLmTask, tiny_model};
@@ -121,7 +121,7 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
     let _ = weight.grad().zero_();
     let parts = [(0, 3), (3, 1), (4, 3)]
         .map(|(first, count)| trainer::MicroBatch { first, rows: (first as i64, count) });
-    let got = trainer::accumulate(&parts, |&(first, count)| {
+    let got = trainer::accumulate(&StepContext::default(), &parts, |&(first, count)| {
         let (all_sum, odd_sum) =
             losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
         Ok(vec![

@@ -51,7 +51,7 @@ impl Cloze {
     /// Reads clozes, one JSON object per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a cloze or whose mask is not in
+    /// [`Error::File`]; [`Error::Line`] naming a line that is not a cloze or whose mask is not in
     /// the input; [`Error::Content`] if there is no cloze.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
@@ -73,7 +73,7 @@ impl Cloze {
     /// Writes clozes in the format of [`Cloze::read`], atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(path: impl AsRef<Path>, clozes: &[Self]) -> Result<()> {
         write_json_lines(path.as_ref(), clozes)
     }

@@ -61,7 +61,7 @@ impl Relation {
     /// Reads `relations.jsonl`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation, that repeats an id,
+    /// [`Error::File`]; [`Error::Line`] naming a line that is not a relation, that repeats an id,
     /// or whose template does not have `[X]` and exactly one `[Y]`; [`Error::Content`] if there is
     /// no relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
@@ -172,7 +172,7 @@ pub(crate) fn split_relation_template(template: &str) -> Result<(&str, &str)> {
 /// with equal subject and object is returned.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming a line that is not a fact or, if the relation has no
+/// [`Error::File`]; [`Error::Line`] naming a line that is not a fact or, if the relation has no
 /// template, a line without `[MASK]`; [`Error::Content`] if no line is a fact; [`Error::Config`] if
 /// the template is invalid.
 pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {

@@ -18,7 +18,7 @@ impl CommonVocabulary {
     /// Reads one word per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Content`] if there is no word.
+    /// [`Error::File`]; [`Error::Content`] if there is no word.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = read_text_with_note(path)?;

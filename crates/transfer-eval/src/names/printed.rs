@@ -18,15 +18,16 @@ pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 /// `apple/ml-kge`, with plain or gzipped data.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; errors of
+/// [`Error::File`]; [`Error::Line`] naming the first printed line that differs; errors of
 /// [`read_gold`] and [`read_predicted`].
 pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     let folder = folder.as_ref();
     let mut scores = PrintedScores::new();
     for task in ["coverage", "precision"] {
         let results = folder.join("results").join(task);
-        for entry in std::fs::read_dir(&results).map_err(Error::read(&results))? {
-            let path = entry.map_err(Error::read(&results))?.path();
+        let read_error = atomic_file::Error::new(&results, "read");
+        for entry in std::fs::read_dir(&results).map_err(read_error)? {
+            let path = entry.map_err(read_error)?.path();
             if path.extension().is_some_and(|extension| extension == "out") {
                 let system = path.file_stem().expect("a name with an extension has a stem");
                 let system = system.to_string_lossy();

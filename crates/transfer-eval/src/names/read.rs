@@ -64,7 +64,7 @@ enum Value {
 /// Reads the judged names of a language from a file of JSON lines, plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a malformed line or a duplicate entity; [`Error::Content`]
+/// [`Error::File`]; [`Error::Line`] for a malformed line or a duplicate entity; [`Error::Content`]
 /// if the file has no lines.
 pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     let path = path.as_ref();
@@ -89,7 +89,7 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
 /// `{"wikidata_id": "Q64", "values": [[3, "Berlin", true]]}`.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a malformed line; [`Error::Content`] if the file has
+/// [`Error::File`]; [`Error::Line`] for a malformed line; [`Error::Content`] if the file has
 /// several languages and the configuration does not select one, or if it has no line in the
 /// selected language.
 pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<PredictedNames> {

@@ -81,7 +81,7 @@ impl NerFormat {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
+/// [`Error::File`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
 /// number of columns than the first line, or contains an unknown tag; [`Error::Content`] without a
 /// sentence, or if the format is ambiguous.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
@@ -221,7 +221,7 @@ impl Parser<'_> {
 /// atomically.
 ///
 /// # Errors
-/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
+/// [`Error::File`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
 /// differ, or a word is empty or contains a tab or line break.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let mut text = String::new();

@@ -25,7 +25,7 @@ impl Description {
     /// Reads descriptions, one `{"entity": "Q64", "language": "de"}` per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
         let rows = json_lines(path.as_ref(), expected)?;
@@ -49,7 +49,7 @@ impl Query {
     /// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
         let rows = json_lines(path.as_ref(), expected)?;
@@ -219,7 +219,7 @@ impl CandidateList {
     /// Reads a list written by [`CandidateList::write`].
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] for invalid JSON; [`Error::Content`] if the number of
+    /// [`Error::File`]; [`Error::Line`] for invalid JSON; [`Error::Content`] if the number of
     /// candidates differs from the size, an entity occurs twice, or a query's candidate does not
     /// describe its entity.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
@@ -260,10 +260,11 @@ impl CandidateList {
     /// Writes the list as JSON, one candidate or query per line, atomically.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let write_error = |error: serde_json::Error| Error::write(path)(error.into());
+        let write_error =
+            |error: serde_json::Error| atomic_file::Error::new(path, "write")(error.into());
         let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
             rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(write_error)
         };

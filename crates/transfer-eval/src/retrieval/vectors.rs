@@ -9,12 +9,12 @@ use crate::{Error, Result};
 /// Reads the tensor `name`, `[rows, D]` float32 or float64, as float32.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Content`] naming file and tensor if the file is damaged, has no such
+/// [`Error::File`]; [`Error::Content`] naming file and tensor if the file is damaged, has no such
 /// tensor, the tensor has another dtype or number of dimensions, or a value is not a finite
 /// float32.
 pub fn read_vectors(path: impl AsRef<Path>, name: &str) -> Result<Array2<f32>> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(Error::read(path))?;
+    let bytes = std::fs::read(path).map_err(atomic_file::Error::new(path, "read"))?;
     atomic_file::remember_input(path);
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| Error::content(path, format!("not a safetensors file: {error}")))?;

@@ -95,7 +95,7 @@ pub struct NliData {
 /// machine-translated training set of XNLI (`premise`, `hypo`, `label`), plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
+/// [`Error::File`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
 /// too few or too many columns, or a label is unknown; [`Error::Content`] if the file has no
 /// labelled pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {

@@ -79,7 +79,7 @@ fn errors_name_line_and_problem() {
         let message = parse_nli(text, "xnli.tsv").unwrap_err().to_string();
         assert!(message.starts_with("xnli.tsv"), "{message}");
     }
-    assert!(matches!(read_nli("no-such-file"), Err(Error::Read { .. })));
+    assert!(matches!(read_nli("no-such-file"), Err(Error::File(_))));
 }
 
 fn example(language: &str, label: NliLabel) -> NliExample {

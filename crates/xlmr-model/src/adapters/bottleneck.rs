@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::layers::linear::{Linear, Lookup};
 use crate::parameters::{Init, Spec};
-use crate::{Activation, Architecture, Config, Error, Result};
+use crate::{Activation, Config, Error, Result};
 
 /// A bottleneck adapter: `u + W_up f(W_down t + b_down) + b_up` replaces u.
 ///
@@ -69,15 +69,8 @@ impl BottleneckConfig {
 /// the layer's last linear layer.
 pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // AdapterHub does not support ModernBERT and EuroBERT; for their adapters, this crate uses
-    // AdapterHub's name of the position in DistilBERT.
-    let position = match &config.architecture {
-        Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
-            "output_adapters"
-        }
-        _ => "output",
-    };
-    (0..config.num_hidden_layers).map(move |index| (names.layer_name(index), position))
+    (0..config.num_hidden_layers)
+        .map(move |index| (names.layer_name(index), names.adapter_position))
 }
 
 /// The bottleneck of one layer.

@@ -20,7 +20,7 @@ pub(crate) const FUSION_FILE: &str = "model_adapter_fusion.safetensors";
 /// Returns the keys of a bottleneck's `config` with their supported values, which select one
 /// adapter after each feed-forward layer. A file may omit any of these keys.
 fn bottleneck_options() -> Map<String, Value> {
-    let options = json!({
+    let Value::Object(options) = json!({
         "adapter_residual_before_ln": false,
         "cross_adapter": false,
         "dropout": 0.0,
@@ -38,8 +38,10 @@ fn bottleneck_options() -> Map<String, Value> {
         "scaling": 1.0,
         "stochastic_depth": 0.0,
         "use_gating": false,
-    });
-    options.as_object().cloned().unwrap_or_default()
+    }) else {
+        unreachable!("the value is an object");
+    };
+    options
 }
 
 impl Model {
@@ -165,7 +167,7 @@ const IGNORED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "valu
 /// Returns the keys of a fusion's `config` with their supported values. A file may omit any of
 /// these keys.
 fn fusion_options() -> Map<String, Value> {
-    let options = json!({
+    let Value::Object(options) = json!({
         "dropout_prob": null,
         "key": true,
         "query": true,
@@ -173,8 +175,10 @@ fn fusion_options() -> Map<String, Value> {
         "residual_before": false,
         "temperature": false,
         "value": true,
-    });
-    options.as_object().cloned().unwrap_or_default()
+    }) else {
+        unreachable!("the value is an object");
+    };
+    options
 }
 
 /// Returns an error if the value of a key differs from its value in `supported`.

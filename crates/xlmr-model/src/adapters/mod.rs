@@ -18,7 +18,7 @@ use tch::Tensor;
 
 use crate::adapters::adapter::{Adapter, AdapterConfig};
 use crate::adapters::output::OutputAdapter;
-use crate::layers::encoder::Layer;
+use crate::family::layer::Layer;
 use crate::layers::linear::Linear;
 use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Result};
 
@@ -178,9 +178,7 @@ impl Model {
         for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
             linear.loras.clear();
             for name in active {
-                let adapter = adapters.get(name);
-                let lora = adapter.map(|adapter| adapter.lora(name, linear_name)).transpose()?;
-                linear.loras.extend(lora.flatten());
+                linear.loras.extend(adapters[name].lora(name, linear_name)?);
             }
             Ok(())
         })?;
@@ -203,12 +201,13 @@ impl Model {
     /// # Errors
     /// [`Error::Input`] if there is no such adapter, or if the adapter is a bottleneck or a fusion,
     /// which cannot be merged into weights; [`Error::Torch`].
+    #[expect(clippy::expect_used, reason = "the name is checked first")]
     pub fn merge(&mut self, name: &str) -> Result<()> {
         if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
             let got = format!("{name}, a bottleneck or fusion");
             return Err(Error::input("adapter", "a LoRA", got));
         }
-        let Some(adapter) = self.adapters.remove(name) else { return Ok(()) };
+        let adapter = self.adapters.remove(name).expect("the adapter exists");
         for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
             let lora = adapter.lora(name, linear_name)?;
             lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight))
@@ -336,6 +335,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 }
 
 /// Calls `change` with every linear layer that a LoRA may change, and with the layer's full name.
+#[expect(clippy::expect_used, reason = "an invariant of the families' layers")]
 fn for_each_linear(
     layers: &mut [Layer],
     architecture: &Architecture,
@@ -345,8 +345,9 @@ fn for_each_linear(
         let layer_name = architecture.names().layer_name(index);
         let parameters = layer.parameters();
         let joined = parameters.joined.into_iter().flat_map(|joined| joined.layers);
-        let linear = joined.chain(parameters.linear);
-        for (linear, (linear_name, _)) in linear.zip(architecture.names().linear_layers) {
+        let mut linear_layers = joined.chain(parameters.linear);
+        for (linear_name, _) in architecture.names().linear_layers {
+            let linear = linear_layers.next().expect("every named linear layer exists");
             change(linear, &format!("{layer_name}.{linear_name}"))?;
         }
     }

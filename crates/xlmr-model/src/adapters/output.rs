@@ -26,7 +26,7 @@ impl OutputAdapter {
         layer: &str,
         config: &Config,
     ) -> Result<Option<Self>> {
-        let Some(adapter) = adapters.get(name) else { return Ok(None) };
+        let adapter = &adapters[name];
         let get = |name: &str| find(&adapter.tensors, name);
         Ok(Some(match &adapter.config {
             AdapterConfig::Lora(_) => return Ok(None),
@@ -37,11 +37,11 @@ impl OutputAdapter {
             AdapterConfig::Fusion(names) => {
                 let mut bottlenecks = Vec::new();
                 for name in names {
-                    if let Some(Self::Bottleneck(bottleneck)) =
-                        Self::new(adapters, name, layer, config)?
-                    {
-                        bottlenecks.push(bottleneck);
-                    }
+                    let bottleneck = Self::new(adapters, name, layer, config)?;
+                    let Some(Self::Bottleneck(bottleneck)) = bottleneck else {
+                        unreachable!("a fusion consists of bottlenecks");
+                    };
+                    bottlenecks.push(bottleneck);
                 }
                 let dropout = config.attention_probs_dropout_prob;
                 let prefix = format!("{FUSION_PREFIX}{name}.{layer}");

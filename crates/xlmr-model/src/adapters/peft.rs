@@ -69,7 +69,8 @@ impl Model {
         // encoder's prefix, so its module is this prefix and the component after it.
         let outermost_module = |stored: &str| {
             let unprefixed = stored.strip_prefix(prefix);
-            let first = unprefixed.unwrap_or(stored).split('.').next().unwrap_or_default();
+            let name = unprefixed.unwrap_or(stored);
+            let first = name.split_once('.').map_or(name, |(first, _)| first);
             format!("{}{first}", unprefixed.map_or("", |_| prefix))
         };
         let saved_modules: BTreeSet<String> =
@@ -132,7 +133,7 @@ impl StoredConfig {
             fields.take("modules_to_save", expected_modules, None)?;
         let task = fields.take("task_type", "a name or null", None)?;
         reject_unknown_keys(fields, file, |key| UNUSED_KEYS.contains(&key))?;
-        Ok(Self { lora, saved_modules: saved_modules.unwrap_or_default(), task })
+        Ok(Self { lora, saved_modules: saved_modules.into_iter().flatten().collect(), task })
     }
 }
 

@@ -129,7 +129,7 @@ impl PeftConfig {
             lora_bias: fields.take("lora_bias", BOOLEAN, false)?,
             targets,
             excluded: excluded.unwrap_or(Modules::Names(Vec::new())),
-            saved_modules: saved_modules.unwrap_or_default(),
+            saved_modules: saved_modules.into_iter().flatten().collect(),
             layers,
             layer_patterns: take_layer_patterns(&mut fields)?,
             rank_pattern: take_patterns(&mut fields, "rank_pattern", INTEGER)?,
@@ -182,7 +182,10 @@ impl PeftConfig {
                 self.error("layers_pattern", "a pattern that can be evaluated", problem.to_string())
             })?;
             if let Some(index) = captures.and_then(|captures| captures.name("idx")) {
-                return Ok(index.as_str().parse().ok());
+                let index = index.as_str();
+                return index.parse().map(Some).map_err(|_| {
+                    self.error("layers_pattern", "an index after the name", format!("{index:?}"))
+                });
             }
         }
         Ok(None)
@@ -279,7 +282,7 @@ fn take_patterns<T: for<'de> Deserialize<'de>>(
 ) -> Result<Vec<(Regex, T)>> {
     let expected = format!("an object with {expected} for each pattern");
     let patterns: Option<BTreeMap<String, T>> = fields.take(key, &expected, None)?;
-    let patterns = patterns.unwrap_or_default().into_iter();
+    let patterns = patterns.into_iter().flatten();
     let compile = |(pattern, value): (String, T)| {
         Ok((compile(fields, key, &format!(r"\A(?:.*\.)?(?:{pattern})\z"))?, value))
     };

@@ -9,7 +9,7 @@ use crate::adapters::folder::{CONFIG_FILE, open_weights};
 use crate::adapters::peft::{NAME_PREFIX, WEIGHTS_FILE};
 use crate::adapters::peft_config::PeftConfig;
 use crate::config::json_file::read_json;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::folder::checkpoint::{check_weight, stored_error};
 use crate::{Error, Result};
 
@@ -296,8 +296,9 @@ impl MergedAdapter {
 }
 
 /// Checks that DoRA's magnitudes have one element for each output.
+#[expect(clippy::expect_used, reason = "updates consist of the file's tensors")]
 fn check_magnitude(file: &TensorFile, name: &str, outputs: i64) -> Result<()> {
-    let shape = file.shape(name).unwrap_or_default();
+    let shape = file.shape(name).expect("the file contains the magnitudes");
     match shape.iter().product::<i64>() == outputs {
         true => check_weight(file, name, &shape, SOURCE),
         false => {

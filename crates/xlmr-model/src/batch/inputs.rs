@@ -1,5 +1,6 @@
 //! Inputs of a forward pass, and their validation.
 use tch::{Device, Kind, Tensor};
+use torch_ext::{to_i64, to_usize};
 
 use crate::batch::packing::Rows;
 use crate::{Config, Error, Result};
@@ -83,9 +84,11 @@ impl Inputs {
     /// longer than the rows of `input_ids`; [`Error::Torch`].
     pub fn with_token_type_ids(self, rows: &[&[u32]]) -> Result<Self> {
         let size = self.input_ids.size();
+        let &[n_rows, width] = size.as_slice() else {
+            return Err(Error::input("input_ids", "shape [B, L]", format!("{size:?}")));
+        };
+        let (n_rows, width) = (to_usize(n_rows), to_usize(width));
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let width = size.get(1).and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
-        let n_rows = size.first().and_then(|&n_rows| usize::try_from(n_rows).ok()).unwrap_or(0);
         if rows.len() != n_rows || length > width {
             let expected = format!("rows of input_ids, {size:?}");
             let got = format!("{} rows of at most {length}", rows.len());
@@ -113,7 +116,7 @@ fn pad_rows(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -
         flat.extend(row.iter().map(|&id| convert(id)));
         flat.resize(flat.len() + length - row.len(), pad);
     }
-    let shape = [rows.len(), length].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    let shape = [rows.len(), length].map(to_i64);
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
@@ -172,8 +175,7 @@ impl CheckedInputs {
         let positions = match &inputs.position_ids {
             Some(tensor) => read("position_ids", tensor)?,
             None if config.architecture.is_roberta() => {
-                let length = usize::try_from(length).unwrap_or(1);
-                position_ids(&ids, length, config.pad_token_id)
+                position_ids(&ids, to_usize(length), config.pad_token_id)
             }
             None => (0..length).cycle().take(ids.len()).collect(),
         };

@@ -5,13 +5,15 @@ pub(crate) mod packing;
 pub(crate) mod states;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::{to_i64, to_usize};
 
 use crate::batch::dropout::DropoutSeeds;
 use crate::batch::inputs::Ids;
 use crate::batch::packing::{Packing, Rows};
 use crate::family::deberta::attention::Distances;
-use crate::layers::rotary::Positions;
-use crate::{Architecture, Config, Error, Result};
+use crate::family::positions::{PackingRule, Positions};
+use crate::layers::rotary::RotaryPositions;
+use crate::{Config, Error, Result};
 
 /// Memory layout, dropout seeds and positions of a validated batch.
 pub(crate) struct Batch {
@@ -20,7 +22,7 @@ pub(crate) struct Batch {
     pub(crate) packing: Option<Packing>,
     pub(crate) seeds: DropoutSeeds,
     /// Rotary positions.
-    rotary: Option<Positions>,
+    rotary: Option<RotaryPositions>,
     /// Relative positions.
     distances: Option<Distances>,
     /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has neither
@@ -39,16 +41,19 @@ impl Batch {
         joined: bool,
     ) -> Result<Self> {
         let on_cpu = rows.device == Device::Cpu;
-        let is_packed = match config.architecture {
-            Architecture::ModernBert(_) => !joined && (train || on_cpu) && has_right_padding(&rows),
-            Architecture::DebertaV2(_) | Architecture::EuroBert(_) => train,
-            _ => train || on_cpu,
+        let family = config.architecture.family();
+        let is_packed = match family.packing() {
+            PackingRule::TrainingAndCpu => train || on_cpu,
+            PackingRule::RightPadding => !joined && (train || on_cpu) && has_right_padding(&rows),
+            PackingRule::Training => train,
         };
         let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
-        // Packed attention needs no mask, but DeBERTa's attention does, because it runs on the
-        // padded batch.
-        let needs_mask =
-            packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
+        let needs_mask = match family.positions() {
+            // Attention with relative positions runs on the padded batch.
+            Positions::Relative(_) => true,
+            // Packed attention needs no mask.
+            Positions::FromZero | Positions::AfterPad | Positions::Rotary(_) => packing.is_none(),
+        };
         let rows = if needs_mask { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
         Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
@@ -65,30 +70,33 @@ impl Batch {
         kind: Kind,
     ) -> Result<Self> {
         let (mut rotary, mut distances) = (None, None);
-        let positions = if let Some(angles) = config.architecture.rotary() {
-            let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
-            let rotary_positions =
-                Positions::new(&positions, joined, &self.rows, is_packed, config, angles, kind)?;
-            rotary = Some(rotary_positions);
-            positions
-        } else if let Architecture::DebertaV2(deberta) = &config.architecture {
-            let positions = compute_positions()?;
-            let padded_positions = match (&self.packing, joined) {
-                (_, false) => None,
-                (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
-                (Some(packing), true) => {
-                    Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
-                }
-            };
-            distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
-            positions
-        } else {
-            return Ok(self);
+        let positions = match config.architecture.family().positions() {
+            Positions::FromZero | Positions::AfterPad => return Ok(self),
+            Positions::Rotary(angles) => {
+                let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
+                let rows = &self.rows;
+                rotary = Some(RotaryPositions::new(
+                    &positions, joined, rows, is_packed, config, angles, kind,
+                )?);
+                positions
+            }
+            Positions::Relative(deberta) => {
+                let positions = compute_positions()?;
+                let padded_positions = match (&self.packing, joined) {
+                    (_, false) => None,
+                    (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
+                    (Some(packing), true) => {
+                        Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
+                    }
+                };
+                distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
+                positions
+            }
         };
         Ok(Self { rotary, distances, token_positions: Some(positions), ..self })
     }
 
-    pub(crate) fn rotary(&self) -> Result<&Positions> {
+    pub(crate) fn rotary(&self) -> Result<&RotaryPositions> {
         let missing_error =
             || Error::input("states", "states of a model with rotary positions", "other states");
         self.rotary.as_ref().ok_or_else(missing_error)
@@ -113,13 +121,14 @@ impl Batch {
             let Some(token_mask) = rows.token_mask.as_ref().filter(|_| is_packed) else {
                 return list.clone();
             };
+            assert_eq!(list.len(), token_mask.len(), "each id has a mask");
             list.iter().zip(token_mask).filter(|(_, mask)| **mask == 1).map(|(&id, _)| id).collect()
         };
         let token_ids = in_layout(&ids.token_ids);
         let pad = ids.pad.filter(|pad| token_ids.contains(pad));
         let mut lists = vec![token_ids, in_layout(&ids.positions)];
         lists.extend(ids.types.as_ref().map(in_layout));
-        let n_lists = i64::try_from(lists.len()).unwrap_or(i64::MAX);
+        let n_lists = to_i64(lists.len());
         let stacked = Tensor::f_from_slice(&lists.concat())?;
         let stacked = match is_packed {
             true => stacked.f_view([n_lists, -1])?,
@@ -143,9 +152,7 @@ impl Batch {
 /// Returns whether all padding is on the right, so that packing does not change the index of a
 /// token in its row.
 fn has_right_padding(rows: &Rows) -> bool {
-    let length = usize::try_from(rows.length).unwrap_or(1);
+    let length = to_usize(rows.length);
     let is_right_padded = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
-    rows.token_mask
-        .as_ref()
-        .is_none_or(|token_mask| token_mask.chunks(length.max(1)).all(is_right_padded))
+    rows.token_mask.as_ref().is_none_or(|token_mask| token_mask.chunks(length).all(is_right_padded))
 }

@@ -1,8 +1,8 @@
 //! Packing of a batch's rows without padding.
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Attention, FlashConfig};
+use torch_ext::{Attention, FlashConfig, to_usize};
 
-use crate::{Architecture, Config, Result};
+use crate::{Config, Result};
 
 /// Minimum hidden size for packing on the CPU. In models with a smaller hidden size, the additional
 /// calls per row take longer than the computation of padding.
@@ -36,9 +36,7 @@ impl Rows {
         let has_padding = |token_mask: &Vec<i64>| token_mask.contains(&0);
         let Some(mut token_mask) = token_mask.filter(has_padding) else { return unpadded };
         let mut empty_rows = Vec::new();
-        for (row, token_mask) in
-            token_mask.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate()
-        {
+        for (row, token_mask) in token_mask.chunks_mut(to_usize(length)).enumerate() {
             if token_mask.iter().all(|&mask| mask == 0) {
                 token_mask.fill(1);
                 empty_rows.push(row);
@@ -82,7 +80,8 @@ pub(crate) struct Packing {
 /// `None` if it does.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
-    let test_windows = matches!(config.architecture, Architecture::ModernBert(_));
+    let rotary = config.architecture.rotary();
+    let test_windows = rotary.is_some_and(|rotary| rotary.local.is_some());
     torch_ext::flash_attention_error(FlashConfig { device, kind, head_dim, test_windows })
 }
 
@@ -116,7 +115,7 @@ impl Packing {
         let (lengths, token_indices) = match &rows.token_mask {
             None => ((0..batch).map(|_| length).collect(), None),
             Some(token_mask) => {
-                let rows = token_mask.chunks(usize::try_from(length).unwrap_or(1));
+                let rows = token_mask.chunks(to_usize(length));
                 let lengths: Vec<i64> = rows.map(|row| row.iter().sum()).collect();
                 let token_indices: Vec<i64> = (0..)
                     .zip(token_mask)
@@ -166,7 +165,7 @@ impl Packing {
 
     /// Unpacks `[N, H]` to `[B, L, H]`, with zeros at padding.
     pub(crate) fn unpack(&self, packed: &Tensor) -> Result<Tensor> {
-        let width = packed.size().last().copied().unwrap_or(0);
+        let (_, width) = packed.size2()?;
         let flat = match &self.token_indices {
             None => packed.shallow_clone(),
             Some(indices) => {
@@ -180,6 +179,7 @@ impl Packing {
 }
 
 impl FlashRows {
+    #[expect(clippy::expect_used, reason = "empty inputs are rejected")]
     fn new(lengths: &[i64], device: Device) -> Result<Self> {
         let mut offsets = vec![0i64];
         let mut end = 0;
@@ -188,7 +188,7 @@ impl FlashRows {
             offsets.push(end);
         }
         let row_offsets = Tensor::f_from_slice(&offsets)?.f_to_kind(Kind::Int)?;
-        let max_length = lengths.iter().copied().max().unwrap_or(0);
+        let max_length = lengths.iter().copied().max().expect("a batch has rows");
         Ok(Self { row_offsets: torch_ext::upload(&row_offsets, device)?, max_length })
     }
 }

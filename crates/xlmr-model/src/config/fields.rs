@@ -141,6 +141,14 @@ pub(crate) fn read_theta(
     Ok(theta)
 }
 
+/// Returns an error if a value is not from 0 to 1.
+pub(crate) fn check_probability(file: &str, key: &str, value: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::config(file, key, "a probability from 0 to 1", value)),
+    }
+}
+
 /// Formats a value for a message, truncated to 60 characters.
 pub(crate) fn shorten(value: &Value) -> String {
     let text = value.to_string();

@@ -9,7 +9,10 @@ use crate::{Error, Result};
 /// message.
 pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     let text = atomic_file::read_limited(path, 16 << 20);
-    let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;
+    let text = text.map_err(|error| {
+        let atomic_file::Error { path, source, .. } = error;
+        Error::Io { path, hint, source }
+    })?;
     serde_json::from_slice(&text).map_err(|error| Error::json(path, error))
 }
 
@@ -17,5 +20,5 @@ pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::json(path, error))?;
     text.push(b'\n');
-    atomic_file::write(path, text).map_err(|error| Error::io(path, error))
+    Ok(atomic_file::write(path, text)?)
 }

@@ -7,19 +7,19 @@ use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use torch_ext::to_i64;
 
 use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, shorten};
 use crate::config::json_file::{read_json, write_json};
-use crate::family::{NAMES, TranslatedKeys};
+use crate::family::layout::Layout;
+use crate::family::names::TranslatedKeys;
 use crate::folder::quantize;
-use crate::{
-    Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
-};
+use crate::{Activation, Architecture, Error, Head, Result};
 
 /// Configuration of a model; fields have the names of XLM-R's and BERT's `config.json`.
 ///
-/// [`ModernBert`], [`EuroBert`], [`DebertaV2`] and [`DistilBert`] document how their keys map to
-/// these fields.
+/// The options of an [`Architecture`], such as [`DistilBert`](crate::DistilBert), document how its
+/// keys map to these fields.
 ///
 /// Absent keys have the default values of the architecture's class in transformers, such as
 /// `XLMRobertaConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
@@ -73,127 +73,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the configuration of `xlm-roberta-base`: 12 layers, hidden size 768, vocabulary of
-    /// 250,002.
-    pub fn base() -> Self {
-        Self {
-            architecture: Architecture::XlmRoberta,
-            vocab_size: 250_002,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            hidden_act: Activation::Gelu,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            classifier_dropout: None,
-            max_position_embeddings: 514,
-            type_vocab_size: 1,
-            initializer_range: 0.02,
-            layer_norm_eps: 1e-5,
-            pad_token_id: 1,
-            bos_token_id: Some(0),
-            eos_token_id: Some(2),
-            tie_word_embeddings: true,
-            architectures: Vec::new(),
-            id2label: None,
-            extra: BTreeMap::new(),
-        }
-    }
-
-    /// Returns the configuration of `xlm-roberta-large`: 24 layers, hidden size 1024.
-    pub fn large() -> Self {
-        Self {
-            hidden_size: 1024,
-            num_hidden_layers: 24,
-            num_attention_heads: 16,
-            intermediate_size: 4096,
-            ..Self::base()
-        }
-    }
-
-    /// Returns the configuration of `bert-base-multilingual-cased` (mBERT): 12 layers, hidden size
-    /// 768, vocabulary of 119,547.
-    pub fn bert_base_multilingual() -> Self {
-        Self {
-            architecture: Architecture::Bert,
-            vocab_size: 119_547,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            layer_norm_eps: 1e-12,
-            pad_token_id: 0,
-            bos_token_id: None,
-            eos_token_id: None,
-            ..Self::base()
-        }
-    }
-
-    /// Returns the configuration of mmBERT base (Marone et al. 2025): ModernBERT's architecture, 22
-    /// layers, hidden size 768, vocabulary of 256,000.
-    pub fn mmbert_base() -> Self {
-        let modern = ModernBert { local_rope_theta: 160_000.0, ..ModernBert::new(22) };
-        Self {
-            architecture: Architecture::ModernBert(modern),
-            vocab_size: 256_000,
-            num_hidden_layers: 22,
-            intermediate_size: 1152,
-            hidden_dropout_prob: 0.0,
-            attention_probs_dropout_prob: 0.0,
-            classifier_dropout: Some(0.0),
-            max_position_embeddings: 8192,
-            pad_token_id: 0,
-            bos_token_id: Some(2),
-            eos_token_id: Some(1),
-            ..Self::base()
-        }
-    }
-
-    /// Returns the configuration of EuroBERT 210m (Boizard et al. 2025): 12 layers, hidden size
-    /// 768, vocabulary of 128,256.
-    pub fn eurobert_210m() -> Self {
-        Self {
-            architecture: Architecture::EuroBert(EuroBert::default()),
-            vocab_size: 128_256,
-            hidden_act: Activation::Silu,
-            hidden_dropout_prob: 0.0,
-            attention_probs_dropout_prob: 0.0,
-            max_position_embeddings: 8192,
-            pad_token_id: 128_001,
-            bos_token_id: Some(128_000),
-            eos_token_id: Some(128_001),
-            tie_word_embeddings: false,
-            ..Self::base()
-        }
-    }
-
-    /// Returns the configuration of mDeBERTa v3 base (He et al. 2023): DeBERTa's architecture, 12
-    /// layers, hidden size 768, vocabulary of 251,000.
-    pub fn mdeberta_v3_base() -> Self {
-        Self {
-            architecture: Architecture::DebertaV2(DebertaV2::v3()),
-            vocab_size: 251_000,
-            max_position_embeddings: 512,
-            layer_norm_eps: 1e-7,
-            pad_token_id: 0,
-            bos_token_id: None,
-            eos_token_id: None,
-            ..Self::base()
-        }
-    }
-
-    /// Returns the configuration of a small model: 3 layers, hidden size 128, 4 heads, feed-forward
-    /// width 256, otherwise as [`Config::base`].
-    pub fn tiny(vocab_size: i64) -> Self {
-        Self {
-            vocab_size,
-            hidden_size: 128,
-            num_hidden_layers: 3,
-            num_attention_heads: 4,
-            intermediate_size: 256,
-            ..Self::base()
-        }
-    }
-
     /// Reads and validates a `config.json` of at most 16 MiB.
     ///
     /// # Errors
@@ -211,72 +90,24 @@ impl Config {
     /// [`Error::Config`] as for [`Config::from_file`].
     pub fn from_json(value: Value, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let supported = NAMES.map(|names| format!("{:?}", names.model_type)).join(", ");
-        let supported = format!("one of {supported}");
+        let architectures = Architecture::all();
+        let supported: Vec<String> =
+            architectures.iter().map(|known| format!("{:?}", known.model_type())).collect();
+        let supported = format!("one of {}", supported.join(", "));
         let model_type: Option<String> = fields.take("model_type", &supported, None)?;
-        let roberta_config = |architecture, vocab_size| Self {
-            architecture,
-            vocab_size,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            layer_norm_eps: 1e-12,
-            ..Self::base()
+        let is_match = |known: &Architecture| model_type.as_deref() == Some(known.model_type());
+        let Some(architecture) = architectures.into_iter().find(is_match) else {
+            let got = model_type.map_or("none".to_owned(), |name| format!("{name:?}"));
+            return Err(fields.error("model_type", &supported, got));
         };
-        let mut config = match model_type.as_deref() {
-            Some("xlm-roberta") => roberta_config(Architecture::XlmRoberta, 30_522),
-            Some("roberta") => roberta_config(Architecture::Roberta, 50_265),
-            Some("camembert") => roberta_config(Architecture::Camembert, 30_522),
-            Some("data2vec-text") => roberta_config(Architecture::Data2VecText, 30_522),
-            Some("distilbert") => Self {
-                architecture: Architecture::DistilBert(DistilBert::default()),
-                vocab_size: 30_522,
-                num_hidden_layers: 6,
-                classifier_dropout: Some(0.2),
-                type_vocab_size: 1,
-                ..Self::bert_base_multilingual()
-            },
-            Some("electra") => Self {
-                architecture: Architecture::Electra { embedding_size: 128 },
-                vocab_size: 30_522,
-                hidden_size: 256,
-                num_attention_heads: 4,
-                intermediate_size: 1024,
-                ..Self::bert_base_multilingual()
-            },
-            Some("bert") => Self { vocab_size: 30_522, ..Self::bert_base_multilingual() },
-            Some("modernbert") => Self {
-                vocab_size: 50_368,
-                pad_token_id: 50_283,
-                bos_token_id: Some(50_281),
-                eos_token_id: Some(50_282),
-                ..Self::mmbert_base()
-            },
-            Some("eurobert") => Self::eurobert_210m(),
-            Some("deberta-v2") => Self {
-                architecture: Architecture::DebertaV2(DebertaV2::default()),
-                vocab_size: 128_100,
-                hidden_size: 1536,
-                num_hidden_layers: 24,
-                num_attention_heads: 24,
-                intermediate_size: 6144,
-                ..Self::mdeberta_v3_base()
-            },
-            other => {
-                let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
-                return Err(fields.error("model_type", &supported, got));
-            }
-        };
+        let family = architecture.family();
+        let mut config = family.default_config();
         config.visit_keys(&mut fields);
-        match &mut config.architecture {
-            Architecture::ModernBert(modern) => {
-                *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
-            }
-            Architecture::EuroBert(euro) => *euro = EuroBert::read(&mut fields)?,
-            Architecture::DebertaV2(deberta) => deberta.read(&mut fields)?,
-            _ => {}
-        }
-        let names: Option<_> = fields.take("architectures", "a list of class names", None)?;
-        config.architectures = names.unwrap_or_default();
+        config.architecture = family.read_options(&mut config, &mut fields)?;
+        // null stands for no class names.
+        let class_names: Option<Vec<String>> =
+            fields.take("architectures", "a list of class names", None)?;
+        config.architectures = class_names.into_iter().flatten().collect();
         config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;
         // This key is removed, because 8-bit weights are converted to floats on loading and saved
@@ -298,28 +129,13 @@ impl Config {
         keys.visit("hidden_dropout_prob", NUMBER, &mut self.hidden_dropout_prob);
         let dropout = &mut self.attention_probs_dropout_prob;
         keys.visit("attention_probs_dropout_prob", NUMBER, dropout);
-        match (&mut self.classifier_dropout, &self.architecture) {
-            (Some(dropout), Architecture::ModernBert(_) | Architecture::DistilBert(_)) => {
-                keys.visit("classifier_dropout", NUMBER, dropout);
-            }
-            (dropout, _) => keys.visit("classifier_dropout", "a number or null", dropout),
+        // If transformers' default is a number, null is not valid.
+        match &mut self.classifier_dropout {
+            Some(dropout) => keys.visit("classifier_dropout", NUMBER, dropout),
+            dropout @ None => keys.visit("classifier_dropout", "a number or null", dropout),
         }
         keys.visit("max_position_embeddings", INTEGER, &mut self.max_position_embeddings);
-        let n_types = &mut self.type_vocab_size;
-        match &mut self.architecture {
-            Architecture::DebertaV2(deberta) => deberta.visit_type_vocab_size(keys, n_types),
-            _ => keys.visit("type_vocab_size", INTEGER, n_types),
-        }
-        match &mut self.architecture {
-            Architecture::DistilBert(distil) => {
-                keys.visit("qa_dropout", NUMBER, &mut distil.qa_dropout);
-                keys.visit("sinusoidal_pos_embds", BOOLEAN, &mut distil.sinusoidal_pos_embds);
-            }
-            Architecture::Electra { embedding_size } => {
-                keys.visit("embedding_size", INTEGER, embedding_size);
-            }
-            _ => {}
-        }
+        keys.visit("type_vocab_size", INTEGER, &mut self.type_vocab_size);
         keys.visit("initializer_range", NUMBER, &mut self.initializer_range);
         keys.visit("layer_norm_eps", NUMBER, &mut self.layer_norm_eps);
         let mut pad = Some(self.pad_token_id);
@@ -341,7 +157,7 @@ impl Config {
     fn check(&self, file: &str) -> Result<()> {
         let names = self.architecture.names();
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
-            Err(Error::config(file, names.translate_key(key).unwrap_or(key), expected, got))
+            Err(Error::config(file, names.key_name(key), expected, got))
         };
         // These bounds prevent damaged files from exhausting memory and products from overflowing
         // i64.
@@ -361,20 +177,11 @@ impl Config {
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
-            let key = names.translate_key("hidden_size").unwrap_or_default();
+            let key = names.key_name("hidden_size");
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
-        let (dropout_key, dropout) = match &self.architecture {
-            Architecture::DistilBert(distil) => ("qa_dropout", Some(distil.qa_dropout)),
-            Architecture::ModernBert(modern) => {
-                ("embedding_dropout", Some(modern.embedding_dropout))
-            }
-            Architecture::DebertaV2(deberta) => ("pooler_dropout", Some(deberta.pooler_dropout)),
-            _ => ("", None),
-        };
         for (key, value) in [
-            (dropout_key, dropout),
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
@@ -412,17 +219,9 @@ impl Config {
             let expected = "1; this architecture has no segments";
             return refuse("type_vocab_size", expected, &self.type_vocab_size);
         }
+        self.architecture.family().check(self, file)?;
         let head_size = self.hidden_size / self.num_attention_heads;
-        if let Architecture::DebertaV2(deberta) = &self.architecture {
-            let sizes = (self.hidden_size, head_size, self.max_position_embeddings);
-            deberta.check(file, sizes, self.tie_word_embeddings, &self.extra)?;
-        }
         if self.architecture.rotary().is_some() {
-            match &self.architecture {
-                Architecture::ModernBert(modern) => modern.check(file, self.num_hidden_layers)?,
-                Architecture::EuroBert(euro) => euro.check(file, self.num_attention_heads)?,
-                _ => {}
-            }
             if head_size % 2 != 0 {
                 let expected = "heads of even size, for rotary positions";
                 return refuse("num_attention_heads", expected, &format!("heads of {head_size}"));
@@ -439,6 +238,9 @@ impl Config {
         {
             let expected = format!("{}, the number of labels in id2label", labels.len());
             return refuse("num_labels", &expected, &shorten(value));
+        }
+        if let Some(value) = self.extra_value("num_labels").filter(|value| !value.is_i64()) {
+            return refuse("num_labels", "an integer", &shorten(value));
         }
         if let Some(value) = self.extra_value(quantize::CONFIG_KEY) {
             let expected = "null, or the value written by `xlmr-model quantize`; save the model \
@@ -483,17 +285,24 @@ impl Config {
 
     /// Returns E, the width of the token embeddings: H, except in some sizes of ELECTRA.
     pub fn embedding_size(&self) -> i64 {
-        match self.architecture {
-            Architecture::Electra { embedding_size } => embedding_size,
-            _ => self.hidden_size,
-        }
+        self.architecture.family().embedding_size(self)
+    }
+
+    /// Returns the parameters and modules of a model with this configuration.
+    pub(crate) fn layout(&self) -> Box<dyn Layout + '_> {
+        self.architecture.family().layout(self)
+    }
+
+    /// Returns the dropout of the classification heads.
+    pub(crate) fn head_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
     /// Returns the number of labels of the classification heads: the number of label names. Without
     /// label names it is `num_labels`, or 2 if `num_labels` is absent too, as in transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
-            Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),
+            Some(labels) => to_i64(labels.len()),
             None => self.extra.get("num_labels").and_then(Value::as_i64).unwrap_or(2),
         }
     }
@@ -550,30 +359,7 @@ impl Config {
         json.insert("model_type".into(), json!(self.architecture.model_type()));
         json.insert("architectures".into(), json!(self.architectures));
         let mut config = self.clone();
-        if let Architecture::EuroBert(euro) = &mut config.architecture {
-            euro.write(&mut json);
-            // transformers' default is the id in the published models, which is out of range in a
-            // smaller vocabulary. Any valid id suffices, because this crate does not use the value.
-            if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
-                json.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
-            }
-        }
-        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            deberta.write(&mut json);
-        }
-        if let Architecture::DistilBert(_) = &config.architecture {
-            config.classifier_dropout.get_or_insert(config.hidden_dropout_prob);
-        }
-        if let Architecture::ModernBert(modern) = &mut config.architecture {
-            config.classifier_dropout.get_or_insert(0.0);
-            modern.write(&mut json);
-            // ModernBERT's keys for the tokens before and after a text.
-            for (key, id) in
-                [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
-            {
-                json.entry(key.into()).or_insert(json!(id));
-            }
-        }
+        self.architecture.family().write_options(&mut config, &mut json);
         config.visit_keys(&mut json);
         Value::Object(json.into_iter().collect())
     }

@@ -123,7 +123,7 @@ const OTHER_FORMATS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_da
 const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 
 fn is_weights_or_hidden(path: &Path, name: &str) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
     name.starts_with('.')
         || (name.starts_with("model") && extension == "safetensors")
         || OTHER_FORMATS.contains(&extension)

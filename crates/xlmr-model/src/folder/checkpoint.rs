@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::TensorFile;
 
 use crate::adapters::peft_merge::MergedAdapter;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -92,7 +92,7 @@ impl Checkpoint {
         }
         let base_shapes = checkpoint.tensors.keys();
         let base_shapes =
-            base_shapes.filter_map(|name| Some((name.clone(), checkpoint.shape(name)?)));
+            base_shapes.map(|name| (name.clone(), checkpoint.known_shape_and_dtype(name).0));
         checkpoint.adapter = MergedAdapter::of_folder(folder, &names, &base_shapes.collect())?;
         Ok(checkpoint)
     }
@@ -119,7 +119,10 @@ impl Checkpoint {
 
     /// Returns the names of parameters that the LoRA next to the weights changes.
     pub(crate) fn merged_names(&self) -> BTreeSet<String> {
-        self.adapter.as_ref().map(MergedAdapter::changed_names).unwrap_or_default()
+        match &self.adapter {
+            Some(adapter) => adapter.changed_names(),
+            None => BTreeSet::new(),
+        }
     }
 
     /// Adds all tensors of a file, or only the tensors that the index lists for this file. Removes
@@ -174,7 +177,7 @@ impl Checkpoint {
             return Some(replacement);
         }
         let stored = self.tensors.get(name)?;
-        Some((self.files.get(stored.file_index)?, &stored.name))
+        Some((&self.files[stored.file_index], &stored.name))
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
@@ -182,25 +185,38 @@ impl Checkpoint {
         file.shape(stored)
     }
 
+    /// Returns shape and dtype of a tensor that the checkpoint contains.
+    #[expect(clippy::expect_used, reason = "a condition of the function")]
+    fn known_shape_and_dtype(&self, name: &str) -> (Vec<i64>, String) {
+        let known = self.shape(name).zip(self.dtype(name));
+        known.expect("the checkpoint contains the tensor")
+    }
+
     pub(crate) fn dtype(&self, name: &str) -> Option<String> {
         let (file, stored) = self.find(name)?;
         file.dtype(stored)
     }
 
-    /// Returns the path of the file that contains a tensor; empty if no file contains it.
+    /// Returns the path of the file that contains a tensor. The checkpoint contains the tensor.
+    #[expect(clippy::expect_used, reason = "a condition of the function")]
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
+        let (file, _) = self.find(name).expect("the checkpoint contains the tensor");
+        file.path().to_owned()
     }
 
     /// Returns the number of stored elements, the dtypes, and the total size of the files in bytes.
-    pub(crate) fn summarise(&self) -> (i64, BTreeSet<String>, u64) {
-        let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
-        let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |info| info.len());
-        (
-            self.names().map(elements).sum(),
-            self.names().filter_map(|name| self.dtype(name)).collect(),
-            self.files.iter().map(bytes).sum(),
-        )
+    pub(crate) fn summarise(&self) -> Result<(i64, BTreeSet<String>, u64)> {
+        let (mut elements, mut dtypes, mut bytes) = (0, BTreeSet::new(), 0);
+        for name in self.names() {
+            let (shape, dtype) = self.known_shape_and_dtype(name);
+            elements += shape.iter().product::<i64>();
+            dtypes.insert(dtype);
+        }
+        for file in &self.files {
+            let info = std::fs::metadata(file.path());
+            bytes += info.map_err(|error| Error::io(file.path(), error))?.len();
+        }
+        Ok((elements, dtypes, bytes))
     }
 
     /// Reads a weight as float32, with the LoRA next to the weights merged into it; returns `None`
@@ -224,7 +240,7 @@ impl Checkpoint {
         let source = "according to config.json";
         let scales = self.find(&format!("{name}{SCALE_SUFFIX}"));
         if let (Some(INT8), Some((scale_file, scale))) = (file.dtype(stored).as_deref(), scales) {
-            let scales_shape = [shape.first().copied().unwrap_or(1), 1];
+            let scales_shape = [shape[0], 1];
             check_shape(file, stored, shape, source)?;
             check_weight(scale_file, scale, &scales_shape, source)?;
             if self.headers_only {
@@ -331,11 +347,11 @@ pub(crate) fn weight_files(folder: &Path) -> Result<BTreeMap<PathBuf, Option<BTr
 }
 
 /// Reads an index, and returns the path of each shard with the names of the tensors in this shard.
+#[expect(clippy::expect_used, reason = "the index names each shard by a tensor and a file name")]
 fn read_shard_index(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     // The limit of 256 MiB is large enough: the largest known indices have 10 MB, with 100,000
     // tensors.
-    let text = atomic_file::read_limited(index, 256 << 20);
-    let text = text.map_err(|error| Error::io(index, error))?;
+    let text = atomic_file::read_limited(index, 256 << 20)?;
     let shard_index: ShardIndex =
         serde_json::from_slice(&text).map_err(|error| Error::json(index, error))?;
     if shard_index.weight_map.is_empty() {
@@ -355,11 +371,12 @@ fn read_shard_index(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTr
         shards.entry(folder.join(shard)).or_default().insert(tensor);
     }
     if let Some((path, tensors)) = shards.iter().find(|(path, _)| !path.is_file()) {
+        let tensor = tensors.first().expect("a shard is named by a tensor");
+        let file_name = path.file_name().expect("a shard is a file of the folder");
         let reason = format!(
-            "tensor {} and {} more are in {}, which is missing; copy all shards",
-            tensors.first().map(String::as_str).unwrap_or_default(),
+            "tensor {tensor} and {} more are in {}, which is missing; copy all shards",
             tensors.len() - 1,
-            path.file_name().unwrap_or_default().to_string_lossy()
+            file_name.display()
         );
         return Err(Error::damaged(index, reason));
     }

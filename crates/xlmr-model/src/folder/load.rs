@@ -9,11 +9,11 @@ use torch_ext::Precision;
 use crate::adapters::folder::CONFIG_FILE;
 use crate::adapters::peft::WEIGHTS_FILE;
 use crate::config::json_file::read_json;
-use crate::family::Names;
+use crate::family::names::Names;
 use crate::folder::checkpoint::Checkpoint;
 use crate::model::check_heads;
 use crate::parameters::{Spec, encoder_specs, head_specs};
-use crate::{Architecture, Config, Error, Head, Model, Result};
+use crate::{Config, Error, Head, Model, Result};
 
 /// How token type ("segment") embeddings are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -92,7 +92,7 @@ pub(crate) fn check_not_adapter(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let config = read_json(&path, "")?;
-    let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
+    let base = config["base_model_name_or_path"].as_str().unwrap_or("");
     let base = if base.is_empty() { String::new() } else { format!(" {base}") };
     let reason = format!(
         "is an adapter without its base model{base}; copy adapter_config.json and {WEIGHTS_FILE} into \
@@ -190,11 +190,9 @@ impl<'a> Loader<'a> {
         mut config: Config,
         device: Device,
     ) -> Result<Self> {
-        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            // In published models, config.json does not specify the form of the masked-LM head, so
-            // the tensor names determine it.
-            deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
-                || checkpoint.contains("cls.predictions.bias");
+        let family = config.architecture.family();
+        if let Some(architecture) = family.of_checkpoint(&|name| checkpoint.contains(name)) {
+            config.architecture = architecture;
             config.validate()?;
         }
         let names = config.architecture.names();
@@ -277,13 +275,11 @@ impl<'a> Loader<'a> {
 
     fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            let embeddings_name = self.names.token_type_embeddings;
-            let tensor = embeddings_name.and_then(|name| Some((name, self.tensors.get(name)?)));
-            let Some((embeddings_name, row)) = tensor else {
+            let Some(embeddings_name) = self.names.token_type_embeddings else {
                 let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };
-            let two_rows = row.f_repeat([2, 1])?;
+            let two_rows = self.tensors[embeddings_name].f_repeat([2, 1])?;
             self.tensors.insert(embeddings_name.into(), two_rows);
             self.config.type_vocab_size = 2;
         }
@@ -341,8 +337,7 @@ impl<'a> Loader<'a> {
         }
         if let Some(unused_bias) = self.checkpoint.load_weight(lm_bias, &spec.shape, self.device)? {
             self.used_names.insert(lm_bias.into());
-            let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&unused_bias));
-            if !is_equal {
+            if !self.tensors[lm_bias].equal(&unused_bias) {
                 self.report.ignored.push(lm_bias.into());
             }
         }
@@ -360,7 +355,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         self.used_names.insert(name.into());
-        if self.tensors.get(word_embeddings).is_some_and(|embeddings| embeddings.equal(&decoder)) {
+        if self.tensors[word_embeddings].equal(&decoder) {
             return Ok(());
         }
         Err(Error::Stored {

@@ -197,7 +197,7 @@ impl Inspection {
         };
         let tokenizer = (kind, tokenizer.get_vocab_size(true));
         let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
-        let (parameters, dtypes, bytes) = checkpoint.summarise();
+        let (parameters, dtypes, bytes) = checkpoint.summarise()?;
         let inspection =
             Self { config, tokenizer, notes, pair_segments, parameters, dtypes, bytes, folder };
         inspection.report(Head::None)?;

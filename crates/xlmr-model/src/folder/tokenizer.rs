@@ -49,7 +49,7 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
         Some(&(key, config_id, id)) => Err(Error::Tokenizer(format!(
             "{} has id {id}, but config.json has {key} = {config_id}; tokenizer and model do not \
              belong together",
-            tokenizer.id_to_token(id).unwrap_or_default()
+            token_name(tokenizer, id)?
         ))),
     }
 }
@@ -70,7 +70,7 @@ impl Config {
         let specials = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();
         for (key, config_id, id) in differing_ids(specials, self) {
-            let token = tokenizer.id_to_token(id).unwrap_or_default();
+            let token = token_name(tokenizer, id)?;
             let difference =
                 format!("{key} is {config_id}, but the tokenizer's {token} has id {id}");
             match key {
@@ -127,11 +127,22 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
         return Err(Error::Tokenizer(format!(
             "token {:?} has id {id}, but the model has vocab_size = {}; use the \
              tokenizer.json that belongs to the model",
-            tokenizer.id_to_token(id).unwrap_or_default(),
+            token_name(tokenizer, id)?,
             config.vocab_size
         )));
     }
     Ok(specials)
+}
+
+/// Returns the token with an id.
+///
+/// # Errors
+/// [`Error::Tokenizer`] if no token has this id, as in a `tokenizer.json` whose post-processor adds
+/// an unknown id.
+pub(crate) fn token_name(tokenizer: &Tokenizer, id: u32) -> Result<String> {
+    let missing_error =
+        || Error::Tokenizer(format!("tokenizer.json: the vocabulary has no token with id {id}"));
+    tokenizer.id_to_token(id).ok_or_else(missing_error)
 }
 
 /// Returns the keys whose id in the configuration differs from the tokenizer's id, each with both

@@ -14,7 +14,8 @@ use tokenizers::processors::roberta::RobertaProcessing;
 
 use crate::folder::load::{check_not_adapter, model_folder};
 use crate::folder::save::remove_file;
-use crate::{Architecture, Config, Error, Result, SpecialTokens};
+use crate::folder::tokenizer::token_name;
+use crate::{Config, Error, Result, SpecialTokens};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const CONFIG_FILE: &str = "tokenizer_config.json";
@@ -159,7 +160,7 @@ impl TokenizerFiles {
         } else {
             with_post_processor(tokenizer, specials)?
         };
-        let mut token_names = special_token_names(tokenizer, specials);
+        let mut token_names = special_token_names(tokenizer, specials)?;
         let mut files = self.extra_files.clone();
         let path = folder.join(CONFIG_FILE);
         let mut tokenizer_config = match files.get(CONFIG_FILE) {
@@ -179,9 +180,8 @@ impl TokenizerFiles {
             None => new_config(tokenizer, config, &token_names),
         };
         let original = tokenizer_config.clone();
-        if matches!(config.architecture, Architecture::DebertaV2(_)) || changes_segments {
-            // In transformers 5, DeBERTa's tokenizer class normalises characters in a way that does
-            // not fit the model's vocabulary, and XLM-R's class replaces the post-processor.
+        if config.architecture.names().replaces_tokenizer_class || changes_segments {
+            // In transformers 5, XLM-R's tokenizer class replaces the post-processor.
             tokenizer_config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
         }
         if config.type_vocab_size > 1 {
@@ -237,9 +237,8 @@ fn tokenizer_error(error: tokenizer_file::Error) -> Error {
 /// Returns `tokenizer.json` with the post-processor of XLM-R or BERT, depending on the tokens'
 /// names.
 fn with_post_processor(tokenizer: &Tokenizer, specials: SpecialTokens) -> Result<String> {
-    let token_and_id = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
-    let first_token = token_and_id(specials.bos);
-    let last_token = token_and_id(specials.eos);
+    let first_token = (token_name(tokenizer, specials.bos)?, specials.bos);
+    let last_token = (token_name(tokenizer, specials.eos)?, specials.eos);
     let processor: PostProcessorWrapper = match first_token.0.as_str() {
         BERT_FIRST_TOKEN => BertProcessing::new(last_token, first_token).into(),
         _ => RobertaProcessing::new(last_token, first_token).trim_offsets(false).into(),
@@ -260,16 +259,18 @@ fn with_segments(
     let in_segment_1 = |index: usize| segments.is_some_and(|count| index + count >= between.len());
     let second = u32::from(segments.is_some());
     let mut names = BTreeMap::new();
-    let mut token = |id: u32, type_id: u32| {
-        let name = tokenizer.id_to_token(id).unwrap_or_default();
+    let mut token = |id: u32, type_id: u32| -> Result<Value> {
+        let name = token_name(tokenizer, id)?;
         names.insert(name.clone(), json!({"id": name, "ids": [id], "tokens": [name]}));
-        json!({"SpecialToken": {"id": name, "type_id": type_id}})
+        Ok(json!({"SpecialToken": {"id": name, "type_id": type_id}}))
     };
     let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
-    let single = [token(layout.before(), 0), text("A", 0), token(layout.after(), 0)];
-    let mut pair = vec![token(layout.before(), 0), text("A", 0)];
-    pair.extend(between.iter().enumerate().map(|(k, &id)| token(id, u32::from(in_segment_1(k)))));
-    pair.extend([text("B", second), token(layout.after(), second)]);
+    let single = [token(layout.before(), 0)?, text("A", 0), token(layout.after(), 0)?];
+    let mut pair = vec![token(layout.before(), 0)?, text("A", 0)];
+    for (index, &id) in between.iter().enumerate() {
+        pair.push(token(id, u32::from(in_segment_1(index)))?);
+    }
+    pair.extend([text("B", second), token(layout.after(), second)?]);
     let template = json!({
         "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": names,
     });
@@ -295,23 +296,23 @@ fn with_segments(
 fn special_token_names(
     tokenizer: &Tokenizer,
     specials: SpecialTokens,
-) -> BTreeMap<&'static str, String> {
-    let name = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
+) -> Result<BTreeMap<&'static str, String>> {
+    let name = |id: u32| token_name(tokenizer, id);
     let mut tokens = BTreeMap::from([
-        ("cls_token", name(specials.bos)),
-        ("sep_token", name(specials.eos)),
-        ("pad_token", name(specials.pad)),
-        ("mask_token", name(specials.mask)),
+        ("cls_token", name(specials.bos)?),
+        ("sep_token", name(specials.eos)?),
+        ("pad_token", name(specials.pad)?),
+        ("mask_token", name(specials.mask)?),
     ]);
     if specials.unk != specials.eos {
-        tokens.insert("unk_token", name(specials.unk));
+        tokens.insert("unk_token", name(specials.unk)?);
     }
-    if name(specials.bos) != BERT_FIRST_TOKEN {
+    if name(specials.bos)? != BERT_FIRST_TOKEN {
         // In BERT, the tokens before and after a text have only the keys `cls_token` and
         // `sep_token`.
-        tokens.extend([("bos_token", name(specials.bos)), ("eos_token", name(specials.eos))]);
+        tokens.extend([("bos_token", name(specials.bos)?), ("eos_token", name(specials.eos)?)]);
     }
-    tokens
+    Ok(tokens)
 }
 
 /// Creates `tokenizer_config.json` for a folder without one.
@@ -380,5 +381,5 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic_file::write(path, bytes).map_err(|error| Error::io(path, error))
+    Ok(atomic_file::write(path, bytes)?)
 }

@@ -6,15 +6,14 @@ use serde_json::{Map, Value, json};
 use tch::Tensor;
 use tokenizer_file::{Layout, Trimmed};
 use tokenizers::Tokenizer;
-use torch_ext::TensorFile;
+use torch_ext::{TensorFile, to_i64};
 
 use crate::config::json_file::{read_json, write_json};
-use crate::family::{NAMES, Names};
 use crate::folder::changed_copy;
 use crate::folder::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, stored_error, weight_files};
 use crate::folder::load::model_folder;
 use crate::folder::tokenizer_files::{parse, tokenizer_path};
-use crate::{Error, Result, TokenizerFiles};
+use crate::{Architecture, Error, Result, TokenizerFiles};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
@@ -104,6 +103,7 @@ impl TrimmedVocabulary {
     pub fn check_texts(&self, texts: Vec<String>) -> Result<()> {
         let before = encode(&self.original_tokenizer, texts.clone())?;
         let after = encode(&self.tokenizer, texts.clone())?;
+        assert_eq!((before.len(), after.len()), (texts.len(), texts.len()), "one list per text");
         for ((text, before), after) in texts.iter().zip(before).zip(after) {
             let former_ids = after.iter().map(|&id| self.former_id(id));
             if !former_ids.eq(before.into_iter().map(Some)) {
@@ -146,36 +146,52 @@ impl TrimmedVocabulary {
 
     fn write_tokenizer(&self, new_folder: &Path) -> Result<()> {
         let path = new_folder.join("tokenizer.json");
-        atomic_file::write(&path, &self.trimmed.json).map_err(|error| Error::io(&path, error))?;
+        atomic_file::write(&path, &self.trimmed.json)?;
         let config_path = self.folder.join("tokenizer_config.json");
         if config_path.is_file() {
             let mut config = read_json(&config_path, "")?;
             let tokens = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut);
             if let Some(tokens) = tokens {
-                let renumber = |(id, token): (String, Value)| {
-                    Some((self.new_id(id.parse().ok()?)?.to_string(), token))
-                };
-                *tokens = std::mem::take(tokens).into_iter().filter_map(renumber).collect();
+                for (id, token) in std::mem::take(tokens) {
+                    let former_id = id.parse().map_err(|_| {
+                        let (file, key) = (config_path.display(), "added_tokens_decoder");
+                        Error::config(&file.to_string(), key, "ids as keys", format!("{id:?}"))
+                    })?;
+                    // The trimmed vocabulary does not contain every added token.
+                    if let Some(new_id) = self.new_id(former_id) {
+                        tokens.insert(new_id.to_string(), token);
+                    }
+                }
             }
             write_json(&new_folder.join("tokenizer_config.json"), &config)?;
         }
         let tokens_path = self.folder.join("added_tokens.json");
         if tokens_path.is_file() {
-            let tokens = read_json(&tokens_path, "")?;
-            let renumber = |(token, id): (&String, &Value)| {
-                let id = self.new_id(u32::try_from(id.as_u64()?).ok()?)?;
-                Some((token.clone(), json!(id)))
+            let refuse = |key: &str, expected: &str, got: &Value| {
+                Error::config(&tokens_path.display().to_string(), key, expected, got)
             };
-            let tokens = tokens.as_object().into_iter().flatten();
-            let tokens: Map<String, Value> = tokens.filter_map(renumber).collect();
-            write_json(&new_folder.join("added_tokens.json"), &Value::Object(tokens))?;
+            let tokens = read_json(&tokens_path, "")?;
+            let Some(tokens) = tokens.as_object() else {
+                return Err(refuse("(whole file)", "an object of ids by token", &tokens));
+            };
+            let mut new_ids = Map::new();
+            for (token, id) in tokens {
+                let former_id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                let former_id = former_id.ok_or_else(|| refuse(token, "an id", id))?;
+                if let Some(new_id) = self.new_id(former_id) {
+                    new_ids.insert(token.clone(), json!(new_id));
+                }
+            }
+            write_json(&new_folder.join("added_tokens.json"), &Value::Object(new_ids))?;
         }
         Ok(())
     }
 
+    /// Returns a token's id in the trimmed vocabulary; `None` if it does not contain the token.
+    #[expect(clippy::expect_used, reason = "ids are u32")]
     fn new_id(&self, former_id: u32) -> Option<u32> {
         let index = self.trimmed.former_ids.binary_search(&former_id).ok()?;
-        u32::try_from(index).ok()
+        Some(u32::try_from(index).expect("a new id is not larger than the former id"))
     }
 
     /// Writes `config.json`; returns the original size of the vocabulary.
@@ -200,8 +216,9 @@ impl TrimmedVocabulary {
             config["pad_token_id"] = json!(pad);
         }
         let model_type = &config["model_type"];
-        let is_match = |names: &Names| names.positions_after_pad && model_type == names.model_type;
-        let is_roberta = NAMES.iter().any(is_match);
+        let is_match = |known: &Architecture| model_type == known.model_type();
+        let architecture = Architecture::all().into_iter().find(is_match);
+        let is_roberta = architecture.is_some_and(|architecture| architecture.is_roberta());
         // XLM-R's default `pad_token_id` is 1.
         let old_pad_id = if old_pad_id.is_null() { json!(1) } else { old_pad_id };
         if is_roberta && old_pad_id != config["pad_token_id"] {
@@ -225,7 +242,7 @@ impl TrimmedVocabulary {
                  the tokenizer.json that belongs to the model"
             )));
         }
-        let n_rows = i64::try_from(row_ids.len()).unwrap_or(i64::MAX);
+        let n_rows = to_i64(row_ids.len());
         let row_index = Tensor::from_slice(&row_ids);
         let is_int8 = weight_files(&self.folder)?.keys().all(|file| file.ends_with(INT8_FILE));
         let weights_file = if is_int8 { INT8_FILE } else { SINGLE_FILE };
@@ -255,12 +272,12 @@ fn read_trimmed_tensor(
         return Ok(tensor);
     }
     let matrix_name = name.strip_suffix(SCALE_SUFFIX).unwrap_or(name);
-    let is_known = NAMES.iter().any(|names| {
+    let is_known = Architecture::all_names().iter().any(|names| {
         let embeddings_name =
             names.word_embeddings.strip_prefix(names.prefix).unwrap_or(names.word_embeddings);
         matrix_name.ends_with(embeddings_name)
             || [names.decoder, names.lm_bias, names.decoder_bias].contains(&matrix_name)
-            || matrix_name.starts_with("lm_predictions.lm_head.")
+            || names.vocabulary_prefixes.iter().any(|prefix| matrix_name.starts_with(prefix))
     });
     if is_known {
         return Ok(tensor.f_index_select(0, row_index)?);

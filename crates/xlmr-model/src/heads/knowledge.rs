@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use torch_ext::{TensorFile, TensorMap, write_tensors};
+use torch_ext::{TensorFile, TensorMap, to_i64, write_tensors};
 
 use crate::heads::projection::copy_into;
 use crate::parameters::{Init, Spec};
@@ -156,9 +156,10 @@ impl KnowledgeHeads {
         domain_ids: &[usize],
         train: bool,
     ) -> Result<Tensor> {
-        let n_relations = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
+        let n_relations = to_i64(self.relations.len());
         let out_of_range = relations.f_lt(0)?.f_logical_or(&relations.f_ge(n_relations)?)?;
-        if relations.size() != [subjects.size().first().copied().unwrap_or(0)]
+        if relations.dim() != 1
+            || relations.size().first() != subjects.size().first()
             || relations.kind() != Kind::Int64
             || out_of_range.f_any()?.f_int64_value(&[])? != 0
         {
@@ -219,14 +220,14 @@ impl KnowledgeHeads {
     /// [`Error::Input`] if a buffer is missing or has another shape.
     pub fn restore_buffers(&self, state: &TensorMap) -> Result<()> {
         for (name, buffer) in self.named_buffers() {
-            let shape = state.get(&name).map(Tensor::size);
-            if shape.as_ref() != Some(&buffer.size()) {
-                let expected = format!("{name} {:?}", buffer.size());
-                return Err(Error::input("state", expected, format!("{shape:?}")));
+            let refuse = |got| Error::input("state", format!("{name} {:?}", buffer.size()), got);
+            let Some(tensor) = state.get(&name) else {
+                return Err(refuse("no tensor of that name".to_owned()));
+            };
+            if tensor.size() != buffer.size() {
+                return Err(refuse(format!("{:?}", tensor.size())));
             }
-            if let Some(tensor) = state.get(&name) {
-                copy_into(&buffer, tensor)?;
-            }
+            copy_into(&buffer, tensor)?;
         }
         Ok(())
     }
@@ -255,7 +256,11 @@ impl KnowledgeHeads {
     pub fn load(folder: impl AsRef<Path>, encoder_config: &Config, device: Device) -> Result<Self> {
         let path = folder.as_ref().join(FILE_NAME);
         let file = TensorFile::open(&path)?;
-        let json = file.metadata("knowledge").unwrap_or_default();
+        let Some(json) = file.metadata("knowledge") else {
+            let reason = "has no metadata `knowledge`; expected a file written by \
+                          `KnowledgeHeads::save`";
+            return Err(Error::damaged(&path, reason));
+        };
         let Metadata { config, relations } =
             serde_json::from_str(&json).map_err(|error| Error::json(&path, error))?;
         let mut tensors = BTreeMap::new();
@@ -307,7 +312,7 @@ fn checked_specs(
             Projection::specs(name, hidden, inner, config.projection, config.batch_norm_domains)
         })
         .collect();
-    let n_relations = i64::try_from(relations.len()).unwrap_or(i64::MAX);
+    let n_relations = to_i64(relations.len());
     let [weight, bias] = CLASSIFIER_NAMES;
     for (name, shape, init) in [
         (RELATIONS_WEIGHT, vec![n_relations, hidden], Init::Normal),

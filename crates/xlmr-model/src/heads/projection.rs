@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
+use torch_ext::{to_i64, to_usize};
 
 use crate::parameters::{Init, Spec};
 use crate::{Error, Result};
@@ -57,7 +58,7 @@ impl BatchNorm {
         let kind = x.f_kind()?;
         let x = if kind == Kind::Double { x.shallow_clone() } else { x.f_to_kind(Kind::Float)? };
         let out = if self.mean.dim() == 1 {
-            if train && x.size().first().is_some_and(|&rows| rows < 2) {
+            if train && x.size()[0] < 2 {
                 return Err(Error::input("x", "at least 2 rows for batch norm in training", "1"));
             }
             self.normalise(&x, &self.mean, &self.variance, EPS, train)?
@@ -98,19 +99,17 @@ impl BatchNorm {
     /// gradient. A domain with one or two rows is therefore normalised by the running statistics,
     /// even in training.
     fn normalise_domains(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
-        let n_domains = self.mean.size().first().copied().unwrap_or(0);
-        let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (row, &domain) in (0..).zip(domain_ids) {
-            rows_by_domain.entry(i64::try_from(domain).unwrap_or(i64::MAX)).or_default().push(row);
-        }
-        let rows = x.size().first().copied().unwrap_or(0);
-        let out_of_range =
-            rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= n_domains);
-        if i64::try_from(domain_ids.len()) != Ok(rows) || out_of_range {
+        let (n_domains, rows) = (to_usize(self.mean.size()[0]), to_usize(x.size()[0]));
+        let is_invalid = |&domain: &usize| domain >= n_domains;
+        if domain_ids.len() != rows || domain_ids.iter().any(is_invalid) {
             let (n_ids, largest_id) = (domain_ids.len(), domain_ids.iter().max());
             let actual = format!("{n_ids} domain ids, the largest {largest_id:?}");
             let expected = format!("{rows} domain ids below {n_domains}");
             return Err(Error::input("domain_ids", expected, actual));
+        }
+        let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (row, &domain) in (0..).zip(domain_ids) {
+            rows_by_domain.entry(to_i64(domain)).or_default().push(row);
         }
         let mut normalised = Vec::with_capacity(rows_by_domain.len());
         let mut row_order = Vec::with_capacity(domain_ids.len());
@@ -202,7 +201,7 @@ impl Projection {
     /// [`Error::Input`] if `x` is not `[B, H]` or is a single row for batch norm in training, or if
     /// `domain_ids` is invalid; [`Error::Torch`].
     pub fn apply(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
-        let width = self.first.size().get(1).copied().unwrap_or(0);
+        let width = self.first.size()[1];
         if x.dim() != 2 || x.size().last() != Some(&width) {
             return Err(Error::input("x", format!("[B, {width}]"), format!("{:?}", x.size())));
         }

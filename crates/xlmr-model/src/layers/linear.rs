@@ -34,6 +34,7 @@ pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
         let groups: Vec<Vec<&Tensor>> =
             casts.iter().map(|(sources, _)| sources.iter().map(Deref::deref).collect()).collect();
         let cast = torch_ext::cast_all(&groups, kind)?;
+        assert_eq!(cast.len(), casts.len(), "a cast returns a tensor for each group");
         for ((_, target), cast) in casts.into_iter().zip(cast) {
             target.0 = cast;
         }
@@ -194,6 +195,8 @@ pub(crate) struct JoinedLinear<const N: usize> {
 
 impl<const N: usize> JoinedLinear<N> {
     pub(crate) fn new(layers: [Linear; N]) -> Self {
+        let n_biases = layers.iter().filter(|layer| layer.bias.is_some()).count();
+        assert!([0, N].contains(&n_biases), "all joined layers have biases, or none has");
         Self { layers, joined: None, int8_output: Kind::Float }
     }
 
@@ -205,6 +208,7 @@ impl<const N: usize> JoinedLinear<N> {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "the layers are an array of length N")]
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
         let layers = self.layers.iter();
         // LoRAs add float32 tensors, so the layers' outputs must be float32 as well.
@@ -220,12 +224,11 @@ impl<const N: usize> JoinedLinear<N> {
         let outputs =
             self.layers.iter().zip(outputs).map(|(layer, out)| layer.add_loras(out, x, seeds));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        let n_outputs = outputs.len().to_string();
-        outputs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), n_outputs))
+        Ok(outputs.try_into().expect("each joined layer has an output"))
     }
 
     fn split(&self, out: &Tensor) -> Result<Vec<Tensor>> {
-        let rows = |layer: &Linear| layer.weight.size().first().copied().unwrap_or(0);
+        let rows = |layer: &Linear| layer.weight.size()[0];
         let sizes: Vec<i64> = self.layers.iter().map(rows).collect();
         Ok(out.f_split_with_sizes(sizes, -1)?)
     }

@@ -3,7 +3,7 @@ use crate::adapters::output::OutputAdapter;
 use crate::layers::linear::{JoinedWeights, LayerNorm, Linear};
 
 /// The trainable parameters of an encoder layer. The layers of `joined`, followed by the layers of
-/// `linear`, are in the order of [`Names::linear_layers`](crate::family::Names). Linear
+/// `linear`, are in the order of [`Names::linear_layers`](crate::family::names::Names). Linear
 /// layers that adapters cannot change are not in `Names::linear_layers`; they come last.
 pub(crate) struct LayerParameters<'a> {
     /// Groups of linear layers that share an input.

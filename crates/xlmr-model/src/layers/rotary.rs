@@ -2,11 +2,12 @@
 use tch::{Kind, Tensor};
 
 use crate::batch::packing::Rows;
-use crate::family::Rotary;
+use crate::family::positions::Rotary;
+use crate::layers::last_size;
 use crate::{Config, Result};
 
 /// Rotary positions of a batch's tokens, and the window mask of local layers.
-pub(crate) struct Positions {
+pub(crate) struct RotaryPositions {
     pub(crate) global: Rotation,
     /// Absent without local layers.
     pub(crate) local: Option<Rotation>,
@@ -36,13 +37,12 @@ impl Rotation {
     /// Splits `projected`, `[.., 3 * heads * D]`, into rotated queries, rotated keys and values,
     /// each `[N, heads * D]`.
     pub(crate) fn apply(&self, projected: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
-        let width = projected.size().last().copied().unwrap_or(0);
-        let rows = projected.f_reshape([-1, width])?;
+        let rows = projected.f_reshape([-1, last_size(projected)])?;
         Ok(torch_ext::rotary(&rows, &self.cos, &self.sin, heads)?)
     }
 }
 
-impl Positions {
+impl RotaryPositions {
     /// Creates positions from `token_positions`, `[N]` i64 in the layout of the batch. The windows
     /// of local layers depend on these positions if `by_position`, otherwise on the tokens' indices
     /// in the row.

@@ -4,6 +4,7 @@ use torch_ext::Attention;
 
 use crate::Result;
 use crate::batch::Batch;
+use crate::layers::attention::attend;
 
 /// Self-attention with rotary positions.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +25,8 @@ impl RotaryAttention {
         let local = positions.local.as_ref().filter(|_| window_radius.is_some());
         let [query, key, value] =
             local.unwrap_or(&positions.global).apply(query_key_value, heads)?;
-        let (rows, seeds) = (&batch.rows, &batch.seeds);
-        if let Some(packing) = &batch.packing {
-            let dropout = if seeds.train { dropout } else { 0.0 };
-            let attention = Attention { heads, window: window_radius, dropout };
-            return packing.attend(&query, &key, &value, &seeds.offsets, &attention);
-        }
-        let [query, key, value] = [query, key, value].map(|x| rows.split_heads(&x, heads));
-        let mask = if window_radius.is_some() { &positions.window_mask } else { &rows.mask };
-        rows.join_heads(&seeds.attention(&query?, &key?, &value?, mask.as_ref(), dropout)?)
+        let mask = if window_radius.is_some() { &positions.window_mask } else { &batch.rows.mask };
+        let attention = Attention { heads, window: window_radius, dropout };
+        attend([&query, &key, &value], batch, attention, mask.as_ref())
     }
 }

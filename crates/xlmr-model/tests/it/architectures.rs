@@ -3,8 +3,8 @@
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
-    Architecture, Config, DebertaV2, DistilBert, EuroBert, FusionConfig, Head, Inputs, LayerType,
-    LoadOptions, Model, ModernBert, Pooling, Segments, encode_fused,
+    Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, FusionConfig, Head, Inputs,
+    LayerType, LoadOptions, Model, ModernBert, Pooling, Segments, encode_fused,
 };
 
 use crate::common::{
@@ -49,7 +49,7 @@ fn wide_distil(dropout: f64) -> Model {
 }
 
 fn wide_electra(dropout: f64) -> Model {
-    let electra = Architecture::Electra { embedding_size: 48 };
+    let electra = Architecture::Electra(Electra { embedding_size: 48 });
     wide_model(Config::bert_base_multilingual(), electra, dropout)
 }
 

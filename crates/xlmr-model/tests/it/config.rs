@@ -78,8 +78,8 @@ fn presets_are_valid_and_have_the_published_sizes() {
 fn other_architectures_are_rejected_by_name() {
     let message = config_with("model_type", json!("gpt2")).unwrap_err();
     let supported_types = concat!(
-        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", "roberta", "#,
-        r#""camembert", "data2vec-text", "distilbert", "electra", got "gpt2""#,
+        r#"one of "xlm-roberta", "roberta", "camembert", "data2vec-text", "bert", "modernbert", "#,
+        r#""eurobert", "deberta-v2", "distilbert", "electra", got "gpt2""#,
     );
     assert_contains(&message, &["m/config.json", "`model_type`", supported_types]);
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));
@@ -108,6 +108,7 @@ fn values_out_of_range_are_reported_with_their_key() {
         ("id2label", json!({"0": "A", "2": "B"}), "without a gap"),
         ("id2label", json!({"x": "A"}), "ids 0, 1, 2"),
         ("architectures", json!("XLMRobertaModel"), "a list"),
+        ("num_labels", json!("3"), "an integer"),
         ("is_decoder", json!(1), "encoders are supported, got 1"),
         ("quantization_config", json!({"quant_method": "fp8"}), "without quantisation"),
         ("position_embedding_type", json!("relative_key"), "absolute"),

@@ -39,7 +39,7 @@ fn two_rows() -> Inputs {
 }
 
 fn encode(model: &Model) -> Tensor {
-    let hidden = model.in_precision(|| model.encode(&two_rows(), false)).unwrap().unwrap();
+    let hidden = model.encode(&two_rows(), false).unwrap();
     assert_eq!(hidden.kind(), Kind::Float);
     let mask = two_rows().attention_mask.unwrap();
     hidden * mask.unsqueeze(-1)

@@ -222,9 +222,13 @@ fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
     let error = KnowledgeHeads::load(folder.path(), &wider, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("knowledge.safetensors") && error.contains("[32"), "{error}");
     let path = folder.path().join("knowledge.safetensors");
+    let load_error =
+        || KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
+    torch_ext::write_tensors(&path, [("x", &Tensor::from(1.0f32))], &[]).unwrap();
+    let error = load_error();
+    assert!(error.contains("knowledge.safetensors") && error.contains("metadata"), "{error}");
     std::fs::write(&path, "no tensors").unwrap();
-    let error =
-        KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
+    let error = load_error();
     assert!(error.contains("knowledge.safetensors"), "{error}");
 }
 

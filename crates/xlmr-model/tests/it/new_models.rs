@@ -3,7 +3,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
-    Activation, Architecture, Config, DebertaV2, DistilBert, EuroBert, EuroPooling, Head,
+    Activation, Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, EuroPooling, Head,
     LayerType, Model, ModernBert, Pooling, Result,
 };
 
@@ -88,7 +88,7 @@ pub fn write_folders(out: &Path) -> Result<()> {
         ..bert.clone()
     };
     let electra = |embedding_size| Config {
-        architecture: Architecture::Electra { embedding_size },
+        architecture: Architecture::Electra(Electra { embedding_size }),
         hidden_act: Activation::Relu,
         ..bert.clone()
     };

@@ -154,7 +154,7 @@ fn states_in_bfloat16_are_close_to_float64() {
         for inputs in [inputs(&[5, 12]), inputs(&[7])] {
             let mask = mask_or_ones(&inputs);
             let pass = |model: &Model| {
-                let hidden = model.in_precision(|| model.encode(&inputs, true)).unwrap().unwrap();
+                let hidden = model.encode(&inputs, true).unwrap();
                 let loss = compute_loss(model, &hidden, &mask);
                 (hidden * mask.unsqueeze(-1), gradients(model, &loss))
             };
@@ -182,7 +182,7 @@ fn count_casts(config: &Config) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("step.trace.json");
     let profile = Profile::start(Device::Cpu).unwrap();
-    let hidden = model.in_precision(|| model.encode(&inputs(&[5, 12]), true)).unwrap().unwrap();
+    let hidden = model.encode(&inputs(&[5, 12]), true).unwrap();
     hidden.square().sum(Kind::Float).backward();
     profile.finish(&trace).unwrap();
     std::fs::read_to_string(trace).unwrap().matches("\"aten::_to_copy\"").count()
@@ -228,12 +228,8 @@ fn recomputed_layers_have_equal_gradients_and_dropout() {
             let mut pass = |recompute| {
                 model.set_recompute(recompute);
                 tch::manual_seed(6);
-                let forward = || {
-                    let hidden = model.encode(&inputs, true).unwrap();
-                    let loss = compute_loss(&model, &hidden, &mask);
-                    (hidden, loss)
-                };
-                let (hidden, loss) = model.in_precision(forward).unwrap();
+                let hidden = model.encode(&inputs, true).unwrap();
+                let loss = compute_loss(&model, &hidden, &mask);
                 (hidden, gradients(&model, &loss))
             };
             assert_eq!(pass(true), pass(false), "{precision:?}");

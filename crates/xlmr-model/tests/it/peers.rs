@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{PythonPackages, deberta_spm_model, fixture, python_with, transformers_4_packages};
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
-    LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
+    Activation, Architecture, BottleneckConfig, Config, DistilBert, Electra, Head, Inputs,
+    LoadOptions, LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
 use crate::common::{SEQUENCE, TOKEN, compute_logits, load_case, read_json};
@@ -153,8 +153,10 @@ fn transformers_opens_written_tokenizers() {
         type_vocab_size: 1,
         ..bert.clone()
     };
-    let electra =
-        Config { architecture: Architecture::Electra { embedding_size: 8 }, ..bert.clone() };
+    let electra = Config {
+        architecture: Architecture::Electra(Electra { embedding_size: 8 }),
+        ..bert.clone()
+    };
     let roberta_tokenizer_config = json!({"add_prefix_space": true, "model_max_length": 512,
         "tokenizer_class": "RobertaTokenizer"});
     let distil_tokenizer_config = json!({"do_lower_case": false, "model_max_length": 512,

@@ -165,6 +165,18 @@ fn added_entries_are_retained_and_invalid_entries_are_rejected() {
         "trim --model model --texts texts.txt --out no",
         &["config.json", "pad_token_id", "expected 1", "got 0"],
     );
+    program.write("model/config.json", config);
+    for (name, content, part) in [
+        ("added_tokens.json", r#"{"<x>": "1"}"#, "<x>"),
+        ("added_tokens.json", "[]", "an object of ids by token"),
+        ("tokenizer_config.json", r#"{"added_tokens_decoder": {"x": {}}}"#, "\"x\""),
+    ] {
+        let path = format!("model/{name}");
+        program.write(&path, content);
+        let command = "trim --model model --texts texts.txt --out no";
+        program.expect_only_error(command, &[name, part]);
+        std::fs::remove_file(program.path_of(&path)).unwrap();
+    }
     assert!(!program.path_of("no").exists());
 }
 

@@ -187,11 +187,7 @@ fn no_sequences_error(report: &BuildReport) -> Error {
 
 /// Reads the ids of a file, one per line.
 fn read_ids(path: &Path) -> Result<BTreeSet<String>, Error> {
-    let text = atomic_file::read_to_string(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        action: "read the file",
-        source,
-    })?;
+    let text = atomic_file::read_to_string(path)?;
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 

@@ -75,10 +75,10 @@ fn read_extract_counts(folder: &Path) -> Result<BTreeMap<Language, NameCounts>, 
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
-    let io_error = |source| Error::Io { path: path.clone(), action: "read the file", source };
-    let text = atomic_file::read_to_string(&path).map_err(io_error)?;
+    let text = atomic_file::read_to_string(&path)?;
+    let read_error = atomic_file::Error::new(&path, "read");
     let report: ExtractReport =
-        serde_json::from_str(&text).map_err(|error| io_error(error.into()))?;
+        serde_json::from_str(&text).map_err(|error| read_error(error.into()))?;
     Ok(report.label_sources)
 }
 

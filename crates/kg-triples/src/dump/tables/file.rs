@@ -1,5 +1,4 @@
 //! A table file that is not complete yet.
-use std::io::Write;
 use std::path::Path;
 
 use atomic_file::{AtomicFile, SyncedFile};
@@ -25,12 +24,11 @@ impl TableFile {
 
     /// Appends lines with tab-separated cells.
     pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
-        let result = self.0.write_all(rows.as_bytes());
-        result.map_err(|error| Error::io(self.0.path(), "write the file")(error))
+        Ok(self.0.write_all(rows.as_bytes())?)
     }
 
     /// Syncs the table to disk.
     pub(super) fn sync(self) -> Result<SyncedFile, Error> {
-        output::sync(self.0)
+        Ok(self.0.sync()?)
     }
 }

@@ -1,8 +1,9 @@
 //! The tables that an extract writes.
 mod file;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use atomic_file::publish_all;
 
 use super::chunk::{NameTally, Record};
 use super::config::ExtractReport;
@@ -110,14 +111,14 @@ impl Tables {
         let text =
             serde_json::to_string_pretty(report).map_err(|error| io_error()(error.into()))?;
         let mut file = output::create(&path)?;
-        file.write_all(format!("{text}\n").as_bytes()).map_err(io_error())?;
-        let file = output::sync(file)?;
+        file.write_all(format!("{text}\n").as_bytes())?;
+        let file = file.sync()?;
         let tables = self.entity_tables.into_iter().chain(self.redirects).map(TableFile::sync);
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         if path.exists() {
             std::fs::remove_file(&path).map_err(io_error())?;
         }
-        output::publish(tables)?;
-        output::publish([file])
+        publish_all(tables)?;
+        Ok(file.publish()?)
     }
 }

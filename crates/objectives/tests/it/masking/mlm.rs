@@ -1,5 +1,5 @@
 use crate::common::with_cases;
-use objectives::masking::{MlmMaskingConfig, Selection, mlm_masking};
+use objectives::masking::{MlmMaskingConfig, TokenSelection, mlm_masking};
 use proptest::prelude::*;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
 #[test]
 fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(1_000, 24);
-    for selection in [Selection::Count, Selection::Independent] {
+    for selection in [TokenSelection::Count, TokenSelection::Independent] {
         let config = MlmMaskingConfig { selection, ..Default::default() };
         assert_eighty_ten_ten((0..700).map(|number| {
             let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
@@ -44,7 +44,7 @@ fn the_mean_count_is_exact_and_positions_are_equally_likely() {
 #[test]
 fn independent_draws_vary_in_count() {
     let input_ids = example(100, 0);
-    let config = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
+    let config = MlmMaskingConfig { selection: TokenSelection::Independent, ..Default::default() };
     let counts: Vec<f64> = (0..5_000)
         .map(|number| {
             let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();

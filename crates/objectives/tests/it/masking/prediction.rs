@@ -3,7 +3,7 @@ use std::ops::Range;
 use objectives::IGNORE_INDEX;
 use objectives::masking::{
     Corruption, EntityPredictionConfig, MaskedExample, MaskingError, MlmMaskingConfig,
-    PredictionUnit, Selection, Unchanged, entity_prediction_masking,
+    PredictionUnit, TokenSelection, Unchanged, entity_prediction_masking,
 };
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ fn pep_m() -> EntityPredictionConfig {
 }
 
 fn with_mlm(config: EntityPredictionConfig) -> EntityPredictionConfig {
-    let rest = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
+    let rest = MlmMaskingConfig { selection: TokenSelection::Independent, ..Default::default() };
     EntityPredictionConfig { probability: 0.5, rest: Some(rest), ..config }
 }
 

@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> CommandResult {
         return Err(Error::Empty { hint: "no question of --in has a translation".into() });
     }
     if let Some(path) = &args.pairs {
-        atomic_file::write(path, texts.to_lines()).map_err(Error::io(path, "write the file"))?;
+        atomic_file::write(path, texts.to_lines())?;
         print_line(&format!("{}: {} pairs of texts", path.display(), texts.len()));
         return Ok(());
     }

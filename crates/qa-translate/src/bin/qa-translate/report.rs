@@ -46,9 +46,8 @@ pub fn publish(
         entries.insert(TableLanguage(language), entry);
         serde_json::to_string_pretty(&entries)
     });
-    let text = text.map_err(io::Error::from);
-    let added = text.and_then(|text| files.add(&path, text + "\n"));
-    added.map_err(io_error("write the file"))?;
+    let text = text.map_err(io::Error::from).map_err(io_error("write the file"))?;
+    files.add(&path, text + "\n")?;
     Ok(files.publish()?)
 }
 

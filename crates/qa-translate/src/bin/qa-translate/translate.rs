@@ -169,9 +169,7 @@ impl Output<'_> {
 
     /// Checks that the files of a language can be written.
     pub fn check(&self, to: Language) -> CommandResult {
-        self.paths(to).iter().try_for_each(|path| {
-            atomic_file::check_output(path).map_err(Error::io(path, "write the file"))
-        })
+        Ok(self.paths(to).iter().try_for_each(|path| atomic_file::check_output(path))?)
     }
 }
 
@@ -186,13 +184,13 @@ fn typed_text(question: &Question) -> TypedText {
 /// was kept, only the report is written, and files of an earlier run are unchanged.
 pub fn print_and_write(output: &Output<'_>, translated: Translated) -> CommandResult {
     print_summary(translated.language, &translated.report);
-    let write_error = |path| Error::io(path, "write the file");
-    std::fs::create_dir_all(output.folder).map_err(write_error(output.folder))?;
+    let write_error = Error::io(output.folder, "write the file");
+    std::fs::create_dir_all(output.folder).map_err(write_error)?;
     let mut file_set = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {
         for (path, dataset) in output.paths(language).iter().zip([dataset, questions]) {
-            file_set.add(path, dataset.to_json(path)?).map_err(write_error(path))?;
+            file_set.add(path, dataset.to_json(path)?)?;
         }
     }
     report::publish(output.folder, language, report, file_set)

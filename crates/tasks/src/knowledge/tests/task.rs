@@ -68,7 +68,8 @@ fn losses_config() -> KnowledgeLossConfig {
 }
 
 fn step(batch: &[usize], micro_batch: Option<usize>) -> Step<'_> {
-    Step { batch, batch_index: 3, batch_count: 9, micro_batch, rng: trainer::rng_for(1, "task", 3) }
+    let step = Step::new(batch, trainer::rng_for(1, "task", 3));
+    Step { batch_index: 3, batch_count: 9, micro_batch, ..step }
 }
 
 fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use results::Measured;
 use serde::Deserialize;
-use transfer_eval::Error;
 use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, Relation, build_clozes, read_corpus, score_lama,
 };
@@ -147,8 +146,7 @@ fn score(args: &ScoreArgs) -> CommandResult {
 
 fn read_ranks(path: &Path, clozes: &[Cloze]) -> CommandResult<Vec<Option<usize>>> {
     let file = path.display();
-    let text = atomic_file::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    let text = atomic_file::read_to_string(path)?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (k, line) in lines {

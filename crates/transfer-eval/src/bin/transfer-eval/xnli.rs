@@ -32,8 +32,7 @@ pub fn run(args: &Args) -> CommandResult {
 
 fn read_labels(path: &Path) -> CommandResult<Vec<NliLabel>> {
     let file = path.display();
-    let text = atomic_file::read_to_string(path)
-        .map_err(|error| format!("cannot read {file}: {error}"))?;
+    let text = atomic_file::read_to_string(path)?;
     atomic_file::note_missing_newline(path, text.as_bytes());
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);

@@ -116,7 +116,7 @@ fn compressed_files_are_read_and_damaged_files_are_rejected() {
         [Sentence { lines: vec![1], ..Sentence::new(&["EU"], &["B-ORG"]) }]
     );
     std::fs::write(&path, &bytes[..bytes.len() - 6]).unwrap();
-    assert!(matches!(read_ner(&path, None), Err(Error::Read { .. })));
+    assert!(matches!(read_ner(&path, None), Err(Error::File(_))));
     std::fs::write(&path, b"EU B-ORG\n\xff B-ORG\n").unwrap();
     assert!(read_ner(&path, None).unwrap_err().to_string().contains("x.gz:2: not UTF-8"));
     assert!(read_ner(folder.path().join("none"), None).unwrap_err().to_string().contains("none"));

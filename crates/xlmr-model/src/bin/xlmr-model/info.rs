@@ -37,7 +37,7 @@ pub fn info(args: &Args) -> Result<()> {
     let (mut blocks, mut total) = (BTreeMap::<&str, usize>::new(), 0);
     let parameters = model.named_parameters();
     for (name, tensor) in &parameters {
-        *blocks.entry(block_name(name)).or_default() += tensor.numel();
+        *blocks.entry(block_name(name, config)).or_default() += tensor.numel();
         total += tensor.numel();
     }
     println!("\nparameters       {total}");
@@ -78,10 +78,8 @@ fn describe_tokenizer(folder: &Path, config: &Config) -> String {
 
 /// Returns the name of the group to which a parameter belongs: `embeddings`, `encoder`, `layers` or
 /// a head.
-fn block_name(name: &str) -> &str {
-    let prefixes =
-        ["roberta.", "bert.", "model.", "deberta.", "distilbert.", "electra.", "data2vec_text."];
-    let unprefixed = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+fn block_name<'a>(name: &'a str, config: &Config) -> &'a str {
+    let unprefixed = name.strip_prefix(config.architecture.parameter_prefix()).unwrap_or(name);
     unprefixed.split('.').next().unwrap_or(unprefixed)
 }
 

@@ -84,6 +84,6 @@ pub fn init(args: &Args) -> Result<()> {
     for path in existing_files {
         std::fs::remove_file(&path).map_err(|source| Error::Io { path, hint: "", source })?;
     }
-    model.save(&args.out, heads.first().copied().unwrap_or_default())?;
+    model.save(&args.out, heads.first().copied().unwrap_or(Head::None))?;
     files.write(&args.out, &tokenizer, &config)
 }

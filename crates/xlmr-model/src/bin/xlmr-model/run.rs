@@ -54,9 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     inputs.check(model.config())?;
-    let rows = inputs.input_ids.size().first().copied().unwrap_or(0);
+    let rows = inputs.input_ids.size()[0];
     let batch_size = i64::from(args.batch_size);
-    let progress = cli::progress(usize::try_from(rows).unwrap_or(0), "rows");
+    let progress = cli::progress(torch_ext::to_usize(rows), "rows");
     let mut batches: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
     let _no_grad = tch::no_grad_guard();
     let mut first_row = 0;
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         for (name, tensor) in forward(&model, head, &select_rows(&inputs, first_row, n_rows)?)? {
             batches.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
         }
-        progress.inc(u64::try_from(n_rows).unwrap_or(0));
+        progress.inc(n_rows.unsigned_abs());
         first_row += batch_size;
     }
     progress.finish_and_clear();

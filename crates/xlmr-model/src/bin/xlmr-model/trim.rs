@@ -46,8 +46,8 @@ pub fn trim(args: &Args) -> Result<()> {
         trim.add_texts(batch)
     })?;
     if n_texts == 0 {
-        let path = args.texts.first().cloned().unwrap_or_default();
-        return Err(invalid_data(&path, "--texts: expected at least one text, found none".into()));
+        let path = &args.texts[0];
+        return Err(invalid_data(path, "--texts: expected at least one text, found none".into()));
     }
     if let Some(path) = &args.keep {
         for_each_line(path, &mut |number, line| match trim.add_token(line) {
@@ -95,7 +95,7 @@ fn for_each_text(path: &Path, visit: &mut dyn FnMut(String) -> Result<()>) -> Re
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let json_error = |source| Error::Json { path: path.to_owned(), source };
     if name.ends_with(".json") {
-        let bytes = atomic_file::read(path).map_err(|error| io_error(path, error))?;
+        let bytes = atomic_file::read(path)?;
         return for_each_string(serde_json::from_slice(&bytes).map_err(json_error)?, visit);
     }
     let is_json_lines = name.ends_with(".jsonl");
@@ -107,9 +107,8 @@ fn for_each_text(path: &Path, visit: &mut dyn FnMut(String) -> Result<()>) -> Re
 
 /// Calls `visit` with each non-blank line of a file and its number.
 fn for_each_line(path: &Path, visit: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<()> {
-    let to_error = |error| io_error(path, error);
-    let mut lines = Lines::open(path).map_err(to_error)?;
-    while lines.advance().map_err(to_error)? {
+    let mut lines = Lines::open(path)?;
+    while lines.advance()? {
         let line = std::str::from_utf8(lines.bytes()).map_err(|error| {
             invalid_data(path, format!("line {}: not UTF-8: {error}", lines.number()))
         })?;

@@ -4,8 +4,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::batch::dropout::DropoutSeeds;
 use crate::batch::packing::Rows;
+use crate::layers::last_size;
 use crate::layers::linear::{LayerNorm, Linear, Lookup, Parameter};
-use crate::{Config, DebertaV2, Result};
+use crate::{Config, DebertaV2, Error, Result};
 
 /// Self-attention with disentangled scores: a score is the sum of a content-to-content term and,
 /// with relative positions, a content-to-position and a position-to-content term.
@@ -83,14 +84,18 @@ impl Disentangled {
         // scores by √D.
         let query = split_heads(projected.query)?.f_mul_scalar(self.n_terms.sqrt().recip())?;
         let (key, value) = (split_heads(projected.key)?, split_heads(projected.value)?);
-        let bias = match (&self.relative, distances) {
-            (Some(relative), Some(distances)) => {
-                let scale = 1.0 / query.size().last().map_or(1.0, |&size| size as f64).sqrt();
+        let bias = match &self.relative {
+            Some(relative) => {
+                let distances = distances.ok_or_else(|| {
+                    let expected = "states of a model with relative positions";
+                    Error::input("states", expected, "other states")
+                })?;
+                let scale = 1.0 / (last_size(&query) as f64).sqrt();
                 let position_key_scale = scale * self.n_terms.sqrt().recip();
                 let (query, key) = ((&query, scale), (&key, position_key_scale));
                 relative.compute_scores(projected, query, key, distances, seeds)?
             }
-            _ => None,
+            None => None,
         };
         let mask = match (bias, &rows.mask) {
             (Some(bias), Some(mask)) => {
@@ -144,7 +149,7 @@ impl RelativePositions {
         }
         let seeds = seeds.for_table(first, count)?;
         let embeddings = seeds.dropout(embeddings, self.dropout)?;
-        let heads = query.size().get(1).copied().unwrap_or(1);
+        let heads = query.size()[1];
         // [heads, D, rows of distances]
         let project = |layer: &Linear, scale: f64| -> Result<Tensor> {
             let projected = layer.apply_adapted(&embeddings, &seeds)?.f_mul_scalar(scale)?;

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, shorten};
-use crate::{Activation, Error, Result};
+use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, check_probability, shorten};
+use crate::{Activation, Config, Error, Result};
 
 /// DeBERTa-specific options: relative positions, embeddings and heads.
 ///
@@ -110,15 +110,6 @@ impl DebertaV2 {
         keys.visit("legacy", BOOLEAN, &mut self.legacy);
     }
 
-    /// Reads or writes the file's `type_vocab_size`. Without token types, `type_vocab_size` is 0 in
-    /// the file, and `n_types` is 1.
-    pub(crate) fn visit_type_vocab_size(&mut self, keys: &mut impl Keys, n_types: &mut i64) {
-        let mut stored = if self.has_token_types { *n_types } else { 0 };
-        keys.visit("type_vocab_size", INTEGER, &mut stored);
-        self.has_token_types = stored != 0;
-        *n_types = if self.has_token_types { stored } else { 1 };
-    }
-
     /// Returns the maximum relative distance, to which larger distances are clipped.
     pub(crate) fn max_distance(&self, max_position_embeddings: i64) -> i64 {
         match self.max_relative_positions {
@@ -136,15 +127,11 @@ impl DebertaV2 {
         }
     }
 
-    /// Validates the values for a model of the given sizes. `ties_embeddings` is the value of
-    /// `tie_word_embeddings`, and `extra` holds the file's other keys.
-    pub(crate) fn check(
-        &self,
-        file: &str,
-        (hidden, head_size, max_positions): (i64, i64, i64),
-        ties_embeddings: bool,
-        extra: &BTreeMap<String, Value>,
-    ) -> Result<()> {
+    /// Validates the values for a model with the configuration `config`.
+    pub(crate) fn validate(&self, config: &Config, file: &str) -> Result<()> {
+        check_probability(file, "pooler_dropout", self.pooler_dropout)?;
+        let (hidden, extra) = (config.hidden_size, &config.extra);
+        let head_size = hidden / config.num_attention_heads;
         let refuse =
             |key: &str, expected: &str, got: String| Err(Error::config(file, key, expected, got));
         for (key, required) in [
@@ -162,7 +149,7 @@ impl DebertaV2 {
             let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
             return refuse("conv_kernel_size", expected, shorten(value));
         }
-        let max_distance = self.max_distance(max_positions);
+        let max_distance = self.max_distance(config.max_position_embeddings);
         if max_distance > 1 << 24 {
             let expected = "an integer up to 16777216";
             return refuse("max_relative_positions", expected, max_distance.to_string());
@@ -176,7 +163,7 @@ impl DebertaV2 {
             let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
             return refuse("max_relative_positions", &expected, max_distance.to_string());
         }
-        if !self.legacy && !ties_embeddings {
+        if !self.legacy && !config.tie_word_embeddings {
             let expected = "true; the masked-LM head of \"legacy\": false has no separate decoder";
             return refuse("tie_word_embeddings", expected, "false".into());
         }

@@ -53,9 +53,6 @@ impl Default for EuroBert {
 }
 
 impl EuroBert {
-    /// The id of `<|mask|>` in the published models' vocabulary.
-    pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
-
     /// Reads the keys of a `config.json` and removes them. Without a key for θ, θ is
     /// [`DEFAULT_THETA`]. Also supports keys such as
     /// `clf_pooling`, which transformers does not use. They are used by the Python code in the
@@ -89,7 +86,7 @@ impl EuroBert {
     }
 
     /// Validates the values for `heads` query heads.
-    pub(crate) fn check(&self, file: &str, heads: i64) -> Result<()> {
+    pub(crate) fn validate(&self, file: &str, heads: i64) -> Result<()> {
         let key_value_heads = self.key_value_heads(heads);
         if key_value_heads < 1 || heads % key_value_heads != 0 {
             let expected = format!("a divisor of num_attention_heads = {heads}");

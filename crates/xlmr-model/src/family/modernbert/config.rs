@@ -4,8 +4,11 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use torch_ext::to_i64;
 
-use crate::config::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, read_theta};
+use crate::config::fields::{
+    BOOLEAN, Fields, INTEGER, Keys, NUMBER, check_probability, read_theta,
+};
 use crate::{Activation, Error, Result};
 
 /// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
@@ -88,6 +91,13 @@ impl LayerType {
     }
 }
 
+impl Default for ModernBert {
+    /// Returns the options of ModernBERT base, which has 22 layers.
+    fn default() -> Self {
+        Self::new(22)
+    }
+}
+
 impl ModernBert {
     /// Returns the options of ModernBERT and mmBERT: global attention in every third layer, windows
     /// of 128.
@@ -112,8 +122,10 @@ impl ModernBert {
     /// Returns the maximum distance to an attended token before or after a token in a local layer;
     /// `None` for a global layer.
     pub(crate) fn window_radius(&self, layer: usize) -> Option<i64> {
-        let is_local = self.layer_types.get(layer) == Some(&LayerType::Local);
-        is_local.then_some(self.local_attention / 2)
+        match self.layer_types[layer] {
+            LayerType::Global => None,
+            LayerType::Local => Some(self.local_attention / 2),
+        }
     }
 
     /// Reads the keys of a `config.json` and removes them. The older keys of ModernBERT's first
@@ -139,7 +151,7 @@ impl ModernBert {
         let local_theta = local_theta.unwrap_or(global_theta);
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
-        let rotary = rotary.unwrap_or_default();
+        let rotary: Map<String, Value> = rotary.into_iter().flatten().collect();
         let supported = [LayerType::Global, LayerType::Local].map(LayerType::name);
         if let Some((key, value)) =
             rotary.iter().find(|(key, _)| !supported.contains(&key.as_str()))
@@ -181,11 +193,11 @@ impl ModernBert {
     }
 
     /// Validates the values for a model of `layers` layers.
-    pub(crate) fn check(&self, file: &str, layers: i64) -> Result<()> {
+    pub(crate) fn validate(&self, file: &str, layers: i64) -> Result<()> {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, key, expected, got))
         };
-        let n_types = i64::try_from(self.layer_types.len()).unwrap_or(i64::MAX);
+        let n_types = to_i64(self.layer_types.len());
         if n_types != layers {
             let expected = format!("as many as num_hidden_layers = {layers}");
             return refuse("layer_types", &expected, &n_types);
@@ -201,6 +213,7 @@ impl ModernBert {
                 return refuse(key, "a number above 0", &theta);
             }
         }
+        check_probability(file, "embedding_dropout", self.embedding_dropout)?;
         let cutoff = self.initializer_cutoff_factor;
         if !(cutoff > 0.1 && cutoff.is_finite()) {
             return refuse("initializer_cutoff_factor", "a number above 0.1", &cutoff);
@@ -222,7 +235,7 @@ impl ModernBert {
         json.insert("rope_parameters".into(), rotary);
         json.insert("global_rope_theta".into(), json!(self.global_rope_theta));
         json.insert("local_rope_theta".into(), json!(self.local_rope_theta));
-        let layers = i64::try_from(self.layer_types.len()).unwrap_or(0);
+        let layers = to_i64(self.layer_types.len());
         let has_period = |period: &i64| LayerType::pattern(layers, *period) == self.layer_types;
         if let Some(period) = (1..=layers).find(has_period) {
             json.insert("global_attn_every_n_layers".into(), json!(period));

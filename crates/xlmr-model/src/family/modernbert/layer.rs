@@ -1,9 +1,11 @@
 //! Layers of ModernBERT (Warner et al. 2024; the layout of transformers'
 //! `ModernBertModel`).
 use tch::Tensor;
+use torch_ext::to_usize;
 
 use crate::adapters::output::OutputAdapter;
 use crate::batch::Batch;
+use crate::layers::last_size;
 use crate::layers::linear::{LayerNorm, Linear, Lookup};
 use crate::layers::parameters::LayerParameters;
 use crate::layers::rotary_attention::RotaryAttention;
@@ -50,7 +52,7 @@ impl ModernLayer {
             activation: config.hidden_act,
             attention: RotaryAttention {
                 heads: config.num_attention_heads,
-                window_radius: modern.window_radius(usize::try_from(index).unwrap_or(usize::MAX)),
+                window_radius: modern.window_radius(to_usize(index)),
                 dropout: config.attention_probs_dropout_prob,
             },
             mlp_dropout: config.hidden_dropout_prob,
@@ -97,7 +99,7 @@ impl ModernLayer {
         if self.activation == Activation::Gelu {
             return Ok(torch_ext::gated_gelu(intermediate)?);
         }
-        let half = intermediate.size().last().copied().unwrap_or(0) / 2;
+        let half = last_size(intermediate) / 2;
         let (input, gate) =
             (intermediate.f_narrow(-1, 0, half)?, intermediate.f_narrow(-1, half, half)?);
         Ok(self.activation.apply(&input)?.f_mul(&gate)?)
