@@ -43,7 +43,7 @@ pub struct LabelledSpan {
 /// `whoisjones/fiNERweb-x`, as of 2025-12-17), written with `Dataset.to_json` of `datasets`.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a malformed row, or for a span that is empty, outside the text
+/// [`Error::File`]; [`Error::Line`] for a malformed row, or for a span that is empty, outside the text
 /// or has a blank label; [`Error::Content`] without a row.
 pub fn read_spans(path: impl AsRef<Path>) -> Result<Vec<SpanText>> {
     let path = path.as_ref();
@@ -146,7 +146,7 @@ pub type LabelNames = BTreeMap<String, String>;
 /// [`rename_labels`].
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a line without a tab, or a second line of a label.
+/// [`Error::File`]; [`Error::Line`] for a line without a tab, or a second line of a label.
 pub fn read_label_names(path: impl AsRef<Path>) -> Result<LabelNames> {
     let path = path.as_ref();
     let mut names = LabelNames::new();

@@ -177,7 +177,7 @@ impl Options {
     /// Reads the names of `--protect-names`.
     fn protected_names(&self) -> Result<Vec<String>, Error> {
         let Some(path) = &self.protect_names else { return Ok(Vec::new()) };
-        let text = atomic_file::read_to_string(path).map_err(Error::io(path, "read the file"))?;
+        let text = atomic_file::read_to_string(path)?;
         Ok(text.lines().map(|line| line.trim().to_owned()).collect())
     }
 

@@ -37,7 +37,7 @@ impl Dictionary {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] for another number of words; [`Error::Content`] without a
+    /// [`Error::File`]; [`Error::Line`] for another number of words; [`Error::Content`] without a
     /// pair.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();

@@ -16,7 +16,7 @@ impl WordVectors {
     /// model folder with `model.safetensors` and a tokenizer.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Content`] naming the file if it has no float32 token embeddings or
+    /// [`Error::File`]; [`Error::Content`] naming the file if it has no float32 token embeddings or
     /// several; [`Error::Tokenizer`] for a word without a token, or with a token that has no
     /// embedding; [`Error::Array`] without a word, or if a word is repeated.
     pub fn from_token_embeddings(folder: impl AsRef<Path>, words: Vec<String>) -> Result<Self> {
@@ -24,7 +24,7 @@ impl WordVectors {
         let tokenizer =
             tokenizer_file::read(folder).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let path = folder.join("model.safetensors");
-        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+        let bytes = std::fs::read(&path).map_err(atomic_file::Error::new(&path, "read"))?;
         atomic_file::remember_input(&path);
         let (rows, embeddings) = find_embeddings(&bytes, &path)?;
         let width = embeddings.len() / rows;

@@ -1,6 +1,5 @@
 //! Words with their vectors, in the text format of word2vec and fastText.
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use atomic_file::{AtomicFile, Lines};
@@ -57,15 +56,15 @@ impl WordVectors {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] for a wrong number of values or a value that is not a finite
+    /// [`Error::File`]; [`Error::Line`] for a wrong number of values or a value that is not a finite
     /// float32; [`Error::Content`] without a vector, or if the file has another number of vectors
     /// than its first line states.
     pub fn read(path: impl AsRef<Path>, max_words: usize) -> Result<Self> {
         let path = path.as_ref();
-        let mut lines = Lines::open(path).map_err(Error::read(path))?.note_missing_newline();
+        let mut lines = Lines::open(path)?.note_missing_newline();
         let mut parser = Parser::default();
         let (mut number, mut expected) = (0, None);
-        while parser.words.len() < max_words && lines.advance().map_err(Error::read(path))? {
+        while parser.words.len() < max_words && lines.advance()? {
             number += 1;
             let line_error = |message: String| Error::line(path, number, message);
             let line = std::str::from_utf8(lines.bytes().trim_ascii_end())
@@ -122,7 +121,7 @@ impl WordVectors {
     /// difference.
     ///
     /// # Errors
-    /// [`Error::Write`]; [`Error::Content`] for a word that the format cannot represent, because it
+    /// [`Error::File`]; [`Error::Content`] for a word that the format cannot represent, because it
     /// contains a line break or starts or ends with white space.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -131,12 +130,13 @@ impl WordVectors {
             let message = format!("the format cannot represent the word {word:?}");
             return Err(Error::content(path, message));
         }
-        self.write_file(path).map_err(Error::write(path))
+        atomic_file::create_folder_of(path)?;
+        let mut file = AtomicFile::create(path)?;
+        self.write_rows(&mut file)?;
+        Ok(file.finish()?)
     }
 
-    fn write_file(&self, path: &Path) -> std::io::Result<()> {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        let mut file = AtomicFile::create(path)?;
+    fn write_rows(&self, file: &mut AtomicFile) -> Result<()> {
         writeln!(file, "{} {}", self.vectors.nrows(), self.vectors.ncols())?;
         for (word, row) in std::iter::zip(&self.words, self.vectors.outer_iter()) {
             write!(file, "{word}")?;
@@ -145,7 +145,7 @@ impl WordVectors {
             }
             writeln!(file)?;
         }
-        file.finish()
+        Ok(())
     }
 }
 
