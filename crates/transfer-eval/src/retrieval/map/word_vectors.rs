@@ -130,12 +130,13 @@ impl WordVectors {
             let message = format!("the format cannot represent the word {word:?}");
             return Err(Error::content(path, message));
         }
-        Ok(self.write_file(path)?)
-    }
-
-    fn write_file(&self, path: &Path) -> Result<(), atomic_file::Error> {
         atomic_file::create_folder_of(path)?;
         let mut file = AtomicFile::create(path)?;
+        self.write_rows(&mut file)?;
+        Ok(file.finish()?)
+    }
+
+    fn write_rows(&self, file: &mut AtomicFile) -> Result<()> {
         writeln!(file, "{} {}", self.vectors.nrows(), self.vectors.ncols())?;
         for (word, row) in std::iter::zip(&self.words, self.vectors.outer_iter()) {
             write!(file, "{word}")?;
@@ -144,7 +145,7 @@ impl WordVectors {
             }
             writeln!(file)?;
         }
-        file.finish()
+        Ok(())
     }
 }
 
