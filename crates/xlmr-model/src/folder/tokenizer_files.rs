@@ -119,8 +119,8 @@ impl TokenizerFiles {
     ///
     /// If `tokenizer_config.json` or `special_tokens_map.json` is missing, it is created. A new
     /// `tokenizer_config.json` has a tokenizer class that uses `tokenizer.json` unchanged, the
-    /// special tokens, the model's maximum length and the input names. DeBERTa's tokenizer class is
-    /// always replaced, because it modifies `tokenizer.json`. If `tokenizer.json` has no
+    /// special tokens, the model's maximum length and the input names. The tokenizer classes of
+    /// DeBERTa and RemBERT are always replaced, because they modify `tokenizer.json`. If `tokenizer.json` has no
     /// post-processor, a post-processor that adds the special tokens is written, because other
     /// programs would otherwise omit these tokens.
     ///
