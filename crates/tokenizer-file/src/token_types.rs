@@ -27,11 +27,15 @@ const CLASSES_WITH_TYPES: [&str; 4] =
 /// transformers 4, and no token types in transformers 5.
 const PLAIN_CLASS: &str = "PreTrainedTokenizer";
 
+/// RemBERT's class. As [`PLAIN_CLASS`], its default inputs contain token types only in transformers
+/// 4.
+const REMBERT_CLASS: &str = "RemBertTokenizer";
+
 /// A key that only transformers 5 writes to `tokenizer_config.json`.
 const VERSION_5_KEY: &str = "backend";
 
 /// Model types whose tokenizer class has token types, for folders that name no class.
-const MODEL_TYPES_WITH_TYPES: [&str; 4] = ["bert", "electra", "deberta", "deberta-v2"];
+const MODEL_TYPES_WITH_TYPES: [&str; 5] = ["bert", "electra", "deberta", "deberta-v2", "rembert"];
 
 /// Returns whether the tokenizer of a model folder returns token types (segments) in transformers.
 ///
@@ -41,9 +45,9 @@ const MODEL_TYPES_WITH_TYPES: [&str; 4] = ["bert", "electra", "deberta", "debert
 /// ELECTRA and DeBERTa return token types. The classes of XLM-R, RoBERTa, CamemBERT and DistilBERT
 /// do not, and neither does the class that transformers 5 uses in place of an unknown class.
 ///
-/// `PreTrainedTokenizerFast` returns token types in transformers 4 and none in transformers 5. It
-/// counts as a class with token types, unless the file has the key `backend`, which only
-/// transformers 5 writes.
+/// `PreTrainedTokenizerFast` and RemBERT's class return token types in transformers 4 and none in
+/// transformers 5. They count as classes with token types, unless the file has the key `backend`,
+/// which only transformers 5 writes.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Content`] for a configuration file that cannot be read, is not a JSON
@@ -66,7 +70,7 @@ pub fn returns_token_types(folder: impl AsRef<Path>) -> Result<bool, Error> {
     let class = tokenizer_config["tokenizer_class"].as_str();
     let class = class.or_else(|| config["tokenizer_class"].as_str());
     Ok(match class.map(|class| class.strip_suffix("Fast").unwrap_or(class)) {
-        Some(PLAIN_CLASS) => tokenizer_config.get(VERSION_5_KEY).is_none(),
+        Some(PLAIN_CLASS | REMBERT_CLASS) => tokenizer_config.get(VERSION_5_KEY).is_none(),
         Some(class) => CLASSES_WITH_TYPES.contains(&class),
         None => {
             let model_type = config["model_type"].as_str();

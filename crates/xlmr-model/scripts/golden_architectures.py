@@ -5,7 +5,7 @@
 
 Each case is a folder written by `save_pretrained`, with two padded batches, outputs, losses and, in some cases, gradients. They
 are computed in float64 from the stored weights, and stored as float32. torch's fused attention is used, because its eager
-attention returns NaN at padding without a token in its window. Requires torch, transformers and safetensors.
+attention returns NaN at padding without a token in its window; DeBERTa and RemBERT have only eager attention. Requires torch, transformers and safetensors.
 """
 
 import json
@@ -46,6 +46,9 @@ DISTIL = dict(
     seq_classif_dropout=0.0,
 )  # fmt: skip
 ELECTRA = dict(TINY, **WIDTHS, **NO_DROPOUT, embedding_size=4)
+REMBERT = dict(
+    TINY, **WIDTHS, **NO_DROPOUT, input_embedding_size=4, output_embedding_size=6, bos_token_id=2, eos_token_id=3,
+)  # fmt: skip
 BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
 ROTARY = {
     "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
@@ -156,6 +159,14 @@ CASES = {
         "ElectraForSequenceClassification", dict(ELECTRA, num_labels=3, hidden_act="relu"), "bfloat16", True, {}
     ),
     "electra_tokcls": ("ElectraForTokenClassification", dict(ELECTRA, embedding_size=8, num_labels=5), "bfloat16", False, {}),
+    "rembert_mlm": ("RemBertForMaskedLM", dict(REMBERT, hidden_act="relu"), "bfloat16", True, {}),
+    "rembert_qa": ("RemBertForQuestionAnswering", dict(REMBERT, input_embedding_size=8), "bfloat16", True, {}),
+    "rembert_seqcls": ("RemBertForSequenceClassification", dict(REMBERT, num_labels=3), "bfloat16", True, {}),
+    "rembert_tokcls": ("RemBertForTokenClassification", dict(REMBERT, num_labels=5, hidden_act="gelu_new"), "bfloat16", False, {}),
+    "xlmrxl_mlm": ("XLMRobertaXLForMaskedLM", dict(ROBERTA, hidden_act="relu"), "bfloat16", True, {}),
+    "xlmrxl_qa": ("XLMRobertaXLForQuestionAnswering", dict(ROBERTA, type_vocab_size=2), "bfloat16", True, {}),
+    "xlmrxl_seqcls": ("XLMRobertaXLForSequenceClassification", dict(ROBERTA, num_labels=3), "bfloat16", True, {}),
+    "xlmrxl_tokcls": ("XLMRobertaXLForTokenClassification", dict(ROBERTA, num_labels=5), "bfloat16", False, {}),
 }
 CONFIGURATIONS = {
     "deberta": transformers.DebertaV2Config,
@@ -167,6 +178,8 @@ CONFIGURATIONS = {
     "data2vec": transformers.Data2VecTextConfig,
     "distilbert": transformers.DistilBertConfig,
     "electra": transformers.ElectraConfig,
+    "rembert": transformers.RemBertConfig,
+    "xlmrxl": transformers.XLMRobertaXLConfig,
 }
 WITHOUT_HOLES = ("bert", "modernbert", "eurobert")
 
@@ -229,7 +242,7 @@ def write(name, number):
             if family == "eurobert" or key in ("layer_types", "rope_parameters"):
                 stored.pop(key, None)
         path.write_text(json.dumps({**stored, **older_keys}, indent=2) + "\n")
-    attention = "eager" if family == "deberta" else "sdpa"
+    attention = "eager" if family in ("deberta", "rembert") else "sdpa"
     model, report = model_class.from_pretrained(
         folder, dtype=torch.float64, output_loading_info=True, attn_implementation=attention
     )
@@ -243,7 +256,9 @@ def write(name, number):
         result = model(**inputs_of_batch, output_hidden_states=True)
         mask = inputs_of_batch["attention_mask"]
         with torch.no_grad():
-            float32_result = float32_model(**inputs_of_batch, output_hidden_states=True)
+            # RemBERT clamps answer positions in place.
+            copies = {key: value.clone() for key, value in inputs_of_batch.items()}
+            float32_result = float32_model(**copies, output_hidden_states=True)
         for states, float32_states in zip(result.hidden_states, float32_result.hidden_states):
             max_error = max(max_error, float(zero_padding(states - float32_states, mask).abs().max()))
         inputs |= {f"{batch_name}.{key}": value for key, value in inputs_of_batch.items()}

@@ -6,7 +6,7 @@ use crate::folder::folder_of;
 
 #[test]
 fn input_names_take_precedence_over_the_class_and_the_model_type() {
-    // The values of transformers 4.57.6 and 5.24.0, except for `PreTrainedTokenizerFast`.
+    // The values of transformers 4.57.6 and 5.24.0, except for `PreTrainedTokenizerFast` and RemBERT.
     for (tokenizer_config, config, expected) in [
         (r#"{"model_input_names": ["input_ids", "token_type_ids"]}"#, "{}", true),
         (
@@ -30,6 +30,9 @@ fn input_names_take_precedence_over_the_class_and_the_model_type() {
             r#"{"model_type": "bert"}"#,
             true,
         ),
+        (r#"{"tokenizer_class": "RemBertTokenizerFast"}"#, "{}", true),
+        (r#"{"tokenizer_class": "RemBertTokenizer", "backend": "tokenizers"}"#, "{}", false),
+        ("{}", r#"{"model_type": "rembert"}"#, true),
         ("{}", r#"{"model_type": "electra"}"#, true),
         ("{}", r#"{"model_type": "xlm-roberta"}"#, false),
         ("{}", r#"{"model_type": "bert", "tokenizer_class": "XLMRobertaTokenizer"}"#, false),

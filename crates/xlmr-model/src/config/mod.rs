@@ -283,7 +283,8 @@ impl Config {
         (self.type_vocab_size > 1 && !self.architecture.is_roberta()).then_some(0)
     }
 
-    /// Returns E, the width of the token embeddings: H, except in some sizes of ELECTRA.
+    /// Returns E, the width of the token embeddings: H, except in RemBERT and in some sizes of
+    /// ELECTRA.
     pub fn embedding_size(&self) -> i64 {
         self.architecture.family().embedding_size(self)
     }

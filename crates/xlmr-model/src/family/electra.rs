@@ -101,6 +101,7 @@ impl Family for Electra {
     }
 
     fn layout<'a>(&'a self, config: &'a Config) -> Box<dyn Layout + 'a> {
+        let is_projected = self.embedding_size != config.hidden_size;
         Box::new(PostNorm {
             config,
             names: self.names(),
@@ -109,7 +110,7 @@ impl Family for Electra {
             attention: AttentionKind::Standard,
             norms: BERT_NORMS,
             attention_output_dropout: config.hidden_dropout_prob,
-            projection: Some("electra.embeddings_project"),
+            projection: is_projected.then_some("electra.embeddings_project"),
             lm_head: LmHeadLayout {
                 dense: "generator_predictions.dense",
                 activation: Activation::Gelu,

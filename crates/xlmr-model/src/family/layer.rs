@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::family::eurobert::layer::EuroLayer;
 use crate::family::modernbert::layer::ModernLayer;
 use crate::family::post_norm::layer::PostNormLayer;
+use crate::family::xlm_roberta_xl::layer::PreNormLayer;
 use crate::layers::linear::{LayerNorm, Linear, cast_all};
 use crate::layers::parameters::LayerParameters;
 
@@ -16,6 +17,7 @@ use crate::layers::parameters::LayerParameters;
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
     PostNorm(PostNormLayer),
+    PreNorm(PreNormLayer),
     Modern(ModernLayer),
     Euro(EuroLayer),
 }
@@ -24,6 +26,7 @@ impl Layer {
     pub(crate) fn parameters(&mut self) -> LayerParameters<'_> {
         match self {
             Self::PostNorm(layer) => layer.parameters(),
+            Self::PreNorm(layer) => layer.parameters(),
             Self::Modern(layer) => layer.parameters(),
             Self::Euro(layer) => layer.parameters(),
         }
@@ -56,7 +59,7 @@ impl Layer {
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
         let output_kind = match self {
             Self::PostNorm(layer) => layer.int8_output(),
-            Self::Modern(_) | Self::Euro(_) => Kind::Float,
+            Self::PreNorm(_) | Self::Modern(_) | Self::Euro(_) => Kind::Float,
         };
         let parameters = self.parameters();
         parameters.joined.into_iter().try_for_each(|joined| joined.set_int8(int8, output_kind))?;
@@ -67,6 +70,7 @@ impl Layer {
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {
             Self::PostNorm(layer) => layer.forward(hidden, batch),
+            Self::PreNorm(layer) => layer.forward(hidden, batch),
             Self::Modern(layer) => layer.forward(hidden, batch),
             Self::Euro(layer) => layer.forward(hidden, batch),
         }

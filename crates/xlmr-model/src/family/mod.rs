@@ -13,7 +13,9 @@ pub(crate) mod modernbert;
 pub(crate) mod names;
 pub(crate) mod positions;
 pub(crate) mod post_norm;
+pub(crate) mod rembert;
 pub(crate) mod roberta;
+pub(crate) mod xlm_roberta_xl;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -24,7 +26,7 @@ use crate::config::fields::Fields;
 use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions, Rotary};
-use crate::{Config, DebertaV2, DistilBert, Electra, EuroBert, ModernBert, Result};
+use crate::{Config, DebertaV2, DistilBert, Electra, EuroBert, ModernBert, RemBert, Result};
 
 /// The properties of an architecture.
 ///
@@ -118,6 +120,9 @@ architectures! {
         /// BERT (Devlin et al. 2019), also multilingual: `model_type` "bert", two segments,
         /// positions from 0.
         Bert => bert::BERT;
+        /// XLM-R XL and XXL (Goyal et al. 2021): `model_type` "xlm-roberta-xl", XLM-R with norms
+        /// before attention and feed-forward layers.
+        XlmRobertaXl => xlm_roberta_xl::XLM_ROBERTA_XL;
     }
     with_options {
         /// ModernBERT (Warner et al. 2024), also mmBERT (Marone et al. 2025): `model_type`
@@ -132,6 +137,9 @@ architectures! {
         /// ELECTRA (Clark et al. 2020), discriminators and generators: `model_type` "electra", BERT
         /// with other heads and, in some sizes, narrower embeddings.
         Electra;
+        /// RemBERT (Chung et al. 2021): `model_type` "rembert", BERT with narrow input embeddings
+        /// and wide output embeddings.
+        RemBert;
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) static DATA2VEC_TEXT: Roberta = Roberta {
 };
 
 /// Names of XLM-R.
-const NAMES: Names = Names {
+pub(crate) const NAMES: Names = Names {
     model_type: "xlm-roberta",
     class_prefix: "XLMRoberta",
     keys: &[],

@@ -120,10 +120,10 @@ impl TokenizerFiles {
     /// If `tokenizer_config.json` or `special_tokens_map.json` is missing, it is created. A new
     /// `tokenizer_config.json` has a tokenizer class that uses `tokenizer.json` unchanged, the
     /// special tokens, the model's maximum length and the input names. An existing
-    /// `tokenizer_config.json` is changed as by [`retain_in_transformers`]. DeBERTa's tokenizer
-    /// class is always replaced, because it modifies `tokenizer.json`. If `tokenizer.json` has no
-    /// post-processor, a post-processor that adds the special tokens is written, because other
-    /// programs would otherwise omit these tokens.
+    /// `tokenizer_config.json` is changed as by [`retain_in_transformers`]. The tokenizer classes of
+    /// DeBERTa and RemBERT are always replaced, because they modify `tokenizer.json`. If
+    /// `tokenizer.json` has no post-processor, a post-processor that adds the special tokens is
+    /// written, because other programs would otherwise omit these tokens.
     ///
     /// For a model with several segments, `tokenizer_config.json` always has `model_input_names`, so
     /// that programs give pairs the segments with which the model was trained.

@@ -18,7 +18,7 @@ pub(crate) struct Embeddings {
     /// Index of the position embedding that receives no gradient; -1 if all receive a gradient.
     unused_position: i64,
     dropout: f64,
-    /// Projection from the embeddings' width to the hidden size, if they differ.
+    /// Projection from the embeddings' width to the hidden size; absent in most architectures.
     projection: Option<Linear>,
     /// Whether the gradient of token embeddings is sparse in training.
     is_large_vocabulary: bool,
@@ -32,7 +32,7 @@ pub(crate) struct EmbeddingParts {
     /// gradient.
     pub(crate) unused_position: Option<i64>,
     pub(crate) dropout: f64,
-    /// Projection from the embeddings' width to the hidden size, if they differ.
+    /// Projection from the embeddings' width to the hidden size; absent in most architectures.
     pub(crate) projection: Option<Linear>,
 }
 

@@ -6,7 +6,8 @@ use testkit::{assert_close, assert_contains, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
     Activation, Architecture, BottleneckConfig, Config, DebertaV2, DistilBert, Electra, EuroBert,
-    FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, Role, encode_fused,
+    FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, RemBert, Role,
+    encode_fused,
 };
 
 use crate::common::{self, ids, lock_generator, parameters, small_config};
@@ -36,11 +37,20 @@ fn architectures(base: &Config) -> Vec<Config> {
         Architecture::Data2VecText,
         Architecture::DistilBert(DistilBert { qa_dropout: 0.0, ..DistilBert::default() }),
         Architecture::Electra(Electra { embedding_size: 12 }),
+        Architecture::RemBert(RemBert { input_embedding_size: 12, output_embedding_size: 20 }),
+        Architecture::XlmRobertaXl,
     ]
     .map(|architecture| {
         let has_fixed_eps = matches!(architecture, Architecture::DistilBert(_));
         let layer_norm_eps = if has_fixed_eps { 1e-12 } else { base.layer_norm_eps };
-        Config { architecture, pad_token_id: 1, layer_norm_eps, ..base.clone() }
+        let tie_word_embeddings = !matches!(architecture, Architecture::RemBert(_));
+        Config {
+            architecture,
+            pad_token_id: 1,
+            layer_norm_eps,
+            tie_word_embeddings,
+            ..base.clone()
+        }
     })
     .into()
 }

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, FusionConfig, Head, Inputs,
-    LayerType, LoadOptions, Model, ModernBert, Pooling, Segments, encode_fused,
+    LayerType, LoadOptions, Model, ModernBert, Pooling, RemBert, Segments, encode_fused,
 };
 
 use crate::common::{
@@ -14,8 +14,8 @@ use crate::common::{
 
 /// Functions that create a model with three layers and the minimum hidden size for packing, with a
 /// given dropout.
-const WIDE_MODELS: [fn(f64) -> Model; 5] =
-    [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra];
+const WIDE_MODELS: [fn(f64) -> Model; 7] =
+    [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra, wide_rembert, wide_xl];
 
 fn wide_modern(dropout: f64) -> Model {
     let modern = ModernBert {
@@ -51,6 +51,20 @@ fn wide_distil(dropout: f64) -> Model {
 fn wide_electra(dropout: f64) -> Model {
     let electra = Architecture::Electra(Electra { embedding_size: 48 });
     wide_model(Config::bert_base_multilingual(), electra, dropout)
+}
+
+fn wide_rembert(dropout: f64) -> Model {
+    let rembert = RemBert { input_embedding_size: 48, output_embedding_size: 40 };
+    let default_config = Config {
+        classifier_dropout: Some(dropout),
+        tie_word_embeddings: false,
+        ..Config::bert_base_multilingual()
+    };
+    wide_model(default_config, Architecture::RemBert(rembert), dropout)
+}
+
+fn wide_xl(dropout: f64) -> Model {
+    wide_model(Config::base(), Architecture::XlmRobertaXl, dropout)
 }
 
 fn wide_model(default_config: Config, architecture: Architecture, dropout: f64) -> Model {

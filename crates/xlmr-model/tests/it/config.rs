@@ -40,8 +40,9 @@ fn presets_are_valid_and_have_the_published_sizes() {
 fn other_architectures_are_rejected_by_name() {
     let message = config_with("model_type", json!("gpt2")).unwrap_err();
     let supported_types = concat!(
-        r#"one of "xlm-roberta", "roberta", "camembert", "data2vec-text", "bert", "modernbert", "#,
-        r#""eurobert", "deberta-v2", "distilbert", "electra", got "gpt2""#,
+        r#"one of "xlm-roberta", "roberta", "camembert", "data2vec-text", "bert", "#,
+        r#""xlm-roberta-xl", "modernbert", "eurobert", "deberta-v2", "distilbert", "electra", "#,
+        r#""rembert", got "gpt2""#,
     );
     assert_contains(&message, &["m/config.json", "`model_type`", supported_types]);
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));
@@ -112,9 +113,20 @@ fn invalid_json_and_endless_files_are_reported() {
 }
 
 #[test]
+fn remberts_decoder_is_never_tied() {
+    // As in transformers 4.57.6 and 5.24.0.
+    let json = json!({"model_type": "rembert", "tie_word_embeddings": true});
+    let config = Config::from_json(json, "c").unwrap();
+    assert!(!config.tie_word_embeddings);
+    let tied = Config { tie_word_embeddings: true, ..config };
+    assert_contains(&tied.validate().unwrap_err().to_string(), &["tie_word_embeddings", "false"]);
+}
+
+#[test]
 fn values_of_other_architectures_are_checked() {
     let (modern, euro, deberta) = ("modernbert_qa", "eurobert_mlm", "deberta_mlm");
     let distil = "distilbert_qa";
+    let rembert = "rembert_mlm";
     let yarn = json!({"rope_type": "yarn"});
     for (name, key, value, part) in [
         (modern, "layer_types", json!(["full_attention"]), "num_hidden_layers = 4"),
@@ -166,6 +178,11 @@ fn values_of_other_architectures_are_checked() {
         (distil, "qa_dropout", json!(2), "key `qa_dropout`: expected a probability"),
         (distil, "seq_classif_dropout", json!("a"), "key `seq_classif_dropout`: expected a num"),
         ("electra_qa", "embedding_size", json!(0), "key `embedding_size`: expected an integer"),
+        (rembert, "input_embedding_size", json!(0), "key `input_embedding_size`: expected an int"),
+        (rembert, "output_embedding_size", json!(0), "`output_embedding_size`: expected an int"),
+        (rembert, "classifier_dropout_prob", json!(2), "key `classifier_dropout_prob`: expected"),
+        (rembert, "classifier_dropout_prob", json!(null), "`classifier_dropout_prob`: expected a"),
+        ("xlmrxl_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
         ("roberta_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
     ] {
         let mut config = read_json(&case_folder(name).join("config.json"));

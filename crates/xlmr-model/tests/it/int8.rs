@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use xlmr_model::{
-    Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert,
+    Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert, RemBert,
 };
 
 use crate::common::lock_generator;
@@ -10,6 +10,7 @@ use crate::common::lock_generator;
 /// Returns a configuration with the minimum hidden size for packing.
 fn wide_config(architecture: Architecture) -> Config {
     Config {
+        tie_word_embeddings: !matches!(architecture, Architecture::RemBert(_)),
         architecture,
         vocab_size: 60,
         hidden_size: 256,
@@ -29,6 +30,8 @@ fn architectures() -> Vec<Config> {
         Architecture::ModernBert(ModernBert::new(3)),
         Architecture::EuroBert(EuroBert::default()),
         Architecture::DebertaV2(deberta),
+        Architecture::XlmRobertaXl,
+        Architecture::RemBert(RemBert { input_embedding_size: 64, output_embedding_size: 96 }),
     ]
     .map(wide_config)
     .into()

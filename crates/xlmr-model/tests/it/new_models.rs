@@ -4,7 +4,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
     Activation, Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, EuroPooling, Head,
-    LayerType, Model, ModernBert, Pooling, Result,
+    LayerType, Model, ModernBert, Pooling, RemBert, Result,
 };
 
 /// Writes one folder per model and class to `out`.
@@ -92,6 +92,16 @@ pub fn write_folders(out: &Path) -> Result<()> {
         hidden_act: Activation::Relu,
         ..bert.clone()
     };
+    let rembert = |input_embedding_size| Config {
+        architecture: Architecture::RemBert(RemBert {
+            input_embedding_size,
+            output_embedding_size: 20,
+        }),
+        classifier_dropout: Some(0.2),
+        tie_word_embeddings: false,
+        ..bert.clone()
+    };
+    let (rembert, wide_rembert) = (rembert(12), rembert(32));
     let with_architecture =
         |architecture, config: &Config| Config { architecture, ..config.clone() };
     let (roberta, camembert) = (
@@ -99,6 +109,7 @@ pub fn write_folders(out: &Path) -> Result<()> {
         with_architecture(Architecture::Camembert, &tied),
     );
     let data2vec = with_architecture(Architecture::Data2VecText, &tied);
+    let xl = with_architecture(Architecture::XlmRobertaXl, &two_segments);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let untie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
@@ -136,6 +147,10 @@ pub fn write_folders(out: &Path) -> Result<()> {
         ("electra", &electra, &heads),
         ("electra_wide", &wide_electra, &heads[1..]),
         ("electra_untied", &untie(&electra), &heads[1..2]),
+        ("rembert", &rembert, &heads),
+        ("rembert_wide", &wide_rembert, &heads[1..2]),
+        ("xlm-roberta-xl", &xl, &heads),
+        ("xlm-roberta-xl_untied", &untie(&xl), &heads[1..2]),
     ] {
         for &(head_name, head) in heads {
             seed += 1;

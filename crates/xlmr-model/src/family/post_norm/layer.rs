@@ -1,6 +1,6 @@
-//! Layers of XLM-R, BERT, DeBERTa, DistilBERT and ELECTRA (Conneau et al. 2020; the layout of
-//! transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel` and
-//! `ElectraModel`).
+//! Layers of XLM-R, BERT, DeBERTa, DistilBERT, ELECTRA and RemBERT (Conneau et al. 2020; the layout
+//! of transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel`,
+//! `ElectraModel` and `RemBertModel`).
 use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 

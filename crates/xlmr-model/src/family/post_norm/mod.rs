@@ -1,5 +1,5 @@
-//! BERT's layout of parameters and modules, which BERT, RoBERTa, DeBERTa, DistilBERT and ELECTRA
-//! share: absolute positions, and layers that normalise the sums of inputs and outputs.
+//! BERT's layout of parameters and modules, which BERT, RoBERTa, DeBERTa, DistilBERT, ELECTRA and
+//! RemBERT share: absolute positions, and layers that normalise the sums of inputs and outputs.
 pub(crate) mod layer;
 
 use crate::family::deberta;
@@ -27,8 +27,8 @@ pub(crate) struct PostNorm<'a> {
     pub(crate) norms: [&'static str; 2],
     /// Dropout after the output projection of attention.
     pub(crate) attention_output_dropout: f64,
-    /// Name of the linear layer from the embeddings' width to the hidden size, for architectures
-    /// in which they may differ.
+    /// Name of the linear layer from the embeddings' width to the hidden size; absent if the
+    /// embeddings are the input of the first layer.
     pub(crate) projection: Option<&'static str>,
     pub(crate) lm_head: LmHeadLayout,
     /// Dropout before the span head.
@@ -89,16 +89,50 @@ impl PostNorm<'_> {
         format!("{}embeddings", self.names.prefix)
     }
 
-    /// Returns the name of the projection of embeddings, if the widths differ.
-    #[expect(clippy::expect_used, reason = "an invariant of the families")]
-    fn projection(&self) -> Option<&'static str> {
-        match self.config.embedding_size() == self.config.hidden_size {
-            true => None,
-            false => Some(self.projection.expect("other widths are those of a projection")),
+    /// Adds the tables of token, position and token type embeddings.
+    pub(crate) fn add_embedding_tables(&self, specs: &mut Specs) {
+        let config = self.config;
+        let width = config.embedding_size();
+        let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
+        specs.add(self.names.word_embeddings, &[config.vocab_size, width], pad_init);
+        if let Some(init) = self.position_init {
+            let name = format!("{}.position_embeddings.weight", self.embeddings_name());
+            specs.add(&name, &[config.max_position_embeddings, width], init);
+        }
+        if let Some(types) = self.names.token_type_embeddings {
+            specs.add(types, &[config.type_vocab_size, width], Init::Normal);
         }
     }
 
-    fn add_layers(&self, specs: &mut Specs) {
+    /// Builds the embeddings with another norm, or without a norm.
+    pub(crate) fn embeddings_with_norm(
+        &self,
+        get: Lookup,
+        norm: Option<LayerNorm>,
+    ) -> Result<Embeddings> {
+        let config = self.config;
+        let position_embeddings = match self.position_init {
+            Some(_) => {
+                Some(get(&format!("{}.position_embeddings.weight", self.embeddings_name()))?)
+            }
+            None => None,
+        };
+        let projection = match self.projection {
+            None => None,
+            Some(projection) => Some(Linear::new(get, projection)?),
+        };
+        let parts = EmbeddingParts {
+            position_embeddings,
+            norm,
+            unused_position: self.unused_position,
+            dropout: config.hidden_dropout_prob,
+            projection,
+        };
+        Embeddings::new(get, config, parts)
+    }
+
+    /// Adds linear layers and norms of all encoder layers.
+    pub(crate) fn add_layers(&self, specs: &mut Specs) {
         let (hidden, intermediate) = (self.config.hidden_size, self.config.intermediate_size);
         for index in 0..self.config.num_hidden_layers {
             let layer = self.names.layer_name(index);
@@ -127,19 +161,10 @@ impl Layout for PostNorm<'_> {
     fn encoder_specs(&self) -> Vec<Spec> {
         let config = self.config;
         let (hidden, width) = (config.hidden_size, config.embedding_size());
-        let embeddings = self.embeddings_name();
         let mut specs = Specs::default();
-        let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
-        specs.add(self.names.word_embeddings, &[config.vocab_size, width], pad_init);
-        if let Some(init) = self.position_init {
-            let name = format!("{embeddings}.position_embeddings.weight");
-            specs.add(&name, &[config.max_position_embeddings, width], init);
-        }
-        if let Some(types) = self.names.token_type_embeddings {
-            specs.add(types, &[config.type_vocab_size, width], Init::Normal);
-        }
-        specs.add_norm(&format!("{embeddings}.LayerNorm"), width, true);
-        if let Some(projection) = self.projection() {
+        self.add_embedding_tables(&mut specs);
+        specs.add_norm(&format!("{}.LayerNorm", self.embeddings_name()), width, true);
+        if let Some(projection) = self.projection {
             specs.add_linear(projection, hidden, width);
         }
         self.add_layers(&mut specs);
@@ -180,25 +205,9 @@ impl Layout for PostNorm<'_> {
     }
 
     fn embeddings(&self, get: Lookup) -> Result<Embeddings> {
-        let config = self.config;
-        let (width, eps) = (config.embedding_size(), config.layer_norm_eps);
-        let name = self.embeddings_name();
-        let position_embeddings = match self.position_init {
-            Some(_) => Some(get(&format!("{name}.position_embeddings.weight"))?),
-            None => None,
-        };
-        let projection = match self.projection() {
-            None => None,
-            Some(projection) => Some(Linear::new(get, projection)?),
-        };
-        let parts = EmbeddingParts {
-            position_embeddings,
-            norm: Some(LayerNorm::new(get, &format!("{name}.LayerNorm"), width, eps)?),
-            unused_position: self.unused_position,
-            dropout: config.hidden_dropout_prob,
-            projection,
-        };
-        Embeddings::new(get, config, parts)
+        let (width, eps) = (self.config.embedding_size(), self.config.layer_norm_eps);
+        let name = format!("{}.LayerNorm", self.embeddings_name());
+        self.embeddings_with_norm(get, Some(LayerNorm::new(get, &name, width, eps)?))
     }
 
     fn layer(&self, get: Lookup, index: i64) -> Result<Layer> {
