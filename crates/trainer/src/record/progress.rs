@@ -32,7 +32,7 @@ fn time_text(seconds: f64) -> String {
     }
 }
 
-/// ProgressLine values of a stage, for [`ProgressLine::update`].
+/// Values of a stage for [`ProgressLine::update`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProgressValues {
     /// Number of completed steps.
@@ -48,9 +48,9 @@ pub struct ProgressValues {
 /// Progress display of a stage on standard error.
 ///
 /// ```
-/// use trainer::{Progress, ProgressValues};
+/// use trainer::{ProgressLine, ProgressValues};
 ///
-/// let mut progress = Progress::new("fine-tune", 200, 0, 0);
+/// let mut progress = ProgressLine::new("fine-tune", 200, 0, 0);
 /// progress.update(ProgressValues { step: 1, loss: 2.31, learning_rate: 3e-5, tokens: 512 });
 /// progress.finish();
 /// ```
