@@ -135,13 +135,7 @@ fn kill_repeatedly(kills: usize) {
 
 #[test]
 fn killed_writers_leave_the_last_commit() {
-    kill_repeatedly(12);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn two_hundred_killed_writers_leave_the_last_commit() {
-    kill_repeatedly(200);
+    kill_repeatedly(if testkit::is_long() { 200 } else { 12 });
 }
 
 /// A limit of the file size has the effect of a full disk.
