@@ -291,6 +291,13 @@ impl Task for TextPairTask<'_> {
         self.config.pooling != Pooling::AllPositions
     }
 
+    fn min_batch_size(&self) -> usize {
+        match self.config.loss {
+            PairLoss::Contrastive => 2,
+            PairLoss::CosineRegression => 1,
+        }
+    }
+
     fn example(&self, index: usize) -> ExampleRecord {
         let Example { query, entity, .. } = &self.examples[index];
         ExampleRecord { id: Some(entity.clone()), input_ids: query.clone() }

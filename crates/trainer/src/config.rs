@@ -73,8 +73,9 @@ pub struct TrainConfig {
     pub max_grad_norm: Option<f64>,
     /// Groups of parameters that are frozen, or have a separate learning rate or weight decay.
     pub groups: Vec<GroupConfig>,
-    /// Number of batches per bucket. The examples of a bucket are sorted by length, which reduces
-    /// padding; 1 disables sorting. Streamed examples remain in the stream's order.
+    /// Maximum number of batches per bucket. The examples of a bucket are sorted by length, which
+    /// reduces padding; 1 disables sorting. See [`Batches`](crate::Batches). Streamed examples
+    /// remain in the stream's order.
     pub bucket_batches: usize,
     /// Number of steps between checkpoints. Default: a checkpoint at the end only.
     pub checkpoint_steps: Option<u64>,

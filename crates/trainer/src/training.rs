@@ -18,7 +18,9 @@ use crate::task::NotFiniteReport;
 use crate::task::RoundRobin;
 use crate::task::{ComputeOptions, TaskState};
 use crate::task::{NonFinite, StepResult, StepValues};
-use crate::task::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
+use crate::task::{
+    check_batch_sizes, check_evaluation, check_micro_batches, check_slots, stage_fingerprint,
+};
 use crate::{
     AdamW, Error, FitReport, LossScaler, ProgressLine, ProgressValues, Result, Stage, Tasks,
     TrainConfig,
@@ -95,6 +97,7 @@ impl<'a, 't> Training<'a, 't> {
     ) -> Result<Self> {
         config.validate()?;
         check_slots(&stage.name, &mut tasks.slots)?;
+        check_batch_sizes(config, &mut tasks.slots)?;
         let rank_count = stage.group.as_ref().map_or(1, |group| group.size());
         check_micro_batches(config, rank_count, &tasks.slots)?;
         check_evaluation(config, &tasks.slots)?;

@@ -28,7 +28,8 @@ pub use skipped_data::SkippedData;
 pub(crate) use skipped_data::write_skipped_data;
 pub use slot::{Alternating, Tasks, WeightedSum};
 pub(crate) use slot::{
-    TaskSlot, check_evaluation, check_micro_batches, check_slots, stage_fingerprint,
+    TaskSlot, check_batch_sizes, check_evaluation, check_micro_batches, check_slots,
+    stage_fingerprint,
 };
 pub(crate) use state::{ComputeOptions, TaskState};
 pub(crate) use step_values::{NonFinite, StepResult, StepValues};
@@ -210,6 +211,16 @@ pub trait Task {
         false
     }
 
+    /// Returns the smallest number of examples with which a batch has a gradient. A loss that takes
+    /// its negatives from the batch returns 2: a row without a negative has the loss 0.
+    ///
+    /// A smaller [`batch_size`](crate::TrainConfig::batch_size), or fewer examples in memory, is an
+    /// error. If an epoch's short batch is smaller, its examples are added to another batch. The last
+    /// batch of a stream's epoch may be smaller.
+    fn min_batch_size(&self) -> usize {
+        1
+    }
+
     /// Returns an example of the last batch for `not-finite.json`; `index` is an element of
     /// [`Step::batch`]. By default the record is empty, and the file contains only the example's
     /// index.
@@ -290,6 +301,10 @@ impl<T: Task + ?Sized> Task for &mut T {
 
     fn supports_micro_batches(&self) -> bool {
         (**self).supports_micro_batches()
+    }
+
+    fn min_batch_size(&self) -> usize {
+        (**self).min_batch_size()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {

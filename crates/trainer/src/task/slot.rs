@@ -217,6 +217,29 @@ pub(crate) fn check_micro_batches(
     }
 }
 
+/// Rejects batches, and examples in memory, that are fewer than a task's minimum.
+pub(crate) fn check_batch_sizes(config: &TrainConfig, slots: &mut [TaskSlot<'_>]) -> Result<()> {
+    for slot in slots {
+        let minimum = slot.task.min_batch_size();
+        let example_count = slot.task.examples().lengths().map_or(minimum, <[usize]>::len);
+        let values = [("batch_size", config.batch_size), ("number of examples", example_count)];
+        for (key, value) in values {
+            if value < minimum {
+                return Err(Error::Config {
+                    key: key.into(),
+                    value: value.to_string(),
+                    rule: format!(
+                        "must be {minimum} or more, because the task {:?} takes its negatives from \
+                         the batch",
+                        slot.name
+                    ),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Rejects `evaluation_steps` and `patience` if no task evaluates its model.
 pub(crate) fn check_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
     let steps = config.evaluation_steps.map(|steps| ("evaluation_steps", steps));

@@ -88,9 +88,11 @@ impl<'s, 't> TaskState<'s, 't> {
     ) -> Self {
         let seed = slot_seed(config, slot_count, &slot.name);
         let batch_size = config.batch_size;
+        let min_batch_size = slot.task.min_batch_size();
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
-                let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed);
+                let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed)
+                    .with_min_batch_size(min_batch_size);
                 let per_epoch = batches.batches_per_epoch();
                 (Order::Indexed(batches, None), Some(per_epoch))
             }

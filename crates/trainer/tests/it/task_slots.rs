@@ -26,6 +26,7 @@ struct LineTask {
     lengths: Vec<usize>,
     sum: f64,
     noise: f64,
+    min_batch_size: usize,
     calls: Calls,
 }
 
@@ -39,6 +40,7 @@ impl LineTask {
             lengths: vec![3; count],
             sum: 0.0,
             noise: 0.0,
+            min_batch_size: 1,
             calls: calls.clone(),
         }
     }
@@ -71,6 +73,10 @@ impl Task for LineTask {
         let loss = residual.square().mean(Kind::Double);
         self.sum += loss.double_value(&[]);
         Ok(StepLosses::single("square", loss))
+    }
+
+    fn min_batch_size(&self) -> usize {
+        self.min_batch_size
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
@@ -431,4 +437,28 @@ fn skipped_data_of_tasks_is_written() {
         read_skipped_data(single.path()),
         serde_json::json!([{"what": what, "count": 2, "of": 10}])
     );
+}
+
+/// Trains a task with batch negatives and returns the sizes of the first epoch's batches.
+fn train_with_batch_negatives(batch_size: usize, count: usize) -> Result<Vec<usize>, Error> {
+    let (folder, weight) = (tempfile::tempdir().unwrap(), new_weight());
+    let calls = Calls::default();
+    let mut task = LineTask::new("pairs", &weight, &calls, count, 2.0);
+    task.min_batch_size = 2;
+    let config = TrainConfig { batch_size, ..one_epoch_config() };
+    fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task)?;
+    let mut sizes: Vec<usize> = calls.borrow().iter().map(|call| call.3.len()).collect();
+    sizes.sort_unstable();
+    Ok(sizes)
+}
+
+#[test]
+fn a_task_with_batch_negatives_has_no_batch_of_one_example() {
+    let _lock = lock_rng();
+    assert_eq!(train_with_batch_negatives(4, 9).unwrap(), [4, 5]);
+    assert_eq!(train_with_batch_negatives(4, 10).unwrap(), [2, 4, 4]);
+    let error = train_with_batch_negatives(1, 9).unwrap_err().to_string();
+    assert!(error.contains("batch_size = 1: must be 2 or more"), "{error}");
+    let error = train_with_batch_negatives(4, 1).unwrap_err().to_string();
+    assert!(error.contains("number of examples = 1: must be 2 or more"), "{error}");
 }
