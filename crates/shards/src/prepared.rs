@@ -69,6 +69,11 @@ impl FileDigest {
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
     pub program: &'static str,
+    /// The arguments of the command.
+    pub arguments: Vec<String>,
+    /// The input files that were read. Other paths, such as that of a pipe, are omitted from the
+    /// manifest.
+    pub inputs: Vec<PathBuf>,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
     /// Counts of the written data, such as `{"rows": 2}`.
@@ -175,8 +180,13 @@ impl Manifest {
 /// let folder = PreparedFolder::start(&out)?;
 /// std::fs::write(folder.file("train/0.jsonl")?, "[1]\n[2]\n")?;
 /// assert!(!out.exists());
-/// let counts = serde_json::json!({ "rows": 2 });
-/// folder.finish(Preparation { program: "count", seed: None, counts })?;
+/// folder.finish(Preparation {
+///     program: "count",
+///     arguments: Vec::new(),
+///     inputs: Vec::new(),
+///     seed: None,
+///     counts: serde_json::json!({ "rows": 2 }),
+/// })?;
 ///
 /// assert_eq!(Shards::open([&out])?.line_count(), 2); // the lines of `train`
 /// let manifest = Manifest::read(&out)?.ok_or("no manifest")?;
@@ -238,9 +248,6 @@ impl PreparedFolder {
     /// Hashes and syncs the written files, writes the manifest and renames the folder to its
     /// target. A prepared folder with this name is replaced.
     ///
-    /// The manifest contains the arguments of this process and the inputs that were read through
-    /// [`atomic_file`] after [`atomic_file::protect_inputs`] was called.
-    ///
     /// # Errors
     /// [`Error::File`] if a file cannot be read or written. An error leaves the target unchanged.
     pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
@@ -256,14 +263,14 @@ impl PreparedFolder {
         // input.
         let replaced_manifest = self.out.join(MANIFEST);
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced_manifest;
-        for path in atomic_file::inputs().into_iter().filter(is_input) {
+        for path in preparation.inputs.into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
             inputs.insert(relative_to_current_dir(path), digest);
         }
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             program: preparation.program.to_owned(),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: preparation.arguments,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: preparation.seed,
             counts: preparation.counts,

@@ -303,7 +303,7 @@ pub(super) fn is_stream(path: &Path) -> bool {
 }
 
 fn open_input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    atomic_file::remember_input(path);
+    atomic_file::report_opened(path);
     Ok(match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path)?),

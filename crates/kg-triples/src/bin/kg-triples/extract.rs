@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use atomic_file::cli;
+use cli::TextOutput;
 use kg_triples::dump::{
     DumpTable, ExtractConfig, ExtractReport, ExtractStart, MulRule, Progress, TermLookup, extract,
 };
@@ -212,9 +212,9 @@ fn print_counts(report: &ExtractReport) {
             table.add_row([name.to_owned(), count.to_string()]);
         }
     }
-    table.print();
+    table.print(TextOutput::Stdout);
     if !report.label_sources.is_empty() {
-        blank_line();
+        blank_line(TextOutput::Stdout);
         print_label_sources(report);
     }
 }
@@ -235,5 +235,5 @@ fn print_label_sources(report: &ExtractReport) {
             counts.unused_mul.to_string(),
         ]);
     }
-    table.print();
+    table.print(TextOutput::Stdout);
 }

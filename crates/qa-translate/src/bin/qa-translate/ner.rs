@@ -133,6 +133,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     }
     folder.finish(Preparation {
         program: "qa-translate ner",
+        arguments: cli::arguments(),
+        inputs: cli::inputs(),
         seed: None,
         counts: counts.into(),
     })?;

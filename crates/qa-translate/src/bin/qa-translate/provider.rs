@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use atomic_file::cli;
 use mlqa_eval::Language;
 use qa_translate::{
     Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MarkerNotation, MissingText,
