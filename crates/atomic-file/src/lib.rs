@@ -4,6 +4,7 @@ mod content;
 mod error;
 mod escape;
 mod file_set;
+pub mod fs;
 mod lock;
 mod observer;
 mod read;

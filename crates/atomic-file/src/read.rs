@@ -14,7 +14,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// The action in errors of readers.
-const READ: &str = "read";
+pub(crate) const READ: &str = "read";
 
 type Source = Box<dyn Read + Send>;
 

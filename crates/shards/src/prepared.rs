@@ -41,7 +41,7 @@ impl FileDigest {
     /// [`Error::File`] if the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let file_error = |error: std::io::Error| Error::file(path, error);
-        let mut file = File::open(path).map_err(file_error)?;
+        let mut file = atomic_file::fs::open(path)?;
         let mut hash = Sha256::new();
         let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
         Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
@@ -212,14 +212,14 @@ impl PreparedFolder {
             return Err(Error::file(&out, "the path has no folder name"));
         };
         if fs::symlink_metadata(&out).is_ok() {
-            let is_empty = fs::read_dir(&out).map_err(out_error)?.next().is_none();
+            let is_empty = atomic_file::fs::read_dir(&out)?.next().is_none();
             // A folder whose manifest is damaged or has an older format may also be replaced.
             if !is_empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
                 let reason = "the folder was not prepared by a command; choose another path";
                 return Err(Error::file(&out, reason));
             }
         }
-        fs::create_dir_all(parent).map_err(out_error)?;
+        atomic_file::fs::create_dir_all(parent)?;
         let prefix = format!(".preparing-{}-", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
@@ -240,7 +240,7 @@ impl PreparedFolder {
     pub fn file(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| Error::file(parent, error))?;
+            atomic_file::fs::create_dir_all(parent)?;
         }
         Ok(path)
     }
@@ -335,8 +335,8 @@ fn list_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {
         let folder_error = |error: std::io::Error| Error::file(&folder, error);
-        for entry in fs::read_dir(&folder).map_err(folder_error)? {
-            let entry = entry.map_err(folder_error)?;
+        for entry in atomic_file::fs::read_dir(&folder)? {
+            let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             if entry.file_type().map_err(folder_error)?.is_dir() {
                 folders.push((name + "/", entry.path()));
