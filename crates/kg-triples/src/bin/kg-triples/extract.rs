@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cli::TextOutput;
 use kg_triples::dump::{
-    DumpTable, ExtractConfig, ExtractReport, ExtractStart, MulRule, Progress, TermLookup, extract,
+    DumpTable, ExtractConfig, ExtractProgress, ExtractReport, ExtractStart, MulRule, TermLookup,
+    extract,
 };
 use kg_triples::{Error, Language};
 
@@ -124,7 +125,7 @@ fn extract_with_progress(
     out: &Path,
     threads: usize,
 ) -> Result<ExtractReport, Error> {
-    let progress = Progress::default();
+    let progress = ExtractProgress::default();
     let file = std::fs::metadata(dump).ok().filter(std::fs::Metadata::is_file);
     let bar = cli::byte_progress(file.map(|file| file.len()));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
