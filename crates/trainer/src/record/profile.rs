@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tch::Device;
 use torch_ext::Profile;
 
-use crate::{Error, Result, Stage};
+use crate::{Result, Stage};
 
 /// Name of a profile's folder in the stage's folder, and of its file.
 const FOLDER: &str = "profile";
