@@ -4,7 +4,7 @@ use std::ops::Range;
 use anyhow::Result;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,
-    CandidateConfig, CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed,
+    CandidateScoringConfig, CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed,
     ProjectionConfig, ScoreRequest, ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark,
     sentence_ranges, word_ranges,
 };
@@ -76,7 +76,7 @@ impl<'a> Methods<'a> {
 }
 
 fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
-    ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
+    ByCandidates { generator: Windows, scorer, config: CandidateScoringConfig::default() }
 }
 
 /// Applies a method to single sentences if the whole texts are too long. The span is projected into

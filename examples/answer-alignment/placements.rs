@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use anyhow::Result;
 use mlqa_eval::Language;
-use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceError, Windows, word_ranges};
+use qa_translate::{
+    CandidateScoringConfig, Candidates, CodecConfig, PlaceError, Windows, word_ranges,
+};
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
@@ -60,7 +62,8 @@ impl Placements {
             let task = &case.task;
             n_codec += usize::from(is_span_of_words(&task.target, &case.gold));
             let candidates = Windows.candidates(task)?;
-            let mut selected = candidates.iter().take(CandidateConfig::default().max_candidates);
+            let mut selected =
+                candidates.iter().take(CandidateScoringConfig::default().max_candidates);
             n_windows += usize::from(selected.any(|span| *span == case.gold));
             for (method, mut placer) in methods.for_case(case)? {
                 let placed = methods::place_one(placer.as_mut(), task)?;

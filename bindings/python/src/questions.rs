@@ -10,18 +10,16 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::values::{
     InputError, Parsed, extract_text, field, items, missing_field, py_error, question_id,
-    required_field, text, type_name, warn,
+    required_field, text, type_name,
 };
 
 /// Reads questions from a file, from the result of `json.load`, or from rows. `name` is the name of
 /// the input in messages. If `need_texts` is true, every question must have a context and a
-/// question text. A file that may be truncated causes a Python warning.
+/// question text.
 pub fn read_questions(input: &Bound<'_, PyAny>, name: &str, need_texts: bool) -> PyResult<Dataset> {
     let py = input.py();
     if let Ok(path) = input.extract::<PathBuf>() {
-        let dataset = py.detach(|| Dataset::read(path));
-        atomic_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
-        return dataset.map_err(py_error);
+        return py.detach(|| Dataset::read(path)).map_err(py_error);
     }
     let mut reader =
         QuestionReader { need_texts, unique_texts: HashSet::new(), questions: Vec::new() };

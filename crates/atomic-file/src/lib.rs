@@ -1,13 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "cli")]
-pub mod cli;
 mod content;
 mod error;
+mod escape;
 mod file_set;
-mod inputs;
+pub mod fs;
 mod lock;
-mod notes;
+mod observer;
 mod read;
 mod target;
 mod temporary;
@@ -16,7 +15,6 @@ use std::fmt::Arguments;
 use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempPath;
 
@@ -24,25 +22,19 @@ use crate::target::Target;
 
 pub use content::check_text_start;
 pub use error::Error;
+pub use escape::{one_line, printable_lines};
 pub use file_set::{FileSet, publish_all};
-pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;
-pub use notes::{note_missing_newline, one_line, printable_lines, take_notes};
+pub use observer::{Observer, ObserverIsSet, check_output, report_opened, set_observer};
 pub use read::{
-    Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
-    read_to_string_limited, read_to_string_with_bom,
+    Lines, MAX_FILE_BYTES, TextReader, note_missing_newline, open, read, read_limited,
+    read_to_string, read_to_string_limited, read_to_string_with_bom,
 };
+pub use target::is_stdout;
 pub use temporary::{is_temporary, sync_folder_of};
 
-/// Whether an [`AtomicFile`] was created for standard output.
-static STDOUT_RESERVED: AtomicBool = AtomicBool::new(false);
-
-/// Returns whether an [`AtomicFile`] was created for standard output. Programs then print all other
-/// text to standard error.
-#[cfg(feature = "cli")]
-pub(crate) fn stdout_is_reserved() -> bool {
-    STDOUT_RESERVED.load(Ordering::Relaxed)
-}
+/// The target of this crate's log records: warnings about input files.
+pub const LOG_TARGET: &str = "atomic_file";
 
 /// A buffered file with a temporary name in the folder of its target. The file is removed if the
 /// value is dropped before [`finish`](Self::finish) or [`sync`](Self::sync).
@@ -71,8 +63,8 @@ impl AtomicFile {
     /// Pipes and devices are opened and written directly; `-` is standard output.
     ///
     /// # Errors
-    /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or
-    /// if no file can be created in its folder.
+    /// If `path` is a folder, has no file name or is rejected by the [`Observer`], or if no file can
+    /// be created in its folder.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let sink = Sink::create(path).map_err(Error::new(path, WRITE))?;
@@ -133,10 +125,7 @@ impl Sink {
                 let file = File::options().append(true).open(path)?;
                 Self::Stream(BufWriter::with_capacity(BUFFER_BYTES, file))
             }
-            Target::Stdout => {
-                STDOUT_RESERVED.store(true, Ordering::Relaxed);
-                Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
-            }
+            Target::Stdout => Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
         })
     }
 

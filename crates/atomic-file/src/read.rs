@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::content::{check_text_start, describe_invalid_utf8};
-use crate::{Error, note_missing_newline, remember_input};
+use crate::{Error, LOG_TARGET, report_opened};
 
 const GZIP_SIGNATURE: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// The action in errors of readers.
-const READ: &str = "read";
+pub(crate) const READ: &str = "read";
 
 type Source = Box<dyn Read + Send>;
 
@@ -47,7 +47,7 @@ fn open_with(path: &Path, retain_bom: bool) -> io::Result<TextReader> {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path)?),
     };
-    remember_input(path);
+    report_opened(path);
     let (start, source) = read_start(source, GZIP_SIGNATURE.len())?;
     // A `.gz` file that is shorter than the signature is truncated; decompression reports this.
     let has_gzip_name =
@@ -198,6 +198,20 @@ fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
+/// Logs a warning if the last line of `bytes`, the end of the file `path`, has no line end: the file
+/// may be truncated.
+///
+/// The warning's target is [`LOG_TARGET`](crate::LOG_TARGET).
+pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
+    if bytes.last().is_some_and(|&last| last != b'\n') {
+        log::warn!(
+            target: LOG_TARGET,
+            "{}: the last line has no line end; it may be truncated",
+            path.display()
+        );
+    }
+}
+
 /// A reader of the lines of a text file, with line numbers.
 pub struct Lines {
     reader: TextReader,
@@ -218,8 +232,8 @@ impl Lines {
         Ok(Self { reader, notes_missing_newline: false, path, line: Vec::new(), number: 0 })
     }
 
-    /// Enables a note ([`take_notes`](crate::take_notes)) if the last line has no line end, for
-    /// formats in which a truncated line may be valid, unlike JSON.
+    /// Enables a warning in the log if the last line has no line end, for formats in which a
+    /// truncated line may be valid, unlike JSON; see [`note_missing_newline`].
     #[must_use]
     pub fn note_missing_newline(self) -> Self {
         Self { notes_missing_newline: true, ..self }

@@ -46,6 +46,13 @@ impl Target {
     }
 }
 
+/// Returns whether output to `path` is written to standard output: `-`, `/dev/stdout` and links to
+/// it.
+pub fn is_stdout(path: &Path) -> bool {
+    // A path that cannot be resolved cannot be written either; creating the file returns the error.
+    matches!(Target::resolve(path), Ok(Target::Stdout))
+}
+
 /// Returns the number of the file descriptor that `path` refers to, such as `1` for `/dev/stdout`;
 /// `None` for other paths.
 fn file_descriptor(path: &Path) -> Option<&str> {

@@ -43,6 +43,12 @@ pub enum Error {
     },
 }
 
+impl From<atomic_file::Error> for Error {
+    fn from(error: atomic_file::Error) -> Self {
+        Self::folder(error.path, error.source)
+    }
+}
+
 impl Error {
     pub(crate) fn folder(path: impl AsRef<Path>, problem: impl std::fmt::Display) -> Self {
         Self::Folder { path: path.as_ref().to_owned(), problem: problem.to_string() }

@@ -49,14 +49,13 @@ impl Writer {
     /// [`Error::Folder`] if the folder is not empty or cannot be written.
     pub fn create(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let error = |error: std::io::Error| Error::folder(folder, error);
-        std::fs::create_dir_all(folder).map_err(error)?;
+        atomic_file::fs::create_dir_all(folder)?;
         if has_marker(folder) {
             return Err(Error::folder(folder, "the folder is a collection already"));
         }
-        for entry in std::fs::read_dir(folder).map_err(error)? {
+        for entry in atomic_file::fs::read_dir(folder)? {
             // A killed process can leave temporary files.
-            if !atomic_file::is_temporary(&entry.map_err(error)?.file_name()) {
+            if !atomic_file::is_temporary(&entry?.file_name()) {
                 let problem = "the folder is not empty; expected a new or empty folder";
                 return Err(Error::folder(folder, problem));
             }
@@ -76,7 +75,7 @@ impl Writer {
         check_marker(folder)?;
         let words = words_folder(folder);
         for folder in [&words, &vectors_folder(folder)] {
-            std::fs::create_dir_all(folder).map_err(|error| Error::folder(folder, error))?;
+            atomic_file::fs::create_dir_all(folder)?;
         }
         let source = Source::open(folder, is_new(&words)?)?;
         let error = |error: TantivyError| match index_error(&words, &error) {
@@ -366,9 +365,8 @@ fn is_new(words: &Path) -> Result<bool> {
     if words.join("meta.json").exists() {
         return Ok(false);
     }
-    let error = |error: std::io::Error| Error::folder(words, error);
-    for entry in std::fs::read_dir(words).map_err(error)? {
-        let name = entry.map_err(error)?.file_name();
+    for entry in atomic_file::fs::read_dir(words)? {
+        let name = entry?.file_name();
         // A killed process can leave locks, lists of files and temporary files.
         if !name.to_string_lossy().starts_with('.') {
             let problem =

@@ -37,8 +37,13 @@ pub trait Generator {
             let path = folder.file(name)?;
             write_file(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
         }
-        let preparation =
-            Preparation { program: Self::COMMAND, seed: self.seed(), counts: counts.clone() };
+        let preparation = Preparation {
+            program: Self::COMMAND,
+            arguments: cli::arguments(),
+            inputs: cli::inputs(),
+            seed: self.seed(),
+            counts: counts.clone(),
+        };
         folder.finish(preparation)?;
         Ok(counts)
     }

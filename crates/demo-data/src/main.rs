@@ -18,8 +18,8 @@ mod xquad;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use atomic_file::cli;
 use clap::{Args, Parser, Subcommand};
+use cli::TextOutput;
 
 use crate::corpus::CorpusConfig;
 use crate::generator::Generator;
@@ -106,7 +106,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     let result = match cli::parse() {
         Ok(Cli { command }) => match command {
             Command::FactQuestions(args) => prepare(&args),
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
 fn prepare<T: Generator + Args>(args: &PrepareArgs<T>) -> anyhow::Result<()> {
     let counts = args.generator.prepare(&args.out)?;
     let counts = serde_json::to_string_pretty(&counts)?;
-    Ok(cli::print(&format!("{}: {counts}\n", args.out.display()))?)
+    Ok(TextOutput::Stdout.print(&format!("{}: {counts}\n", args.out.display()))?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Reading and atomic writing of a run's files, entries of folders, and SHA-256.
-use std::fs::{self, DirEntry};
-use std::io;
+use std::fs::DirEntry;
 use std::path::Path;
 
 use serde::Serialize;
@@ -24,7 +23,7 @@ use crate::{Error, Result};
 pub fn write_text(path: impl AsRef<Path>, text: &str) -> Result<()> {
     let path = path.as_ref();
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
+        atomic_file::fs::create_dir_all(folder)?;
     }
     Ok(atomic_file::write(path, text)?)
 }
@@ -59,8 +58,7 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T> {
 
 /// The entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(Error::file(folder))?;
+    let mut entries = atomic_file::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(DirEntry::file_name);
     Ok(entries)
 }

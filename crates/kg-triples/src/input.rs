@@ -18,7 +18,7 @@ impl Lines {
         }
     }
 
-    /// Records a note for the user ([`atomic_file::take_notes`]) if the last line of the file has
+    /// Logs a warning ([`atomic_file::note_missing_newline`]) if the last line of the file has
     /// no line end.
     pub(crate) fn note_missing_newline(self) -> Self {
         Self(self.0.note_missing_newline())

@@ -1,5 +1,4 @@
 //! Atomic file writes, with errors that name the file.
-use std::fs;
 use std::path::Path;
 
 use atomic_file::AtomicFile;
@@ -10,7 +9,7 @@ use crate::Error;
 /// exist.
 pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        atomic_file::fs::create_dir_all(folder)?;
     }
     Ok(AtomicFile::create(path)?)
 }

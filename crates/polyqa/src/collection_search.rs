@@ -7,7 +7,7 @@ use mlqa_eval::LanguageCounts;
 use crate::answer::{Collector, Query};
 use crate::first_pass::{BM25_WEIGHT, Selection, passage_language};
 use crate::passage::Passage;
-use crate::reader::{BATCH_BYTES, Pairs, QUESTIONS_PER_PASS};
+use crate::reader::{BATCH_BYTES, PairBatch, QUESTIONS_PER_PASS};
 use crate::{Answers, Error, Reader, Result, Retriever};
 
 /// Minimum share of selected passages in other languages than the question for a warning.
@@ -140,7 +140,7 @@ impl Reader {
         SelectedPassages { passages, selection }: &SelectedPassages,
     ) -> Result<Vec<Answers>> {
         let mut collectors: Vec<Collector> = questions.iter().map(|_| self.collector()).collect();
-        let mut pairs = Pairs::default();
+        let mut pairs = PairBatch::default();
         for (question_index, (_, question)) in questions.iter().enumerate() {
             for (index, passage) in passages[question_index].iter().enumerate() {
                 pairs.push(question_index, question, index, passage);

@@ -163,11 +163,10 @@ pub(crate) fn has_rows(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Read`] if the file does not exist or is a folder.
 pub(crate) fn is_pipe(path: &Path) -> Result<bool> {
-    let read_error = atomic_file::Error::new(path, "read");
-    let metadata = std::fs::metadata(path).map_err(read_error)?;
+    let metadata = atomic_file::fs::metadata(path)?;
     if metadata.is_dir() {
         let reason = "is a folder; expected its files, such as folder/*.txt";
-        return Err(read_error(std::io::Error::other(reason)).into());
+        return Err(atomic_file::Error::new(path, "read")(std::io::Error::other(reason)).into());
     }
     Ok(!metadata.is_file())
 }

@@ -233,7 +233,7 @@ impl Reader {
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
             let selection = selection.transpose()?;
-            let mut pairs = Pairs::default();
+            let mut pairs = PairBatch::default();
             let mut n_passages = 0;
             for (index, passage) in documents.passages().enumerate() {
                 let (document, passage) = passage?;
@@ -269,7 +269,7 @@ impl Reader {
 
     pub(crate) fn read_pairs(
         &self,
-        pairs: Pairs,
+        pairs: PairBatch,
         selection: Option<&Selection>,
         collectors: &mut [Collector],
     ) -> Result<()> {
@@ -353,7 +353,7 @@ impl Reader {
 
 /// Collected pairs of questions and passages, which are evaluated together.
 #[derive(Default)]
-pub(crate) struct Pairs {
+pub(crate) struct PairBatch {
     pub questions: Vec<Question>,
     pub items: Vec<Pair>,
     /// Total size of the passages.
@@ -390,7 +390,7 @@ impl Pair {
     }
 }
 
-impl Pairs {
+impl PairBatch {
     pub fn push(&mut self, question_index: usize, question: &str, index: usize, passage: &Passage) {
         let document = &passage.document;
         self.questions.push(Question {

@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 use crate::answer::{Collector, Query};
 use crate::collection_search::{SelectedPassages, select_passages};
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
-use crate::reader::{Pair, Pairs};
+use crate::reader::{Pair, PairBatch};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
 /// Size in bytes of the passages that are cut into windows in one step. After each step, a request
@@ -62,7 +62,7 @@ impl Cutter {
         };
         let mut reading = Reading { queries, selection, ..Reading::default() };
         for (question_index, passages) in passages.iter().enumerate() {
-            let mut pairs = Pairs::default();
+            let mut pairs = PairBatch::default();
             for (index, passage) in passages.iter().enumerate() {
                 let (_, question) = &reading.queries[question_index];
                 pairs.push(question_index, question, index, passage);
@@ -100,7 +100,7 @@ impl Cutter {
     ) -> Result<Option<Reading>> {
         let selection = self.select(&queries, documents)?;
         let mut reading = Reading { queries, selection, ..Reading::default() };
-        let mut pairs = Pairs::default();
+        let mut pairs = PairBatch::default();
         for (index, passage) in documents.passages().enumerate() {
             let (_, passage) = passage?;
             reading.selection.check_passage(index)?;
@@ -122,7 +122,7 @@ impl Cutter {
         Ok(Some(reading).filter(|reading| reading.windows.len() <= max_windows))
     }
 
-    fn cut_pairs(&self, pairs: Pairs, all_windows: &mut Vec<Window>) -> Result<PairGroup> {
+    fn cut_pairs(&self, pairs: PairBatch, all_windows: &mut Vec<Window>) -> Result<PairGroup> {
         let windows = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
         let n_windows = windows.len();
         all_windows.extend(windows);

@@ -111,7 +111,7 @@ impl ReportRun {
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
         if path != Path::new("-") {
-            path.metadata().map_err(atomic_file::Error::new(path, "read"))?;
+            atomic_file::fs::metadata(path)?;
         }
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
@@ -222,11 +222,10 @@ fn run_name(name: Option<&OsStr>) -> String {
 }
 
 fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
-    let read_error = atomic_file::Error::new(folder, "read");
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read_error)? {
+    for entry in atomic_file::fs::read_dir(folder)? {
         // Predictions and seeds have ASCII names.
-        names.extend(entry.map_err(read_error)?.file_name().into_string().ok());
+        names.extend(entry?.file_name().into_string().ok());
     }
     let number = |name: &String| -> Option<u64> { name.rsplit_once('-')?.1.parse().ok() };
     names.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));

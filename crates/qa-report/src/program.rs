@@ -1,7 +1,7 @@
 //! The program `qa-report`, also available as `polyqa report`.
 use std::path::{Path, PathBuf};
 
-use atomic_file::cli;
+use cli::TextOutput;
 use mlqa_eval::Language;
 use mlqa_eval::program::{Norm, ResamplingArgs};
 
@@ -83,7 +83,8 @@ pub fn run(args: &Args) -> Result<(), String> {
     let report = args.report()?;
     report.write(&args.out, &args.formats).map_err(|error| error.to_string())?;
     let summary = report.summary();
-    cli::print(&atomic_file::printable_lines(&summary))
+    TextOutput::next_to([&args.out])
+        .print(&atomic_file::printable_lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))
 }
 

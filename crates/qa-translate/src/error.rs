@@ -173,5 +173,5 @@ impl From<atomic_file::Error> for Error {
 /// Creates the parent folder of `path`.
 pub(crate) fn create_folder_of(path: &Path) -> Result<(), Error> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
+    Ok(atomic_file::fs::create_dir_all(folder)?)
 }

@@ -25,7 +25,7 @@ pub use notation::{NotationScore, best_notation, compare_notations, sample_sente
 pub use parallel::align_by_id;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,
-    CandidateConfig, Candidates, CodecConfig, ParallelTexts, PlaceError, PlaceSpans, Placed,
+    CandidateScoringConfig, Candidates, CodecConfig, ParallelTexts, PlaceError, PlaceSpans, Placed,
     ScoreRequest, ScoreText, SpanTask, TextScore, Windows, spelling_similarity,
     translation_similarity, word_ranges,
 };

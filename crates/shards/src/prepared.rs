@@ -41,7 +41,7 @@ impl FileDigest {
     /// [`Error::File`] if the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let file_error = |error: std::io::Error| Error::file(path, error);
-        let mut file = File::open(path).map_err(file_error)?;
+        let mut file = atomic_file::fs::open(path)?;
         let mut hash = Sha256::new();
         let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
         Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
@@ -69,6 +69,11 @@ impl FileDigest {
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
     pub program: &'static str,
+    /// The arguments of the command.
+    pub arguments: Vec<String>,
+    /// The input files that were read. Other paths, such as that of a pipe, are omitted from the
+    /// manifest.
+    pub inputs: Vec<PathBuf>,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
     /// Counts of the written data, such as `{"rows": 2}`.
@@ -175,8 +180,13 @@ impl Manifest {
 /// let folder = PreparedFolder::start(&out)?;
 /// std::fs::write(folder.file("train/0.jsonl")?, "[1]\n[2]\n")?;
 /// assert!(!out.exists());
-/// let counts = serde_json::json!({ "rows": 2 });
-/// folder.finish(Preparation { program: "count", seed: None, counts })?;
+/// folder.finish(Preparation {
+///     program: "count",
+///     arguments: Vec::new(),
+///     inputs: Vec::new(),
+///     seed: None,
+///     counts: serde_json::json!({ "rows": 2 }),
+/// })?;
 ///
 /// assert_eq!(Shards::open([&out])?.line_count(), 2); // the lines of `train`
 /// let manifest = Manifest::read(&out)?.ok_or("no manifest")?;
@@ -202,14 +212,14 @@ impl PreparedFolder {
             return Err(Error::file(&out, "the path has no folder name"));
         };
         if fs::symlink_metadata(&out).is_ok() {
-            let is_empty = fs::read_dir(&out).map_err(out_error)?.next().is_none();
+            let is_empty = atomic_file::fs::read_dir(&out)?.next().is_none();
             // A folder whose manifest is damaged or has an older format may also be replaced.
             if !is_empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
                 let reason = "the folder was not prepared by a command; choose another path";
                 return Err(Error::file(&out, reason));
             }
         }
-        fs::create_dir_all(parent).map_err(out_error)?;
+        atomic_file::fs::create_dir_all(parent)?;
         let prefix = format!(".preparing-{}-", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
@@ -230,16 +240,13 @@ impl PreparedFolder {
     pub fn file(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| Error::file(parent, error))?;
+            atomic_file::fs::create_dir_all(parent)?;
         }
         Ok(path)
     }
 
     /// Hashes and syncs the written files, writes the manifest and renames the folder to its
     /// target. A prepared folder with this name is replaced.
-    ///
-    /// The manifest contains the arguments of this process and the inputs that were read through
-    /// [`atomic_file`] after [`atomic_file::protect_inputs`] was called.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be read or written. An error leaves the target unchanged.
@@ -256,14 +263,14 @@ impl PreparedFolder {
         // input.
         let replaced_manifest = self.out.join(MANIFEST);
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced_manifest;
-        for path in atomic_file::inputs().into_iter().filter(is_input) {
+        for path in preparation.inputs.into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
             inputs.insert(relative_to_current_dir(path), digest);
         }
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             program: preparation.program.to_owned(),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: preparation.arguments,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: preparation.seed,
             counts: preparation.counts,
@@ -328,8 +335,8 @@ fn list_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {
         let folder_error = |error: std::io::Error| Error::file(&folder, error);
-        for entry in fs::read_dir(&folder).map_err(folder_error)? {
-            let entry = entry.map_err(folder_error)?;
+        for entry in atomic_file::fs::read_dir(&folder)? {
+            let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             if entry.file_type().map_err(folder_error)?.is_dir() {
                 folders.push((name + "/", entry.path()));

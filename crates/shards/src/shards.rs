@@ -147,7 +147,7 @@ impl ShardFile {
         path: &Path,
         visit: &mut dyn FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
     ) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
+        let metadata = atomic_file::fs::metadata(path)?;
         let (mut hash, mut line_count, mut line) = (Sha256::new(), 0, Vec::new());
         let mut reader = LineReader::open(path)?;
         while reader.read(&mut line)? {
@@ -170,7 +170,7 @@ impl ShardFile {
 
     /// Opens the file at a position between two lines, and checks that the file has not changed.
     pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
-        let metadata = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
+        let metadata = atomic_file::fs::metadata(&self.path)?;
         if size_and_time(&metadata) != self.size_and_time {
             // The modification time can change while the contents remain equal.
             let current = Self::scan(&self.path, &mut |_| Ok(()))?;
@@ -325,8 +325,7 @@ impl Shards {
 
 /// Appends a file, or the shards of a folder, to `files`.
 fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let file_error = |error: std::io::Error| Error::file(path, error);
-    if !fs::metadata(path).map_err(file_error)?.is_dir() {
+    if !atomic_file::fs::metadata(path)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
@@ -343,8 +342,8 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     let mut shards = Vec::new();
-    for entry in fs::read_dir(path).map_err(file_error)? {
-        let entry = entry.map_err(file_error)?;
+    for entry in atomic_file::fs::read_dir(path)? {
+        let entry = entry?;
         if is_shard(&entry.file_name().to_string_lossy()) {
             let file = entry.path();
             check_file(&file)?;
@@ -413,7 +412,7 @@ impl LineReader {
         if has_extension(path, "parquet") {
             return Self::open_parquet(path);
         }
-        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(file_error)?);
+        let file = BufReader::with_capacity(1 << 16, atomic_file::fs::open(path)?);
         let input = if has_extension(path, "gz") {
             let decoder = MultiGzDecoder::new(file);
             Input::Compressed(Box::new(BufReader::with_capacity(1 << 16, decoder)))

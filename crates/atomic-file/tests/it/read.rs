@@ -5,13 +5,13 @@ use std::path::Path;
 
 use atomic_file::{
     Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited,
-    read_to_string_with_bom, take_notes,
+    read_to_string_with_bom,
 };
 use tempfile::tempdir;
 use testkit::gzip;
 
 fn read_lines(path: &Path) -> Vec<(u64, String)> {
-    let mut lines = Lines::open(path).unwrap().note_missing_newline();
+    let mut lines = Lines::open(path).unwrap();
     let mut numbered_lines = Vec::new();
     while lines.advance().unwrap() {
         numbered_lines.push((lines.number(), String::from_utf8(lines.bytes().to_vec()).unwrap()));
@@ -92,15 +92,4 @@ fn truncation_is_reported() {
     let error = read_to_string(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert!(error.to_string().contains("line 2"), "{error}");
-
-    let complete = folder.path().join("complete");
-    fs::write(&complete, "a\nb\n").unwrap();
-    fs::write(&path, "a\nb").unwrap();
-    for path in [&complete, &path, &path] {
-        assert_eq!(read_lines(path).len(), 2);
-    }
-    let notes = take_notes();
-    let [note] = &notes[..] else { unreachable!("{notes:?}") };
-    assert!(note.contains("cut: the last line"), "{note}");
-    assert!(take_notes().is_empty());
 }

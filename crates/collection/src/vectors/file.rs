@@ -3,7 +3,6 @@
 //! The file has five sections: a header of 64 bytes, the passages' numbers (u64, ascending), the
 //! scales (f32), the codes (i8, one row per vector) and the vectors (f32). Integers and floats are
 //! little-endian.
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +62,7 @@ impl VectorFile {
     /// # Errors
     /// [`Error::Folder`] if the file cannot be read, or is not a file of this number of vectors.
     pub fn open(path: &Path, rows: u64, width: usize) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::folder(path, error))?;
+        let file = atomic_file::fs::open(path)?;
         // SAFETY: files of vectors are written once under a temporary name, renamed, and never
         // changed; programs that change them violate the contract of the folder.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::folder(path, error))?;

@@ -86,7 +86,7 @@ pub struct InferenceReport {
 
 /// Pairs of one split.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pairs {
+pub struct InferencePairs {
     /// The rows of each language, with XNLI's columns. The languages are in the order of
     /// `--languages`.
     pub rows: Vec<(Language, String)>,
@@ -125,7 +125,7 @@ pub fn create_pairs(
     (split, heads): (&str, &BTreeSet<String>),
     languages: &[Language],
     premises: u16,
-) -> Result<Pairs, kg_triples::Error> {
+) -> Result<InferencePairs, kg_triples::Error> {
     let verbalised = VerbalisedFacts::new(graph, templates, heads, languages);
     let (items, report) = items(&verbalised, premises);
     if items.is_empty() {
@@ -138,7 +138,7 @@ pub fn create_pairs(
     }
     let entry = |&language: &Language| Ok((language, render_rows(&verbalised, &items, language)?));
     let rows = languages.iter().map(entry).collect::<Result<_, kg_triples::Error>>()?;
-    Ok(Pairs { rows, report })
+    Ok(InferencePairs { rows, report })
 }
 
 fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {

@@ -18,7 +18,7 @@ pub(crate) struct Digests {
 impl Digests {
     /// The hexadecimal SHA-256 of a file. Headers of safetensors files are checked.
     pub(crate) fn of_file(&mut self, path: &Path) -> Result<String> {
-        let canonical_path = fs::canonicalize(path).map_err(Error::file(path))?;
+        let canonical_path = atomic_file::fs::canonicalize(path)?;
         if let Some(digest) = self.by_path.get(&canonical_path) {
             return Ok(digest.clone());
         }

@@ -274,11 +274,14 @@ mod tests {
         let source = folder.path().join("source");
         let prepared = shards::PreparedFolder::start(&source).unwrap();
         fs::write(prepared.file("train/0.jsonl").unwrap(), "[1]\n").unwrap();
-        let preparation = shards::Preparation { program: "copy", seed: None, counts: 1.into() };
-        let mut manifest = prepared.finish(preparation).unwrap();
-        manifest.inputs.insert(input.clone(), shards::FileDigest::of(&input).unwrap());
-        let text = serde_json::to_string(&manifest).unwrap();
-        fs::write(source.join("manifest.json"), text).unwrap();
+        let preparation = shards::Preparation {
+            program: "copy",
+            arguments: Vec::new(),
+            inputs: vec![input.clone()],
+            seed: None,
+            counts: 1.into(),
+        };
+        prepared.finish(preparation).unwrap();
         let program = folder.path().join("copy");
         let script = "#!/bin/sh\necho >> \"$1\".runs\nrm -rf \"$3\"\nmkdir -p \"${3%/*}\"\n\
                       cp -r \"$1\" \"$3\"\n";

@@ -104,7 +104,7 @@ pub(crate) fn write_stored_models(trial: &Path, bases: &[PathBuf]) -> Result<()>
                     )
                 })?;
                 write_model(base, &file, &file.with_extension(""))?;
-                fs::remove_file(&file).map_err(Error::file(&file))?;
+                atomic_file::fs::remove_file(&file)?;
             }
         }
     }

@@ -45,7 +45,7 @@ impl RunFolder {
     /// Only the lock file is written.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         check_no_foreign_files(path)?;
-        fs::create_dir_all(path).map_err(Error::file(path))?;
+        atomic_file::fs::create_dir_all(path)?;
         let lock = lock(path)?;
         // Another process may have created files before the lock was acquired.
         check_no_foreign_files(path)?;
@@ -113,13 +113,13 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
 
 /// Rejects a folder that contains files but no run.
 fn check_no_foreign_files(path: &Path) -> Result<()> {
-    let entries = match fs::read_dir(path) {
+    let entries = match atomic_file::fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(Error::file(path))?,
+        entries => entries?,
     };
     let mut first_foreign_name: Option<String> = None;
     for entry in entries {
-        let name = entry.map_err(Error::file(path))?.file_name();
+        let name = entry?.file_name();
         let is_incomplete = is_unfinished(&name);
         let name = name.to_string_lossy().into_owned();
         if name == MARKER_FILE {
@@ -227,7 +227,7 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
         if kind.is_dir() {
             remove_unfinished(&path)?;
         } else if kind.is_file() && is_unfinished(&entry.file_name()) {
-            fs::remove_file(&path).map_err(Error::file(&path))?;
+            atomic_file::fs::remove_file(&path)?;
         }
     }
     Ok(())
@@ -238,7 +238,7 @@ pub(crate) fn remove_checkpoints(trial: &Path) -> Result<()> {
     for stage in entries(trial)? {
         let checkpoints = stage.path().join("checkpoints");
         if checkpoints.is_dir() {
-            fs::remove_dir_all(&checkpoints).map_err(Error::file(&checkpoints))?;
+            atomic_file::fs::remove_dir_all(&checkpoints)?;
         }
     }
     Ok(())

@@ -100,7 +100,7 @@ impl Ranks {
                 continue;
             }
             if let Some(parent) = link.parent() {
-                std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
+                atomic_file::fs::create_dir_all(parent)?;
             }
             std::os::unix::fs::symlink(&target, &link).map_err(Error::file(&link))?;
         }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::extraction::Extraction;
-use super::source::{ExtractStart, Progress, Source, is_stream};
+use super::source::{ExtractProgress, ExtractStart, Source, is_stream};
 use super::state::{DumpFormat, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
@@ -42,7 +42,7 @@ use crate::Error;
 /// bytes as an uninterrupted call. Only `bad_lines`, `memory` and the number of threads may differ
 /// from the interrupted call. The dump is decompressed again up to the stored position, but not
 /// parsed. The compressed bytes before this position are hashed again; a different hash is an
-/// error. [`Progress::start`] returns whether an extract was resumed.
+/// error. [`ExtractProgress::start`] returns whether an extract was resumed.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 /// [`TermLookup`]: super::TermLookup
@@ -80,7 +80,7 @@ pub fn extract(
     dump: &Path,
     config: &ExtractConfig,
     folder: &Path,
-    progress: &Progress,
+    progress: &ExtractProgress,
 ) -> Result<ExtractReport, Error> {
     config.check()?;
     let task = Task::new(dump, config)?;

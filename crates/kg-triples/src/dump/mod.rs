@@ -20,5 +20,5 @@ mod tests;
 
 pub use config::{ExtractConfig, ExtractReport, MulRule, NameCounts, TermLookup};
 pub use extract::extract;
-pub use source::{ExtractStart, Progress};
+pub use source::{ExtractProgress, ExtractStart};
 pub use table::DumpTable;

@@ -98,9 +98,9 @@ pub enum ExtractStart {
 
 /// Progress of an extract: its start position and the number of compressed bytes read.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<(AtomicU64, OnceLock<ExtractStart>)>);
+pub struct ExtractProgress(Arc<(AtomicU64, OnceLock<ExtractStart>)>);
 
-impl Progress {
+impl ExtractProgress {
     /// Returns the number of compressed bytes read.
     pub fn bytes(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
@@ -178,13 +178,13 @@ fn prefix_mismatch(count: u64) -> io::Error {
 /// A reader that counts and hashes the compressed bytes.
 struct HashingReader<R> {
     input: R,
-    progress: Progress,
+    progress: ExtractProgress,
     prefix: Arc<Mutex<PrefixHash>>,
 }
 
 impl<R> HashingReader<R> {
     /// Creates a reader at the first byte of `input`.
-    fn new(input: R, progress: &Progress) -> Self {
+    fn new(input: R, progress: &ExtractProgress) -> Self {
         Self { input, progress: progress.clone(), prefix: Arc::default() }
     }
 }
@@ -228,11 +228,11 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn open(path: &Path, progress: &Progress) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, progress: &ExtractProgress) -> Result<Self, Error> {
         Self::try_open(path, progress).map_err(Error::io(path, "read the dump"))
     }
 
-    fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
+    fn try_open(path: &Path, progress: &ExtractProgress) -> io::Result<Self> {
         let mut reader = HashingReader::new(open_input(path)?, progress);
         let prefix = Arc::clone(&reader.prefix);
         let mut start = Vec::new();
@@ -258,7 +258,7 @@ impl Source {
     pub(super) fn reopen(
         path: &Path,
         expected: ReadPrefix,
-        progress: &Progress,
+        progress: &ExtractProgress,
     ) -> Result<Self, Error> {
         let source = Self::open(path, progress)?;
         lock(&source.position.prefix).expected = Some(expected);
@@ -285,7 +285,7 @@ impl Source {
     pub(super) fn check_prefix(
         path: &Path,
         expected: &ReadPrefix,
-        progress: &Progress,
+        progress: &ExtractProgress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
             let mut reader = HashingReader::new(open_input(path)?, progress);
@@ -303,7 +303,7 @@ pub(super) fn is_stream(path: &Path) -> bool {
 }
 
 fn open_input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    atomic_file::remember_input(path);
+    atomic_file::report_opened(path);
     Ok(match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path)?),

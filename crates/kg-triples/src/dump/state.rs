@@ -206,7 +206,7 @@ impl StateFolder {
     pub(super) fn remove(mut self) -> Result<(), Error> {
         self.clear()?;
         self.has_state = false;
-        fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove the folder"))
+        Ok(atomic_file::fs::remove_dir_all(&self.path)?)
     }
 
     /// Removes everything except the lock. The state is removed first, because it must not list

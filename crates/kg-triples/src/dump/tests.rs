@@ -24,7 +24,7 @@ fn extract_to(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractR
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dump");
     std::fs::write(&path, dump).unwrap();
-    extract(&path, config, out, &Progress::default())
+    extract(&path, config, out, &ExtractProgress::default())
 }
 
 /// Returns the rows of a table, with cells joined by tabs.

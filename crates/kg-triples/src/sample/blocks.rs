@@ -80,7 +80,7 @@ pub(super) fn scan<T: Send>(
     mut visit: impl FnMut(T) -> Result<(), BlockReadError>,
 ) -> Result<(), BlockReadError> {
     let mut file = File::open(path).map_err(|_| BlockReadError)?;
-    atomic_file::remember_input(path);
+    atomic_file::report_opened(path);
     let mut first_line = vec![0; header.len() + 1];
     file.read_exact(&mut first_line).map_err(|_| BlockReadError)?;
     if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {

@@ -31,7 +31,7 @@ pub(super) struct Bound {
 
 /// The selected facts of a block, and counts of all facts of the block.
 #[derive(Default)]
-pub(super) struct Selection {
+pub(super) struct SelectedFacts {
     report: SampleReport,
     drawn: Vec<RankedFact<Box<str>>>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Selection {
 /// call.
 pub(super) fn draw<E>(
     config: &SampleConfig,
-    select_facts: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
+    select_facts: impl Fn(&Bound, &mut dyn FnMut(SelectedFacts)) -> Result<(), E>,
 ) -> Result<(SampleReport, FactIds), E> {
     let mut report = SampleReport { requested: config.count, ..SampleReport::default() };
     let bound = Bound { count: config.count, max_rank: AtomicU64::new(u64::MAX) };
@@ -73,7 +73,7 @@ impl FactFilter {
         &self,
         facts: impl Iterator<Item = Result<[&'f str; 3], E>>,
         bound: &Bound,
-    ) -> Result<Selection, E> {
+    ) -> Result<SelectedFacts, E> {
         let mut report = SampleReport::default();
         let mut drawn: Vec<RankedFact<&str>> = Vec::new();
         for fact in facts {
@@ -96,7 +96,7 @@ impl FactFilter {
         }
         retain_lowest(&mut drawn, bound.count);
         let drawn = drawn.into_iter().map(|(rank, fact)| (rank, fact.map(Box::from)));
-        Ok(Selection { report, drawn: drawn.collect() })
+        Ok(SelectedFacts { report, drawn: drawn.collect() })
     }
 }
 

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::blocks::{BlockReadError, Boundary, scan, split_cells, split_rows};
-use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
+use super::draw::{Bound, FactFilter, Ranks, SelectedFacts, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::{LabelRules, SourcedLabel};
 use super::{SampleConfig, SampleReport, build_sample, check_available, known_languages};
@@ -312,7 +312,7 @@ impl FactTable<'_> {
     fn select_all(
         &self,
         bound: &Bound,
-        collect: &mut dyn FnMut(Selection),
+        collect: &mut dyn FnMut(SelectedFacts),
     ) -> Result<(), BlockReadError> {
         self.scan(|block| self.select(block, bound, false), &mut *collect)?;
         let redirected_rows: Vec<&str> = self.redirected_rows.iter().map(String::as_str).collect();
@@ -327,7 +327,7 @@ impl FactTable<'_> {
         block: &[u8],
         bound: &Bound,
         is_redirected: bool,
-    ) -> Result<Selection, BlockReadError> {
+    ) -> Result<SelectedFacts, BlockReadError> {
         let facts = split_rows(block)?.filter_map(|row| match split_cells(row) {
             Ok([head, _, tail]) if !is_redirected && self.is_replaced(row, [head, tail]) => None,
             fact => Some(fact),

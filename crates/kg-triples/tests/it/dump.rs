@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, TermLookup, extract};
+use kg_triples::dump::{ExtractConfig, ExtractProgress, ExtractReport, TermLookup, extract};
 use kg_triples::{Error, KnowledgeGraph, Language};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -31,7 +31,7 @@ fn tables_of(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractRep
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
     std::fs::write(&dump, bytes).unwrap();
-    let result = extract(&dump, config, &out, &Progress::default());
+    let result = extract(&dump, config, &out, &ExtractProgress::default());
     let names = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<String> = names.map(|name| name.into_string().unwrap()).collect();
     if result.is_err() {
@@ -247,7 +247,7 @@ fn the_fixture_is_extracted_as_a_graph() {
 
     // The tables can be read as a graph, and the redirects can be resolved in it.
     let folder = tempfile::tempdir().unwrap();
-    extract(&dump_path(), &config(), folder.path(), &Progress::default()).unwrap();
+    extract(&dump_path(), &config(), folder.path(), &ExtractProgress::default()).unwrap();
     let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
     let graph = graph.with_redirects(&folder.path().join("redirects.tsv")).unwrap();
     let country = graph.triples().find(|triple| triple.head == "Q11911").unwrap();
@@ -371,10 +371,10 @@ fn entity_line() -> impl Strategy<Value = String> {
 fn extract_error(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join(name), folder.path().join("out"));
-    extract(&dump_path(), config, &out, &Progress::default()).unwrap();
+    extract(&dump_path(), config, &out, &ExtractProgress::default()).unwrap();
     let before = contents(&out);
     std::fs::write(&dump, bytes).unwrap();
-    let error = extract(&dump, config, &out, &Progress::default()).err();
+    let error = extract(&dump, config, &out, &ExtractProgress::default()).err();
     assert_eq!(contents(&out), before, "{name}");
     let error = error.unwrap_or_else(|| panic!("{name} is accepted")).to_string();
     assert!(error.contains(name), "{error}");

@@ -6,7 +6,7 @@ use crate::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, deco
 
 use super::tensors::RowReader;
 use super::windows::{Block, CutArgs};
-use super::{Failure, print, print_stderr};
+use super::{Failure, print_next_to, print_stderr};
 
 /// Decode answers from the logits that a model computed for `mlqa-eval windows`.
 ///
@@ -109,7 +109,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         odds.write(path)?;
     }
     Predictions(answers).write(&args.out)?;
-    print(&format!("{} questions, {row_count} rows\n", dataset.questions.len()))
+    let outputs = [&args.out].into_iter().chain(&args.n_best).chain(&args.null_odds);
+    print_next_to(outputs, &format!("{} questions, {row_count} rows\n", dataset.questions.len()))
 }
 
 /// Prints a warning if the windows are not those of the program that decoding follows, because the

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     Cell, Dataset, Error, Matrix, Predictions, find_language_file, list_dataset_names, score,
 };
-use atomic_file::cli::progress;
+use cli::progress;
 
 use super::score::NormArg;
 use super::{Failure, print};

@@ -1,8 +1,10 @@
 //! The commands of the program `mlqa-eval`, shared with `polyqa`.
 #![allow(rustdoc::invalid_html_tags)] // help for a terminal
 
-use atomic_file::cli::{self, print_stderr};
+use std::path::PathBuf;
+
 use clap::Subcommand;
+use cli::{TextOutput, print_stderr};
 
 use crate::Error;
 
@@ -72,10 +74,23 @@ pub enum Failure {
     Usage(String),
 }
 
-/// Prints to standard output, or to standard error if an output file is standard output; a closed
-/// pipe (`| head`) is not an error.
+/// Prints to standard output; a closed pipe (`| head`) is not an error.
 fn print(text: &str) -> Result<(), Failure> {
-    cli::print(&atomic_file::printable_lines(text))
+    print_to(TextOutput::Stdout, text)
+}
+
+/// Prints like [`print`] to standard output, or to standard error if one of the output files
+/// `outputs` is standard output.
+fn print_next_to<'a>(
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+    text: &str,
+) -> Result<(), Failure> {
+    print_to(TextOutput::next_to(outputs), text)
+}
+
+fn print_to(output: TextOutput, text: &str) -> Result<(), Failure> {
+    output
+        .print(&atomic_file::printable_lines(text))
         .map_err(|error| Failure::Usage(format!("cannot write to standard output: {error}")))
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::ValueEnum;
 
-use super::{Failure, format_json, print, print_stderr};
+use super::{Failure, format_json, print, print_next_to, print_stderr};
 
 /// Print exact match and F1 in the format of the official MLQA script.
 ///
@@ -164,12 +164,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let languages = languages.filter(|scores| scores.languages.len() > 1 || rules.is_none());
     if !args.intervals && languages.is_none() {
-        return print(&format!("{}\n", score.official_json()));
+        return print_next_to(&args.per_question, &format!("{}\n", score.official_json()));
     }
     let intervals =
         args.intervals.then(|| score.intervals(&args.resampling.config())).transpose()?;
     let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
-    print(&format_json(&Scores { exact_match, f1, questions, intervals, languages })?)
+    let scores = Scores { exact_match, f1, questions, intervals, languages };
+    print_next_to(&args.per_question, &format_json(&scores)?)
 }
 
 /// Scores with optional intervals and scores by language.

@@ -81,8 +81,8 @@ impl RowReader {
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
         let read_error = atomic_file::Error::new(path, "read");
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
-        let mut file = File::open(path).map_err(read_error)?;
-        atomic_file::remember_input(path);
+        let mut file = atomic_file::fs::open(path)?;
+        atomic_file::report_opened(path);
         let file_size = file.metadata().map_err(read_error)?.len();
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {

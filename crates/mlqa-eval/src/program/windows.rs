@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use tokenizers::Tokenizer;
 
 use super::tensors::{IntTensor, write_tensors};
-use super::{Failure, print};
+use super::{Failure, print_next_to};
 
 /// Split questions and contexts into windows of token ids, the inputs of a model.
 ///
@@ -150,5 +150,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     ];
     write_tensors(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
-    print(&format!("{questions} questions, {rows} rows of {row_length} tokens\n"))
+    let counts = format!("{questions} questions, {rows} rows of {row_length} tokens\n");
+    print_next_to([&args.out], &counts)
 }

@@ -91,10 +91,9 @@ fn has_mlqa_form(name: &str) -> bool {
 /// if a name of the split has a language that is not in ISO 639; [`Error::Content`] if two names
 /// differ only in case.
 pub fn list_dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
-    let read_error = atomic_file::Error::new(folder, "read");
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read_error)? {
-        let file = entry.map_err(read_error)?.file_name();
+    for entry in atomic_file::fs::read_dir(folder)? {
+        let file = entry?.file_name();
         let Some(file) = file.to_str().filter(|file| file.ends_with(".json")) else { continue };
         let is_in_split =
             file.strip_prefix(split).is_some_and(|rest| rest.starts_with("-context-"));

@@ -332,7 +332,7 @@ pub(crate) fn read_parquet_records(
     path: &Path,
     mut visit: impl FnMut(Result<Record, String>),
 ) -> Result<(), Error> {
-    atomic_file::remember_input(path);
+    atomic_file::report_opened(path);
     // The text of all rows is limited to the maximum size of a text file.
     let mut remaining_bytes = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {

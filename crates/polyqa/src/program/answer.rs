@@ -11,7 +11,8 @@ use crate::document::row_id;
 use crate::first_pass::DEFAULT_CANDIDATES;
 use crate::{Answers, Documents, FirstPass, Reader, Retriever, TruncatedQuestion};
 use anyhow::{Context, Result, bail, ensure};
-use atomic_file::{Lines, cli};
+use atomic_file::Lines;
+use cli::TextOutput;
 use collection::{Collection, Snapshot};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
 use serde::Deserialize;
@@ -316,7 +317,7 @@ fn for_each_line(answer: impl Fn(&str) -> Result<()>) -> Result<()> {
     let (input, is_terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
         if is_terminal {
-            cli::print("question> ").context("cannot write to standard output")?;
+            TextOutput::Stdout.print("question> ").context("cannot write to standard output")?;
         }
         let mut line = Vec::new();
         if input.lock().read_until(b'\n', &mut line)? == 0 {
@@ -366,6 +367,14 @@ fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()
     Ok(())
 }
 
+impl Args {
+    /// Returns the destination of answers, next to the output files.
+    fn text_output(&self) -> TextOutput {
+        let files = [&self.predictions, &self.n_best, &self.null_odds];
+        TextOutput::next_to(files.into_iter().flatten())
+    }
+}
+
 /// Prints a question's answers and flushes standard output.
 fn print(args: &Args, answers: &Answers) -> Result<()> {
     let text = match args.json {
@@ -373,7 +382,7 @@ fn print(args: &Args, answers: &Answers) -> Result<()> {
         false if args.collection.is_some() => show::format_answers(answers, show::NO_COMMON_WORDS),
         false => show::format_answers(answers, show::NO_WORDS),
     };
-    cli::print(&text).context("cannot write to standard output")
+    args.text_output().print(&text).context("cannot write to standard output")
 }
 
 /// A row of the file --questions.

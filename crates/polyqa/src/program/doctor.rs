@@ -7,7 +7,7 @@ use crate::earlier_readers::trained_with_segments;
 use crate::reader::default_windows;
 use crate::retriever_files::load_settings;
 use anyhow::Result;
-use atomic_file::cli;
+use cli::TextOutput;
 use model_hub::{Origin, ResolvedModel};
 use serde_json::{Map, Value};
 use tch::Cuda;
@@ -58,13 +58,13 @@ pub fn run(args: &Args) -> Result<()> {
         let entries = lines.into_iter().chain(error);
         let object: Map<String, Value> =
             entries.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
-        cli::print(&format!("{}\n", Value::from(object)))?;
+        TextOutput::Stdout.print(&format!("{}\n", Value::from(object)))?;
     } else {
         let mut text = String::new();
         for (name, value) in &lines {
             let _ = writeln!(text, "{name:10} {}", atomic_file::one_line(value));
         }
-        cli::print(&text)?;
+        TextOutput::Stdout.print(&text)?;
     }
     result
 }

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use atomic_file::cli;
 use collection::{Collection, Snapshot, Writer};
 use experiment::{RunConfig, Runtime};
 use torch_ext::{DeviceChoice, Precision, resolve_device};

@@ -3,7 +3,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use atomic_file::cli;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mlqa_eval::program;
 
@@ -91,7 +90,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Overwriting an input is an error, except in `train`, which reads and rewrites files of its
     // run folder.
     if !matches!(command, Command::Train(_)) {
-        atomic_file::protect_inputs();
+        cli::protect_inputs();
     }
     let result = match command {
         Command::Answer(args) => answer::run(&args),
@@ -103,12 +102,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => qa_report::program::run(&args).map_err(|error| anyhow!(error)),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut self::command(), "polyqa", &mut cli::output());
+            clap_complete::generate(shell, &mut self::command(), "polyqa", &mut std::io::stdout());
             Ok(())
         }
     };
-    for note in atomic_file::take_notes() {
-        cli::print_stderr(&format!("note: {note}"));
-    }
+    cli::print_notes();
     experiment::exit(result)
 }

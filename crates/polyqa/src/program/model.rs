@@ -2,7 +2,6 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use atomic_file::cli;
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, ResolvedModel};

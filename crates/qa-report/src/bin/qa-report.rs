@@ -2,7 +2,6 @@
 //! program.
 use std::process::ExitCode;
 
-use atomic_file::cli;
 use clap::Parser;
 use qa_report::program;
 
@@ -14,7 +13,7 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     match cli::parse::<CommandLine>() {
         Ok(args) => cli::end(program::run(&args.program)),
         Err(code) => code,

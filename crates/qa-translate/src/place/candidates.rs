@@ -50,14 +50,14 @@ impl Candidates for Windows {
 /// Options for scoring candidates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct CandidateConfig {
+pub struct CandidateScoringConfig {
     /// Maximum number of distinct candidates; three scores are computed for each candidate. The
     /// configuration key is `most`.
     #[serde(rename = "most")]
     pub max_candidates: usize,
 }
 
-impl Default for CandidateConfig {
+impl Default for CandidateScoringConfig {
     fn default() -> Self {
         Self { max_candidates: 30 }
     }
@@ -74,7 +74,7 @@ pub struct ByCandidates<G, S> {
     /// Scorer of texts.
     pub scorer: S,
     /// Options.
-    pub config: CandidateConfig,
+    pub config: CandidateScoringConfig,
 }
 
 /// Computes the translation similarity of two texts (NMTScore, Vamvas and Sennrich 2022, normalised

@@ -15,7 +15,9 @@ use serde::Serialize;
 use crate::Error;
 
 pub use alignment::{Alignment, ByAlignment};
-pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, translation_similarity};
+pub use candidates::{
+    ByCandidates, CandidateScoringConfig, Candidates, Windows, translation_similarity,
+};
 pub use codec::{ByConstrainedDecoding, CodecConfig, spelling_similarity};
 pub use links::{ByLinks, ParallelTexts};
 pub use score::{ScoreRequest, ScoreText, TextScore};

@@ -6,7 +6,7 @@ use mlqa_eval::Language;
 use ndarray::array;
 use proptest::prelude::*;
 use qa_translate::{
-    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
+    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateScoringConfig,
     Candidates, CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
     ScoreText, SpanTask, TextScore, Windows, mark, spelling_similarity, translation_similarity,
     word_ranges,
@@ -227,14 +227,15 @@ fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     let mut method = ByCandidates {
         generator: Windows,
         scorer: function_scorer(similarity_score),
-        config: CandidateConfig { max_candidates: 100 },
+        config: CandidateScoringConfig { max_candidates: 100 },
     };
     let tasks = [first, second, rome_task.clone(), other_source];
     let found = method.place(&tasks).unwrap();
     let spans: Vec<_> = found.iter().map(|one| one.as_ref().unwrap().span.clone()).collect();
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
     assert_eq!(method.scorer.calls, 1);
-    let no_candidates = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
+    let no_candidates =
+        ByCandidates { config: CandidateScoringConfig { max_candidates: 0 }, ..method };
     assert_eq!(place_one(&mut { no_candidates }, &rome_task), Err(PlaceError::NoCandidate));
 }
 
@@ -281,7 +282,7 @@ fn a_candidate_outside_the_translation_is_an_error() {
         }
     }
     let scorer = function_scorer(|_: &ScoreRequest| TextScore::default());
-    let config = CandidateConfig { max_candidates: 9 };
+    let config = CandidateScoringConfig { max_candidates: 9 };
     let mut method = ByCandidates { generator: Outside, scorer, config };
     assert!(matches!(method.place(&[bern_task()]), Err(Error::Span { end: 99, .. })));
 }
@@ -310,7 +311,7 @@ proptest! {
         };
         let codec = ByConstrainedDecoding { scorer: function_scorer(noise_score), config: CodecConfig::default() };
         let scorer = function_scorer(noise_score);
-        let config = CandidateConfig::default();
+        let config = CandidateScoringConfig::default();
         let candidates = ByCandidates { generator: Windows, scorer, config };
         let methods: [Box<dyn PlaceSpans>; 3] =
             [Box::new(codec), Box::new(candidates), Box::new(BySearch::default())];

@@ -5,7 +5,13 @@ use std::path::Path;
 use shards::{Manifest, Preparation, PreparedFolder, Shards};
 
 fn preparation() -> Preparation {
-    Preparation { program: "test", seed: Some(7), counts: serde_json::json!({ "rows": 2 }) }
+    Preparation {
+        program: "test",
+        arguments: vec!["--seed".into(), "7".into()],
+        inputs: Vec::new(),
+        seed: Some(7),
+        counts: serde_json::json!({ "rows": 2 }),
+    }
 }
 
 fn prepare(out: &Path, rows: &str) -> Manifest {
@@ -23,6 +29,23 @@ fn file_names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn the_manifest_lists_input_files() {
+    let parent = tempfile::tempdir().unwrap();
+    let path_of = |name: &str| parent.path().join(name);
+    prepare(&path_of("rows"), "[1]\n");
+    fs::write(path_of("input"), "1").unwrap();
+    let folder = PreparedFolder::start(path_of("rows")).unwrap();
+    // A missing file and the manifest of the replaced folder are no inputs.
+    let inputs = ["input", "none", "rows/manifest.json"].map(path_of).into();
+    let manifest = folder.finish(Preparation { inputs, ..preparation() }).unwrap();
+    let (path, digest) = manifest.inputs.first_key_value().unwrap();
+    assert_eq!((manifest.inputs.len(), path), (1, &path_of("input")));
+    digest.check(path).unwrap();
+    fs::write(path, "2").unwrap();
+    assert_eq!(manifest.find_changed_input(), Some(&*path_of("input")));
+}
+
+#[test]
 fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("deep/rows");
@@ -30,6 +53,7 @@ fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     assert_eq!(file_names(&out), ["manifest.json", "probe", "train"]);
     assert_eq!(Manifest::read(&out).unwrap().as_ref(), Some(&manifest));
     assert_eq!(Vec::from_iter(manifest.files.keys()), ["probe/queries.jsonl", "train/0.jsonl"]);
+    assert_eq!(manifest.arguments, ["--seed", "7"]);
     manifest.check(&out).unwrap();
     assert_eq!(Shards::open([&out]).unwrap().line_count(), 2);
 

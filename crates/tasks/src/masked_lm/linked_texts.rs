@@ -218,7 +218,9 @@ mod tests {
             (20..24).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
         write("validation/all.jsonl", validation_lines.collect());
         let counts = serde_json::Value::Null;
-        folder.finish(Preparation { program: "test", seed: None, counts }).unwrap();
+        let (arguments, inputs) = (Vec::new(), Vec::new());
+        let preparation = Preparation { program: "test", arguments, inputs, seed: None, counts };
+        folder.finish(preparation).unwrap();
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl TensorFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io_error = |error| Error::io(path, error);
-        let mut file = File::open(path).map_err(io_error)?;
+        let mut file = atomic_file::fs::open(path)?;
         let length = file.metadata().map_err(io_error)?.len();
         if length < 8 {
             let reason = format!("{length} bytes long; a safetensors file has at least 8");

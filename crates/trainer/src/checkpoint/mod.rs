@@ -88,7 +88,7 @@ pub(crate) fn store_parameters(
     step: u64,
     parameters: &[(String, Tensor)],
 ) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+    atomic_file::fs::create_dir_all(folder)?;
     write_tensor_file(&checkpoint_folder(folder, step).with_extension("safetensors"), parameters)
 }
 
@@ -100,14 +100,13 @@ fn write_tensor_file(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
 /// Returns the folders in `root` whose names start with `prefix`, each with its name after the
 /// prefix. A file whose name starts with `prefix` is an error.
 fn folders_with_prefix(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
-    let entries = match fs::read_dir(root) {
-        Ok(entries) => entries,
+    let entries = match atomic_file::fs::read_dir(root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(root, error)),
+        entries => entries?,
     };
     let mut folders = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| Error::file(root, error))?;
+        let entry = entry?;
         let name = entry.file_name();
         let Some(suffix) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else {
             continue;
@@ -123,7 +122,7 @@ fn folders_with_prefix(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String
 }
 
 fn remove_folder(folder: &Path) -> Result<()> {
-    fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))
+    Ok(atomic_file::fs::remove_dir_all(folder)?)
 }
 
 /// Removes incomplete checkpoints of a killed run.
@@ -166,7 +165,7 @@ impl Checkpoint {
         task_state: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
-        fs::create_dir_all(root).map_err(|error| Error::file(root, error))?;
+        atomic_file::fs::create_dir_all(root)?;
         remove_partial(root)?;
         let target = checkpoint_folder(root, self.step);
         let partial_folder = tempfile::Builder::new()
@@ -228,7 +227,7 @@ impl Checkpoint {
 
     fn read(root: &Path, step: u64) -> Result<Self> {
         let path = checkpoint_folder(root, step).join(STATE);
-        let json = fs::read(&path).map_err(|error| Error::file(&path, error))?;
+        let json = atomic_file::fs::read(&path)?;
         let checkpoint: Self =
             serde_json::from_slice(&json).map_err(|error| Error::file(&path, error))?;
         if checkpoint.step != step {

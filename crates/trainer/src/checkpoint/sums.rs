@@ -65,7 +65,7 @@ fn short_sum(sum: &str) -> String {
 
 fn sha256_of_file(path: &Path) -> Result<String> {
     let file_error = |error| Error::file(path, error);
-    let mut file = File::open(path).map_err(file_error)?;
+    let mut file = atomic_file::fs::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {

@@ -137,7 +137,7 @@ impl JsonLines {
         let file_error = |error: std::io::Error| Error::file(path, error);
         let mut text = String::new();
         if resumes && path.exists() {
-            let lines = BufReader::new(File::open(path).map_err(file_error)?).lines();
+            let lines = BufReader::new(atomic_file::fs::open(path)?).lines();
             for (number, line) in lines.enumerate() {
                 let line = line.map_err(file_error)?;
                 match serde_json::from_str::<T>(&line) {

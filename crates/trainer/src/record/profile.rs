@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tch::Device;
 use torch_ext::Profile;
 
-use crate::{Error, Result, Stage};
+use crate::{Result, Stage};
 
 /// Name of a profile's folder in the stage's folder, and of its file.
 const FOLDER: &str = "profile";
@@ -55,7 +55,7 @@ impl StepProfile {
     }
 
     fn write(&self, profile: Profile) -> Result<String> {
-        std::fs::create_dir_all(&self.folder).map_err(|error| Error::file(&self.folder, error))?;
+        atomic_file::fs::create_dir_all(&self.folder)?;
         let trace = self.folder.join(TRACE);
         profile.finish(&trace)?;
         let Range { start, end } = self.steps;

@@ -25,9 +25,8 @@ pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     let mut scores = PrintedScores::new();
     for task in ["coverage", "precision"] {
         let results = folder.join("results").join(task);
-        let read_error = atomic_file::Error::new(&results, "read");
-        for entry in std::fs::read_dir(&results).map_err(read_error)? {
-            let path = entry.map_err(read_error)?.path();
+        for entry in atomic_file::fs::read_dir(&results)? {
+            let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "out") {
                 let system = path.file_stem().expect("a name with an extension has a stem");
                 let system = system.to_string_lossy();

@@ -14,8 +14,8 @@ use crate::{Error, Result};
 /// float32.
 pub fn read_vectors(path: impl AsRef<Path>, name: &str) -> Result<Array2<f32>> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(atomic_file::Error::new(path, "read"))?;
-    atomic_file::remember_input(path);
+    let bytes = atomic_file::fs::read(path)?;
+    atomic_file::report_opened(path);
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| Error::content(path, format!("not a safetensors file: {error}")))?;
     let tensor = file.tensor(name).map_err(|_| {

@@ -141,7 +141,7 @@ impl Model {
     /// the folder stores no weights of this head.
     pub(crate) fn write_adapter(&self, name: &str, folder: &Path, head: Head) -> Result<()> {
         let adapter = self.adapter(name)?;
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        atomic_file::fs::create_dir_all(folder)?;
         match &adapter.config {
             AdapterConfig::Lora(lora) => self.write_peft(name, lora, folder, head),
             AdapterConfig::Bottleneck(bottleneck) => {

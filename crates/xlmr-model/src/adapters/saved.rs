@@ -140,7 +140,7 @@ impl AdapterList {
     }
 
     fn write(&self) -> Result<()> {
-        fs::create_dir_all(&self.folder).map_err(|error| Error::io(&self.folder, error))?;
+        atomic_file::fs::create_dir_all(&self.folder)?;
         let value: Value = json!({"adapters": self.adapters, "active": self.active});
         write_json(&self.folder.join(LIST_FILE), &value)
     }
@@ -159,9 +159,8 @@ impl AdapterList {
 }
 
 fn remove_if_empty(folder: &Path) -> Result<()> {
-    let io = |error| Error::io(folder, error);
-    match fs::read_dir(folder).map_err(io)?.next() {
-        None => fs::remove_dir(folder).map_err(io),
+    match atomic_file::fs::read_dir(folder)?.next() {
+        None => Ok(atomic_file::fs::remove_dir(folder)?),
         Some(_) => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn write<R>(
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+    atomic_file::fs::create_dir_all(parent)?;
     let temporary_folder = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
     let temporary_folder = temporary_folder.map_err(|error| Error::io(parent, error))?;
     let new_folder = temporary_folder.path().join("model");
@@ -91,7 +91,7 @@ pub(crate) fn write_weights(
 }
 
 fn file_size(path: &Path) -> Result<u64> {
-    fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| Error::io(path, error))
+    Ok(atomic_file::fs::metadata(path)?.len())
 }
 
 /// Returns an error if `out` may not be replaced, is not a model folder, or is, contains or is
@@ -104,8 +104,8 @@ fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
         let hint = "; give another --out, or replace it with --force";
         return refuse(std::io::ErrorKind::AlreadyExists, hint);
     }
-    let canonical = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
-    let (model, replaced) = (canonical(model)?, canonical(out)?);
+    let [model, replaced] = [model, out].map(atomic_file::fs::canonicalize);
+    let (model, replaced) = (model?, replaced?);
     if model.starts_with(&replaced) || replaced.starts_with(&model) {
         let hint = "; --out must not be the folder of --model";
         return refuse(std::io::ErrorKind::InvalidInput, hint);
@@ -132,10 +132,9 @@ fn is_weights_or_hidden(path: &Path, name: &str) -> bool {
 }
 
 fn copy_unless(is_skipped: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
-    let io = |error| Error::io(from, error);
-    for entry in fs::read_dir(from).map_err(io)? {
-        let path = entry.map_err(io)?.path();
+    atomic_file::fs::create_dir_all(to)?;
+    for entry in atomic_file::fs::read_dir(from)? {
+        let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if is_skipped(&path, name) {
             continue;
@@ -143,7 +142,7 @@ fn copy_unless(is_skipped: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path)
         if path.is_dir() {
             copy_unless(&|_, _| false, &path, &to.join(name))?;
         } else {
-            fs::copy(&path, to.join(name)).map_err(|error| Error::io(&path, error))?;
+            atomic_file::fs::copy(&path, to.join(name))?;
         }
     }
     Ok(())

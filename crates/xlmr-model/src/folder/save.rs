@@ -35,7 +35,7 @@ impl Model {
     pub fn save(&self, folder: impl AsRef<Path>, main_head: Head) -> Result<()> {
         let folder = folder.as_ref();
         self.require_head(main_head)?;
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        atomic_file::fs::create_dir_all(folder)?;
         let adapter = folder.join(CONFIG_FILE);
         if adapter.exists() {
             let reason = "belongs to an adapter, which would be merged into the saved model; save the \

@@ -1,6 +1,6 @@
 //! Tokenizer files of a model folder, compatible with transformers.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -357,12 +357,12 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         metadata => metadata.map_err(io)?,
     };
-    if !fs::metadata(path).map_err(io)?.is_file() {
+    if !atomic_file::fs::metadata(path)?.is_file() {
         let reason = "expected a file; this path is a folder or a special file";
         return Err(Error::damaged(path, reason));
     }
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    atomic_file::fs::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_BYTES {
         let reason =
             format!("longer than {} MiB, the limit for files of a tokenizer", MAX_BYTES >> 20);

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::entity_linking::{LinkedText, PageText};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::out::{Out, Probe, QUERY_FOLDER_RULE};
 use crate::table::Table;
-use crate::{CommandResult, check_positive, load_tokenizer, parse_choice, spinner};
+use crate::{CommandResult, check_positive, load_tokenizer, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -94,6 +95,7 @@ pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let out = Out::start(&args.out, (args.hold_out > 0.0).then_some(QUERY_FOLDER_RULE))?;
+    let output = TextOutput::next_to([&args.out]);
     let graph = KnowledgeGraph::read_dir(&args.kg)?;
     let mut table = Table::default();
     let data = if args.synthetic {
@@ -140,7 +142,7 @@ pub fn run(args: Args) -> CommandResult {
     for (name, size) in row_counts {
         table.add_count(name, size);
     }
-    table.print();
+    table.print(output);
     Ok(())
 }
 

@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use atomic_file::cli;
+use cli::TextOutput;
 use kg_triples::dump::{
-    DumpTable, ExtractConfig, ExtractReport, ExtractStart, MulRule, Progress, TermLookup, extract,
+    DumpTable, ExtractConfig, ExtractProgress, ExtractReport, ExtractStart, MulRule, TermLookup,
+    extract,
 };
 use kg_triples::{Error, Language};
 
@@ -124,7 +125,7 @@ fn extract_with_progress(
     out: &Path,
     threads: usize,
 ) -> Result<ExtractReport, Error> {
-    let progress = Progress::default();
+    let progress = ExtractProgress::default();
     let file = std::fs::metadata(dump).ok().filter(std::fs::Metadata::is_file);
     let bar = cli::byte_progress(file.map(|file| file.len()));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -212,9 +213,9 @@ fn print_counts(report: &ExtractReport) {
             table.add_row([name.to_owned(), count.to_string()]);
         }
     }
-    table.print();
+    table.print(TextOutput::Stdout);
     if !report.label_sources.is_empty() {
-        blank_line();
+        blank_line(TextOutput::Stdout);
         print_label_sources(report);
     }
 }
@@ -235,5 +236,5 @@ fn print_label_sources(report: &ExtractReport) {
             counts.unused_mul.to_string(),
         ]);
     }
-    table.print();
+    table.print(TextOutput::Stdout);
 }

@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::entity_linking::WikiReport;
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::{Error, Language};
 use serde_json::json;
 
+use crate::CommandResult;
 use crate::out::Out;
 use crate::sources::{self, SourceArgs};
 use crate::table::{Table, print_texts};
-use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -36,6 +37,7 @@ pub struct Args {
 pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let out = Out::start(&args.out, None)?;
+    let output = TextOutput::next_to([&args.out]);
     let (sources, ..) = sources::read(&args.source)?;
     bar.set_message("writing");
     let mut writer = JsonlWriter::create(out.file("train/linked.jsonl.gz")?)?;
@@ -76,8 +78,8 @@ pub fn run(args: Args) -> CommandResult {
     bar.finish_and_clear();
 
     match wiki_reports.is_empty() {
-        true => print_texts(&counts),
-        false => print_pages(&counts, &wiki_reports),
+        true => print_texts(&counts, output),
+        false => print_pages(&counts, &wiki_reports, output),
     }
     Ok(())
 }
@@ -86,6 +88,7 @@ pub fn run(args: Args) -> CommandResult {
 fn print_pages(
     counts: &BTreeMap<Language, (usize, usize)>,
     reports: &BTreeMap<Language, WikiReport>,
+    output: TextOutput,
 ) {
     let mut table = Table::default();
     table.add_row([
@@ -105,5 +108,5 @@ fn print_pages(
             report.links_without_entity.to_string(),
         ]);
     }
-    table.print();
+    table.print(output);
 }

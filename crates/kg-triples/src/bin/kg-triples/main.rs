@@ -19,7 +19,6 @@ mod texts;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use atomic_file::cli::{self, spinner};
 use clap::{Parser, Subcommand};
 use kg_triples::{Error, Language};
 use tokenizers::Tokenizer;
@@ -88,7 +87,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     let command = match cli::parse() {
         Ok(Cli { command }) => command,
         Err(code) => return code,

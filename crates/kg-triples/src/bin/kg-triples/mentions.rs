@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::entity_linking::{LabelReport, LinkReport};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
@@ -14,7 +15,7 @@ use tokenizers::Tokenizer;
 use crate::out::{Out, Probe, QUERY_FOLDER_RULE};
 use crate::sources::{self, Links, SourceArgs, Sources, Texts};
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, check_positive, load_tokenizer, spinner};
+use crate::{CommandResult, check_positive, load_tokenizer};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -133,6 +134,7 @@ pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let out = Out::start(&args.out, held_out.as_ref().map(|_| QUERY_FOLDER_RULE))?;
+    let output = TextOutput::next_to([&args.out]);
     let (sources, mut descriptions, labels) = sources::read(&args.source)?;
     if args.source.entities.is_none() {
         bar.set_message("reading descriptions");
@@ -192,7 +194,8 @@ pub fn run(args: Args) -> CommandResult {
     let row_counts = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, link_reports.as_ref(), &report, &drawn_counts, &row_counts);
+    let link_reports = link_reports.as_ref();
+    print(&descriptions, &labels, link_reports, &report, &drawn_counts, &row_counts, output);
     Ok(())
 }
 
@@ -300,6 +303,7 @@ fn print(
     report: &MentionReport,
     drawn_counts: &BTreeMap<Language, usize>,
     row_counts: &[(&str, usize)],
+    output: TextOutput,
 ) {
     let described_counts = descriptions.counts();
     let mut table = Table::default();
@@ -336,8 +340,8 @@ fn print(
         }
         table.add_row(row);
     }
-    table.print();
-    blank_line();
+    table.print(output);
+    blank_line(output);
 
     let mut table = Table::default();
     table.add_count("texts", report.texts);
@@ -356,5 +360,5 @@ fn print(
     for (name, size) in row_counts {
         table.add_count(name, *size);
     }
-    table.print();
+    table.print(output);
 }

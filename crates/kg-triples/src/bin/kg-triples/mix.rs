@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cli::{TextOutput, spinner};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::sequence::{
     ConcatSeparator, Directions, Masking, MixedTarget, TripleStyle, visit_sequences,
@@ -12,7 +13,7 @@ use kg_triples::{
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{CommandResult, load_tokenizer, parse_choice, spinner};
+use crate::{CommandResult, load_tokenizer, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -110,6 +111,7 @@ pub fn run(args: Args) -> CommandResult {
         seed: args.seed,
     };
     let out = Out::start(&args.out, args.by_pair.then_some("a folder for --by-pair"))?;
+    let output = TextOutput::next_to([&args.out]);
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
     check_unique_languages("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
     let bar = spinner("reading");
@@ -167,7 +169,7 @@ pub fn run(args: Args) -> CommandResult {
     table.add_count("dropped: entity too long", report.dropped.entity_too_long);
     table.add_count("dropped: sequence too long", report.dropped.sequence_too_long);
     table.add_count("dropped: mix weights", report.dropped.mix_weights);
-    table.print();
+    table.print(output);
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::Error;
 use kg_triples::jsonl::{self, JsonlReader};
 use kg_triples::names::{NameCandidate, Votes, write_labels};
 
+use crate::CommandResult;
 use crate::table::Table;
-use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -79,6 +80,6 @@ pub fn run(args: Args) -> CommandResult {
     table.add_count("names", report.names);
     table.add_count("names with enough support", report.accepted);
     table.add_count("entities with such a name, by language", report.entities);
-    table.print();
+    table.print(TextOutput::next_to([&args.out]));
     Ok(())
 }

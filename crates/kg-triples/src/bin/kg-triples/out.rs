@@ -90,7 +90,8 @@ impl Out {
     /// for a file.
     pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> CommandResult {
         if let Self::Folder(folder) = self {
-            folder.finish(Preparation { program, seed, counts })?;
+            let (arguments, inputs) = (cli::arguments(), cli::inputs());
+            folder.finish(Preparation { program, arguments, inputs, seed, counts })?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::entity_linking::{LabelMatcher, PageText, page_files};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
@@ -12,7 +13,7 @@ use serde_json::json;
 use crate::out::{Out, write_lines};
 use crate::sources::{Links, Sources};
 use crate::table::Table;
-use crate::{CommandResult, check_positive, parse_choice, spinner};
+use crate::{CommandResult, check_positive, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -86,6 +87,7 @@ pub fn run(args: Args) -> CommandResult {
     let holds_out = args.hold_out > 0.0;
     let rule = "a folder if data is held out";
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
+    let output = TextOutput::next_to([&args.out]);
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
     // Mentions are linked by the labels of --kg only, before the labels of pages are added. A page
@@ -152,7 +154,7 @@ pub fn run(args: Args) -> CommandResult {
     let counts = json!({ "train": written, "pairs": counts_by_kind });
     out.finish("kg-triples pairs", Some(args.seed), counts)?;
     bar.finish_and_clear();
-    table.print();
+    table.print(output);
     Ok(())
 }
 

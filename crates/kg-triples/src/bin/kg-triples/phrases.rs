@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::jsonl::{self, JsonlReader};
 use kg_triples::phrases::{PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, mine_passages};
 use kg_triples::{Error, Language};
 
+use crate::CommandResult;
 use crate::out::Out;
 use crate::table::Table;
-use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -51,6 +52,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> CommandResult {
     let out = Out::start(&args.out, None)?;
+    let output = TextOutput::next_to([&args.out]);
     let config = PhraseConfig {
         titles: args.titles,
         title_fraction: args.title_fraction,
@@ -89,11 +91,11 @@ pub fn run(args: Args) -> CommandResult {
     let counts = reports.iter().map(|(language, report)| (language.to_string(), to_json(report)));
     out.finish("kg-triples phrases", Some(args.seed), counts.collect())?;
     bar.finish_and_clear();
-    print_table(&reports);
+    print_table(&reports, output);
     Ok(())
 }
 
-fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
+fn print_table(reports: &BTreeMap<Language, PhraseReport>, output: TextOutput) {
     let mut table = Table::default();
     table.add_row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
     let mut row = |name: &str, field: fn(&PhraseReport) -> String| {
@@ -114,7 +116,7 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("occurrences", |report| report.occurrences.to_string());
     row("words per phrase", |report| format_decimal(report.words_per_phrase()));
     row("phrases per passage", |report| format_decimal(report.phrases_per_passage()));
-    table.print();
+    table.print(output);
 }
 
 /// Parses a fraction such as `0.7` or `7/10`.

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::names::NamesReport;
 use kg_triples::{
     Coverage, KnowledgeGraph, LabelSource, LabelSourcesByLanguage, SampleConfig, sample,
@@ -7,7 +8,7 @@ use kg_triples::{
 };
 
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, parse_choice, spinner};
+use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -95,9 +96,9 @@ pub fn run(args: Args) -> CommandResult {
     table.add_count("available", report.available);
     table.add_count("requested", report.requested);
     table.add_count("sampled", report.sampled);
-    table.print();
+    table.print(TextOutput::Stdout);
     if sampled.has_label_sources() {
-        blank_line();
+        blank_line(TextOutput::Stdout);
         print_label_sources(&sampled.label_sources());
     }
     if report.sampled < report.requested {
@@ -122,5 +123,5 @@ fn print_label_sources(counts: &LabelSourcesByLanguage) {
             counts.mul.to_string(),
         ]);
     }
-    table.print();
+    table.print(TextOutput::Stdout);
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cli::{TextOutput, spinner};
 use kg_triples::dump::{ExtractReport, NameCounts};
 use kg_triples::{Error, KnowledgeGraph, Language};
 
+use crate::CommandResult;
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  kg-triples stats --in data/demo/kg")]
@@ -30,8 +31,8 @@ pub fn run(args: Args) -> CommandResult {
     table.add_count("entities", graph.entities().count());
     table.add_count("relations", graph.relations().count());
     table.add_count("languages", graph.languages().len());
-    table.print();
-    blank_line();
+    table.print(TextOutput::Stdout);
+    blank_line(TextOutput::Stdout);
 
     let mut table = Table::default();
     table.add_row(["language", "entities", "relations", "labelled triples"]);
@@ -47,12 +48,12 @@ pub fn run(args: Args) -> CommandResult {
             labelled_triples.count().to_string(),
         ]);
     }
-    table.print();
-    blank_line();
+    table.print(TextOutput::Stdout);
+    blank_line(TextOutput::Stdout);
 
     if graph.has_label_sources() {
         print_label_sources(&graph, &extract_counts);
-        blank_line();
+        blank_line(TextOutput::Stdout);
     }
 
     let mut by_relation: BTreeMap<&str, usize> = BTreeMap::new();
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> CommandResult {
         let label = graph.label(relation, "en").unwrap_or("");
         table.add_row([relation, &count.to_string(), label]);
     }
-    table.print();
+    table.print(TextOutput::Stdout);
     Ok(())
 }
 
@@ -100,5 +101,5 @@ fn print_label_sources(graph: &KnowledgeGraph, extract_counts: &BTreeMap<Languag
         }
         table.add_row(row);
     }
-    table.print();
+    table.print(TextOutput::Stdout);
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::entity_linking::LinkedText;
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::switch::{
@@ -10,7 +11,7 @@ use kg_triples::{Error, Language};
 use crate::out::Out;
 use crate::switched_files::{LabelProbe, TextFiles, Validation};
 use crate::table::{Table, blank_line, print_texts};
-use crate::{CommandResult, parse_choice, spinner};
+use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -98,6 +99,7 @@ pub fn run(args: Args) -> CommandResult {
     let needs_folder = args.by_language || args.hold_out.is_some() || args.validation > 0;
     let rule = "a folder for --by-language, --hold-out and --validation";
     let out = Out::start(&args.out, needs_folder.then_some(rule))?;
+    let output = TextOutput::next_to([&args.out]);
     if let Some(path) = &args.tagged {
         return convert_tagged(path, &args, out);
     }
@@ -152,7 +154,7 @@ pub fn run(args: Args) -> CommandResult {
     }
     out.finish("kg-triples switch", Some(args.seed), counts)?;
     bar.finish_and_clear();
-    print(&report);
+    print(&report, output);
     Ok(())
 }
 
@@ -172,6 +174,7 @@ fn check_switched(report: &SwitchReport) -> CommandResult {
 
 /// Converts sentences of the released corpus to linked texts.
 fn convert_tagged(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
+    let output = TextOutput::next_to([&args.out]);
     let bar = spinner("reading");
     let validation = Validation::new(args.validation, args.seed);
     let mut files = TextFiles::new(&out, args.by_language, validation);
@@ -190,13 +193,13 @@ fn convert_tagged(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
     let counts = files.finish()?;
     out.finish("kg-triples switch", Some(args.seed), counts)?;
     bar.finish_and_clear();
-    print_texts(&report.by_language);
+    print_texts(&report.by_language, output);
     Ok(())
 }
 
-fn print(report: &SwitchReport) {
-    print_texts(&report.by_language);
-    blank_line();
+fn print(report: &SwitchReport, output: TextOutput) {
+    print_texts(&report.by_language, output);
+    blank_line(output);
     let mut table = Table::default();
     table.add_count("texts", report.texts);
     table.add_count("texts in other languages", report.other_language);
@@ -206,5 +209,5 @@ fn print(report: &SwitchReport) {
     table.add_count("without a language", report.unswitched);
     table.add_count("switched", report.switched);
     table.add_count("skipped mentions", report.overlapping);
-    table.print();
+    table.print(output);
 }

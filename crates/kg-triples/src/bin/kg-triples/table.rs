@@ -1,9 +1,9 @@
-//! Printing of tables with aligned columns to stdout, or to stderr if data is written to stdout.
+//! Printing of tables with aligned columns.
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
 
-use atomic_file::cli::output;
+use cli::TextOutput;
 use kg_triples::Language;
 
 /// A table of text. The first column is left-aligned, all other columns are right-aligned.
@@ -24,7 +24,7 @@ impl Table {
     }
 
     /// Prints the table. A closed pipe is not an error.
-    pub fn print(&self) {
+    pub fn print(&self, output: TextOutput) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             // Rows can be shorter than the header.
@@ -32,7 +32,7 @@ impl Table {
             cells.map(|cell| cell.chars().count()).max().expect("a row has the column")
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut out = output();
+        let mut out = output.writer();
         for row in &self.rows {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
@@ -50,16 +50,16 @@ impl Table {
 }
 
 /// Prints the number of texts and the number of mentions of each language.
-pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>) {
+pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>, output: TextOutput) {
     let mut table = Table::default();
     table.add_row(["language", "texts", "mentions"]);
     for (language, (texts, mentions)) in counts {
         table.add_row([language.to_string(), texts.to_string(), mentions.to_string()]);
     }
-    table.print();
+    table.print(output);
 }
 
 /// Prints an empty line. A closed pipe is not an error.
-pub fn blank_line() {
-    let _ = writeln!(output());
+pub fn blank_line(output: TextOutput) {
+    let _ = writeln!(output.writer());
 }

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
+use cli::{TextOutput, spinner};
 use kg_triples::{Error, KnowledgeGraph, Language};
 use shards::{Preparation, PreparedFolder};
 
+use crate::CommandResult;
 use crate::table::Table;
-use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -45,8 +46,14 @@ pub fn run(args: Args) -> CommandResult {
         counts.insert(language.to_string(), lines.into());
     }
     let counts = counts.into();
-    out.finish(Preparation { program: "kg-triples texts", seed: None, counts })?;
+    out.finish(Preparation {
+        program: "kg-triples texts",
+        arguments: cli::arguments(),
+        inputs: cli::inputs(),
+        seed: None,
+        counts,
+    })?;
     bar.finish_and_clear();
-    table.print();
+    table.print(TextOutput::Stdout);
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Scores cross-lingual extractive QA from the command line; see `mlqa-eval --help`.
 use std::process::ExitCode;
 
-use atomic_file::cli;
 use clap::{Parser, Subcommand};
 use mlqa_eval::program;
 
@@ -39,7 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     match cli::parse() {
         Ok(Args { command: Command::Program(command) }) => cli::end(command.run()),
         Ok(Args { command: Command::Report(_) }) => cli::end(report::run()),

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use atomic_file::cli;
 use mlqa_eval::Window;
 use tch::Device;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};

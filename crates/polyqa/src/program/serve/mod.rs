@@ -10,7 +10,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use atomic_file::cli;
 use collection::Collection;
 
 use crate::collection_search::check_retriever;

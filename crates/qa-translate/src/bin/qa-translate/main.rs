@@ -10,8 +10,8 @@ mod translate;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use atomic_file::cli;
 use clap::{Parser, Subcommand};
+use cli::TextOutput;
 use qa_translate::{Error, SpanLoss};
 
 /// Translate question-answering data, re-align answers and mix languages
@@ -52,7 +52,7 @@ enum Command {
 type CommandResult = Result<(), Error>;
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     let command = match cli::parse() {
         Ok(Cli { command }) => command,
         Err(code) => return code,
@@ -76,7 +76,7 @@ fn format_dropped(item: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
     counts.iter().map(|(loss, count)| format!("; {item} {loss}: {count}")).collect()
 }
 
-/// Prints a line and ignores errors of standard output.
+/// Prints a line on standard output, and ignores errors.
 fn print_line(line: &str) {
-    let _ = cli::print(&format!("{line}\n"));
+    let _ = TextOutput::Stdout.print(&format!("{line}\n"));
 }

@@ -115,7 +115,8 @@ pub fn run(args: &Args) -> CommandResult {
     let rows = rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
     let counts = Value::Object(rows.collect());
     let seed = Some(args.seed);
-    folder.finish(Preparation { program: "qa-translate mix", seed, counts })?;
+    let (arguments, inputs) = (cli::arguments(), cli::inputs());
+    folder.finish(Preparation { program: "qa-translate mix", arguments, inputs, seed, counts })?;
     for (context, question, count) in mixed.report.in_table_order() {
         print_line(&format!("context {context}, question {question}: {count} rows"));
     }

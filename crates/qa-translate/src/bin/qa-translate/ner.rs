@@ -9,7 +9,7 @@ use serde_json::json;
 use shards::{Preparation, PreparedFolder};
 use transfer_eval::ner::{Scheme, Sentence, find_entities, read_ner, write_ner};
 
-use crate::provider::{Options, Progress, check_unique, format_replies};
+use crate::provider::{OnProgress, Options, check_unique, format_replies};
 use crate::{CommandResult, format_dropped, print_line};
 
 /// Translate tagged sentences and project their entities
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         files.push((format!("{}.{to}.conll", stem(&args.source)), kept));
         Ok(())
     };
-    let translate = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
+    let translate = |to, translator: &mut dyn Translator, progress: OnProgress<'_>| {
         let mut placer = BySearch { config: args.options.search() };
         let notation = args.options.notation(|| source.clone(), args.from, to, translator)?;
         translate_spans_with(&source, args.from, to, translator, notation, &mut placer, progress)
@@ -133,6 +133,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     }
     folder.finish(Preparation {
         program: "qa-translate ner",
+        arguments: cli::arguments(),
+        inputs: cli::inputs(),
         seed: None,
         counts: counts.into(),
     })?;

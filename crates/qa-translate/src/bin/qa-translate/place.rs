@@ -1,12 +1,13 @@
 use std::path::PathBuf;
 
+use cli::TextOutput;
 use mlqa_eval::{Dataset, Language};
 use qa_translate::{
     Error, FileTranslator, MissingText, ParallelTexts, place_answers, translate_plain,
 };
 
 use crate::translate::{Output, check_not_empty, print_and_write};
-use crate::{CommandResult, parse_name, print_line};
+use crate::{CommandResult, parse_name};
 
 /// Place answers in existing translations by a word alignment
 ///
@@ -86,7 +87,9 @@ pub fn run(args: &Args) -> CommandResult {
     }
     if let Some(path) = &args.pairs {
         atomic_file::write(path, texts.to_lines())?;
-        print_line(&format!("{}: {} pairs of texts", path.display(), texts.len()));
+        let line = format!("{}: {} pairs of texts\n", path.display(), texts.len());
+        // The file is complete, so an error of the message is ignored.
+        let _ = TextOutput::next_to([path]).print(&line);
         return Ok(());
     }
     let (Some(alignment), Some(out)) = (&args.alignment, &args.out) else {

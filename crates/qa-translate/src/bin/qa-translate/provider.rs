@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use atomic_file::cli;
 use mlqa_eval::Language;
 use qa_translate::{
     Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MarkerNotation, MissingText,
@@ -104,7 +103,7 @@ enum Source {
 }
 
 /// Callback with the stage, the number of finished texts and the total number of texts.
-pub type Progress<'a> = &'a dyn Fn(Stage, usize, usize);
+pub type OnProgress<'a> = &'a dyn Fn(Stage, usize, usize);
 
 impl Options {
     /// Returns the options of the span search.
@@ -187,7 +186,7 @@ impl Options {
         &self,
         languages: &[Language],
         cache: impl Fn(Language) -> PathBuf,
-        mut translate: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
+        mut translate: impl FnMut(Language, &mut dyn Translator, OnProgress<'_>) -> Result<T, Error>,
         mut finish: impl FnMut(Language, T) -> CommandResult,
     ) -> CommandResult {
         let mut source = self.source()?;

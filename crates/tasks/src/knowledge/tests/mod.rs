@@ -53,6 +53,12 @@ fn prepare(out: &Path, files: &[(&str, Vec<Value>)]) {
         rows.iter().for_each(|row| writer.write(row).unwrap());
         writer.finish().unwrap();
     }
-    let preparation = Preparation { program: "test", seed: None, counts: Value::Null };
+    let preparation = Preparation {
+        program: "test",
+        arguments: Vec::new(),
+        inputs: Vec::new(),
+        seed: None,
+        counts: Value::Null,
+    };
     folder.finish(preparation).unwrap();
 }

@@ -8,7 +8,7 @@ use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, Relation, build_clozes, read_corpus, score_lama,
 };
 
-use crate::{CommandResult, print_json, print_stderr};
+use crate::{CommandResult, print_json_next_to, print_stderr};
 
 /// Build clozes from LAMA's data, and score a model's predictions.
 #[derive(clap::Subcommand)]
@@ -141,7 +141,7 @@ fn score(args: &ScoreArgs) -> CommandResult {
     if let (Some(path), Some(corpus), Some(model)) = (&args.measured, args.corpus, &args.model) {
         Measured::write(path, &score.measured(model, corpus))?;
     }
-    print_json(&score)
+    print_json_next_to(&args.measured, &score)
 }
 
 fn read_ranks(path: &Path, clozes: &[Cloze]) -> CommandResult<Vec<Option<usize>>> {

@@ -1,8 +1,9 @@
 //! Scores cross-lingual transfer from the command line; see `transfer-eval --help`.
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use atomic_file::cli::{self, print_stderr};
 use clap::{Parser, Subcommand};
+use cli::{TextOutput, print_stderr};
 
 mod lama;
 mod map;
@@ -60,7 +61,7 @@ enum Command {
 type CommandResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    atomic_file::protect_inputs();
+    cli::protect_inputs();
     let command = match cli::parse() {
         Ok(Args { command }) => command,
         Err(code) => return code,
@@ -77,14 +78,26 @@ fn main() -> ExitCode {
     cli::end(result)
 }
 
-/// Prints to standard output, or to standard error if data is written to standard output. A closed
-/// pipe (`| head`) is not an error.
+/// Prints to standard output. A closed pipe (`| head`) is not an error.
 fn print(text: &str) -> CommandResult {
-    cli::print(text).map_err(|error| format!("cannot write to standard output: {error}").into())
+    print_to(TextOutput::Stdout, text)
 }
 
-/// Prints pretty JSON.
+fn print_to(output: TextOutput, text: &str) -> CommandResult {
+    output.print(text).map_err(|error| format!("cannot write to standard output: {error}").into())
+}
+
+/// Prints pretty JSON to standard output.
 fn print_json(value: &impl serde::Serialize) -> CommandResult {
+    print_json_next_to(&None, value)
+}
+
+/// Prints pretty JSON to standard output, or to standard error if the output file is standard
+/// output.
+fn print_json_next_to(output: &Option<PathBuf>, value: &impl serde::Serialize) -> CommandResult {
     let text = serde_json::to_string_pretty(value);
-    print(&(text.map_err(|error| format!("cannot write JSON: {error}"))? + "\n"))
+    print_to(
+        TextOutput::next_to(output),
+        &(text.map_err(|error| format!("cannot write JSON: {error}"))? + "\n"),
+    )
 }

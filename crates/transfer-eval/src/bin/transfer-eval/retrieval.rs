@@ -8,7 +8,7 @@ use transfer_eval::retrieval::{
     rank_candidates, read_vectors, score_retrieval,
 };
 
-use crate::{CommandResult, print_json, print_stderr};
+use crate::{CommandResult, print_json_next_to, print_stderr};
 
 /// Draw a list of candidates that is stored in a file, and score the ranks of the gold candidates
 /// (XLM-K's XEP and XOR).
@@ -123,5 +123,5 @@ fn score(args: &ScoreArgs) -> CommandResult {
     if let (Some(path), Some(model), Some(task)) = (&args.measured, &args.model, &args.task) {
         Measured::write(path, &[score.measured(model, task)])?;
     }
-    print_json(&score)
+    print_json_next_to(&args.measured, &score)
 }

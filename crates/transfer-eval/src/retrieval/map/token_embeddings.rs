@@ -24,8 +24,8 @@ impl WordVectors {
         let tokenizer =
             tokenizer_file::read(folder).map_err(|error| Error::Tokenizer(error.to_string()))?;
         let path = folder.join("model.safetensors");
-        let bytes = std::fs::read(&path).map_err(atomic_file::Error::new(&path, "read"))?;
-        atomic_file::remember_input(&path);
+        let bytes = atomic_file::fs::read(&path)?;
+        atomic_file::report_opened(&path);
         let (rows, embeddings) = find_embeddings(&bytes, &path)?;
         let width = embeddings.len() / rows;
         let mut vectors = Array2::zeros((words.len(), width / size_of::<f32>()));

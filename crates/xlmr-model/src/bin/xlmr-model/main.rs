@@ -1,7 +1,6 @@
 //! Creates, runs and inspects models in Hugging Face folders.
 use std::process::ExitCode;
 
-use atomic_file::cli;
 use clap::{Parser, Subcommand};
 
 mod info;

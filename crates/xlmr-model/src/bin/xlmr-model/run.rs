@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use atomic_file::cli;
 use tch::Tensor;
 use torch_ext::{DeviceChoice, TensorFile, resolve_device, write_tensors};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};

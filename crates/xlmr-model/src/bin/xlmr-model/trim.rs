@@ -1,7 +1,7 @@
 //! `xlmr-model trim`: writes a model folder with a smaller vocabulary.
 use std::path::{Path, PathBuf};
 
-use atomic_file::{Lines, cli, one_line};
+use atomic_file::{Lines, one_line};
 use serde_json::Value;
 use xlmr_model::{Error, Result, VocabularyTrim};
 

@@ -4,7 +4,8 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use atomic_file::{AtomicFile, check_output, protect_inputs, read, remember_input, write};
+use atomic_file::{AtomicFile, check_output, read, report_opened, write};
+use cli::{inputs, protect_inputs};
 use tempfile::tempdir;
 
 #[test]
@@ -15,10 +16,13 @@ fn a_protected_input_is_not_overwritten() {
     read(path_of("input")).unwrap();
     // Before `protect_inputs` is called, inputs can be overwritten.
     write(path_of("input"), "precious").unwrap();
+    assert!(inputs().is_empty());
+    protect_inputs();
     protect_inputs();
     write(path_of("other"), "x").unwrap();
     let mut output = AtomicFile::create(path_of("input")).unwrap();
     read(path_of("input")).unwrap();
+    assert_eq!(inputs(), [std::path::absolute(path_of("input")).unwrap()]);
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("input", path_of("link")).unwrap();
@@ -38,7 +42,7 @@ fn a_protected_input_is_not_overwritten() {
     assert_eq!(fs::read_to_string(path_of("input")).unwrap(), "precious");
 
     check_output(&path_of("other")).unwrap();
-    remember_input(&path_of("other"));
+    report_opened(&path_of("other"));
     assert!(check_output(&path_of("other")).is_err());
     // A removed input is no longer protected.
     fs::remove_file(path_of("other")).unwrap();

@@ -1,30 +1,5 @@
-//! Notes about input files, and escaping of text for a terminal.
+//! Escaping of text for a terminal.
 use std::borrow::Cow;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-
-static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Removes and returns the recorded notes: one for each possibly truncated file, whose last line
-/// has no line end.
-///
-/// The readers of this crate record notes, and programs print the notes.
-pub fn take_notes() -> Vec<String> {
-    std::mem::take(&mut NOTES.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Records a note about the file `path` if the last line of `bytes` has no line end.
-pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
-    if bytes.last().is_none_or(|&last| last == b'\n') {
-        return;
-    }
-    let note = format!("{}: the last line has no line end; it may be truncated", path.display());
-    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
-    // This limits the memory use of long-running programs that never print notes.
-    if notes.len() < 100 && !notes.contains(&note) {
-        notes.push(note);
-    }
-}
 
 /// Returns `text` as one line that is safe to print on a terminal.
 ///

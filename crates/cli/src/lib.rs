@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod arguments;
+mod inputs;
+mod messages;
+mod notes;
+mod progress;
+mod text_output;
+
+pub use arguments::{arguments, parse, parse_command};
+pub use inputs::{inputs, protect_inputs};
+pub use messages::{end, print_notes, print_stderr};
+pub use progress::{byte_progress, progress, spinner};
+pub use text_output::TextOutput;

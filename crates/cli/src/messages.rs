@@ -1,0 +1,34 @@
+//! Messages on standard error, and exit codes.
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use atomic_file::one_line;
+
+use crate::notes::take_notes;
+
+/// Prints the notes about files and, for an error, one `error:` line. Returns the exit code, 0 or
+/// 2.
+pub fn end<E: Display>(result: Result<(), E>) -> ExitCode {
+    print_notes();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_stderr(&format!("error: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints the notes that were collected since the last call, for programs that do not end with
+/// [`end`].
+pub fn print_notes() {
+    for note in take_notes() {
+        print_stderr(&format!("note: {note}"));
+    }
+}
+
+/// Prints one line on standard error, with control characters escaped.
+pub fn print_stderr(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", one_line(line));
+}
