@@ -81,8 +81,9 @@ pub enum LayoutError {
 ///
 /// The layout is determined by running the tokenizer's post-processor. If no post-processor adds
 /// tokens, the layout is the first in this list whose tokens are in the vocabulary: XLM-R's (`<s> A
-/// </s></s> B </s>`), BERT's (`[CLS] A [SEP] B [SEP]`), EuroBERT's. The padding, mask and unknown
-/// tokens are found by their names in these families; if several names exist, a token that is
+/// </s></s> B </s>`), BERT's (`[CLS] A [SEP] B [SEP]`), EuroBERT's. The unknown token is the one that
+/// the tokenizer's model specifies. The padding and mask tokens, and an unknown token that is not
+/// specified, are found by their names in these families; if several names exist, a token that is
 /// marked special is preferred.
 ///
 /// ```
@@ -141,7 +142,7 @@ impl Layout {
             pair_segments,
             pad: find_token(tokenizer, PAD).or(padding.map(|padding| padding.pad_id)),
             mask: find_token(tokenizer, MASK),
-            unknown: find_token(tokenizer, UNKNOWN).or_else(|| configured_unknown(tokenizer)),
+            unknown: configured_unknown(tokenizer).or_else(|| find_token(tokenizer, UNKNOWN)),
         })
     }
 
@@ -330,7 +331,8 @@ fn find_token(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     ids.iter().find(is_special).or(ids.first()).copied()
 }
 
-/// Returns the unknown token of the model's configuration.
+/// Returns the unknown token of the model's configuration. MPNet's vocabulary also contains another
+/// token with a known name, `<unk>`, which the model does not use.
 fn configured_unknown(tokenizer: &Tokenizer) -> Option<u32> {
     let name = match tokenizer.get_model() {
         ModelWrapper::BPE(model) => model.unk_token.as_deref(),

@@ -42,8 +42,8 @@ const MODEL_TYPES_WITH_TYPES: [&str; 5] = ["bert", "electra", "deberta", "debert
 /// As in transformers, the list `model_input_names` in `tokenizer_config.json` decides. Without a
 /// list, the tokenizer's class decides, which is `tokenizer_class` in `tokenizer_config.json` or
 /// `config.json`. Without a class, `model_type` in `config.json` decides. The classes of BERT,
-/// ELECTRA and DeBERTa return token types. The classes of XLM-R, RoBERTa, CamemBERT and DistilBERT
-/// do not, and neither does the class that transformers 5 uses in place of an unknown class.
+/// ELECTRA and DeBERTa return token types. The classes of XLM-R, RoBERTa, CamemBERT, DistilBERT
+/// and MPNet do not, and neither does the class that transformers 5 uses in place of an unknown class.
 ///
 /// `PreTrainedTokenizerFast` and RemBERT's class return token types in transformers 4 and none in
 /// transformers 5. They count as classes with token types, unless the file has the key `backend`,

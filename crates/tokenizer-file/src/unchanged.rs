@@ -50,7 +50,7 @@ pub fn retain_in_transformers(tokenizer: &Tokenizer, config: &mut Map<String, Va
 fn has_parts_of_a_class(tokenizer: &Tokenizer) -> bool {
     let (normalizer, pre_tokenizer) = (tokenizer.get_normalizer(), tokenizer.get_pre_tokenizer());
     match tokenizer.get_model() {
-        // BERT, DistilBERT, ELECTRA.
+        // BERT, DistilBERT, ELECTRA, MPNet.
         ModelWrapper::WordPiece(_) => {
             let clean_text = matches!(normalizer, Some(NormalizerWrapper::BertNormalizer(options)) if options.clean_text);
             clean_text && matches!(pre_tokenizer, Some(PreTokenizerWrapper::BertPreTokenizer(_)))

@@ -9,11 +9,13 @@ are compared with those of the library in float64.
     PYTHONPATH=.peers-4/lib/python3.11/site-packages .peers/bin/python \\
         crates/xlmr-model/scripts/check_savers.py --program target/debug/xlmr-model   # transformers 4
 
-The last lines are the table of docs/reference/transformers.md: the largest difference by architecture, saver and head. Requires torch
-and transformers; sentence-transformers and PEFT, which require transformers 5, are used if transformers 5 is imported.
+The last lines are the table of docs/results/model-folders.md: the largest difference by architecture, saver and head. With
+`--results FILE`, differences are added to a JSON file, and combinations in the file are not measured again. Requires torch and
+transformers; sentence-transformers and PEFT, which require transformers 5, are used if transformers 5 is imported.
 """
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
@@ -32,6 +34,7 @@ SIZES = dict(vocab_size=VOCABULARY, max_position_embeddings=40)
 WIDTHS = dict(hidden_size=32, num_attention_heads=4, intermediate_size=48)
 BERT = dict(SIZES, **WIDTHS, num_hidden_layers=2)
 DISTIL = dict(SIZES, dim=32, n_heads=4, n_layers=2, hidden_dim=48)
+REMBERT = dict(BERT, input_embedding_size=16, output_embedding_size=24, bos_token_id=2, eos_token_id=3)
 ROTARY = dict(SIZES, **WIDTHS, num_hidden_layers=4, pad_token_id=0, bos_token_id=2, eos_token_id=1)
 DEBERTA = dict(
     BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], norm_rel_ebd="layer_norm", position_biased_input=False,
@@ -48,6 +51,9 @@ ARCHITECTURES = {
     "bert": ("Bert", BERT, ATTENTION),
     "distilbert": ("DistilBert", DISTIL, ["q_lin", "v_lin", "lin1", "lin2"]),
     "electra": ("Electra", dict(BERT, embedding_size=16), ATTENTION),
+    "rembert": ("RemBert", REMBERT, ATTENTION),
+    "mpnet": ("MPNet", BERT, ["q", "v", "intermediate.dense", "output.dense"]),
+    "xlm-roberta-xl": ("XLMRobertaXL", dict(BERT, type_vocab_size=1), ATTENTION),
     "modernbert": ("ModernBert", dict(ROTARY, local_attention=8, cls_token_id=2, sep_token_id=1), ["Wqkv", "Wi", "mlp.Wo"]),
     "eurobert": ("EuroBert", dict(ROTARY, num_key_value_heads=2, mask_token_id=3), ["q_proj", "v_proj", "up_proj", "down_proj"]),
     "deberta-v2": ("DebertaV2", DEBERTA, ["query_proj", "value_proj", "intermediate.dense"]),
@@ -149,10 +155,6 @@ def save_with_sentence_transformers(model_type, head, folder, _):
     from sentence_transformers.base.modules.transformer import Transformer
     from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 
-    from sentence_transformers import CrossEncoder, SentenceTransformer
-    from sentence_transformers.base.modules.transformer import Transformer
-    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
-
     if head not in ("encoder", "sequences"):
         return None
     with tempfile.TemporaryDirectory() as base:
@@ -200,6 +202,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--program", required=True, help="the xlmr-model program")
     parser.add_argument("--only", default="", help="only savers whose title contains this text")
+    parser.add_argument("--results", type=Path, help="a JSON file of differences")
     parser.add_argument("--quick", action="store_true", help="one head per architecture and saver")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -207,6 +210,7 @@ def main():
     transformers.logging.disable_progress_bar()
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     failed, table, number = 0, {}, 0
+    known = json.loads(arguments.results.read_text()) if arguments.results and arguments.results.exists() else {}
     for title, save, option in savers():
         if arguments.only not in title:
             continue
@@ -215,6 +219,10 @@ def main():
                 continue
             number += 1
             for head in [list(HEADS)[number % len(HEADS)]] if arguments.quick else HEADS:
+                key = f"{title}, {model_type}, {head}"
+                if key in known:
+                    table[title, model_type, head] = known[key]
+                    continue
                 with tempfile.TemporaryDirectory() as folder:
                     saved = save(model_type, head, Path(folder), option)
                     if saved is None:
@@ -231,6 +239,9 @@ def main():
                     print(f"  {fault}")
                 failed += bool(fault)
                 table[title, model_type, head] = difference
+                if arguments.results and not fault:
+                    known[key] = difference
+                    arguments.results.write_text(json.dumps(known, indent=1) + "\n")
     print(f"\n| saver | architecture | {' | '.join(HEADS)} |\n|---|---|{'---|' * len(HEADS)}")
     for title, model_type in dict.fromkeys(key[:2] for key in table):
         cells = [table.get((title, model_type, head)) for head in HEADS]

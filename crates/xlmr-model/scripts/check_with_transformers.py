@@ -40,7 +40,7 @@ def load(folder):
     config = json.loads((folder / "config.json").read_text())
     (name,) = config["architectures"]
     options = {"output_loading_info": True}
-    if name.endswith("Model") and name.startswith(("XLMRoberta", "Bert", "RemBert", "Roberta", "Camembert", "Data2VecText")):
+    if name.endswith("Model") and name.startswith(("XLMRoberta", "Bert", "RemBert", "Roberta", "Camembert", "Data2VecText", "MPNet")):
         options["add_pooling_layer"] = False
     messages = Messages()
     logger = logging.getLogger("transformers")

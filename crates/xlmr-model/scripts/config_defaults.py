@@ -15,7 +15,7 @@ from pathlib import Path
 import transformers
 
 CLASSES = """Bert Electra RemBert XLMRoberta XLMRobertaXL Roberta Camembert Data2VecText DistilBert DebertaV2 ModernBert
-EuroBert""".split()
+EuroBert MPNet""".split()
 OMITTED = """_name_or_path architectures chunk_size_feed_forward dtype id2label is_encoder_decoder label2id output_attentions
 output_hidden_states problem_type pruned_heads return_dict torchscript transformers_version use_cache bad_words_ids begin_suppress_tokens
 cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size

@@ -5,7 +5,8 @@
 
 Each case is a folder written by `save_pretrained`, with two padded batches, outputs, losses and, in some cases, gradients. They
 are computed in float64 from the stored weights, and stored as float32. torch's fused attention is used, because its eager
-attention returns NaN at padding without a token in its window; DeBERTa and RemBERT have only eager attention. Requires torch, transformers and safetensors.
+attention returns NaN at padding without a token in its window; DeBERTa, RemBERT and MPNet have only eager attention. Requires torch,
+transformers and safetensors.
 """
 
 import json
@@ -49,6 +50,7 @@ ELECTRA = dict(TINY, **WIDTHS, **NO_DROPOUT, embedding_size=4)
 REMBERT = dict(
     TINY, **WIDTHS, **NO_DROPOUT, input_embedding_size=4, output_embedding_size=6, bos_token_id=2, eos_token_id=3,
 )  # fmt: skip
+MPNET = dict(TINY, **WIDTHS, **NO_DROPOUT)
 BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
 ROTARY = {
     "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
@@ -167,6 +169,10 @@ CASES = {
     "xlmrxl_qa": ("XLMRobertaXLForQuestionAnswering", dict(ROBERTA, type_vocab_size=2), "bfloat16", True, {}),
     "xlmrxl_seqcls": ("XLMRobertaXLForSequenceClassification", dict(ROBERTA, num_labels=3), "bfloat16", True, {}),
     "xlmrxl_tokcls": ("XLMRobertaXLForTokenClassification", dict(ROBERTA, num_labels=5), "bfloat16", False, {}),
+    "mpnet_mlm": ("MPNetForMaskedLM", dict(MPNET, hidden_act="relu", layer_norm_eps=1e-5), "bfloat16", True, {}),
+    "mpnet_qa": ("MPNetForQuestionAnswering", dict(MPNET, relative_attention_num_buckets=36), "bfloat16", True, {}),
+    "mpnet_seqcls": ("MPNetForSequenceClassification", dict(MPNET, num_labels=3), "bfloat16", True, {}),
+    "mpnet_tokcls": ("MPNetForTokenClassification", dict(MPNET, num_labels=5), "bfloat16", False, {}),
 }
 CONFIGURATIONS = {
     "deberta": transformers.DebertaV2Config,
@@ -180,6 +186,7 @@ CONFIGURATIONS = {
     "electra": transformers.ElectraConfig,
     "rembert": transformers.RemBertConfig,
     "xlmrxl": transformers.XLMRobertaXLConfig,
+    "mpnet": transformers.MPNetConfig,
 }
 WITHOUT_HOLES = ("bert", "modernbert", "eurobert")
 
@@ -242,7 +249,7 @@ def write(name, number):
             if family == "eurobert" or key in ("layer_types", "rope_parameters"):
                 stored.pop(key, None)
         path.write_text(json.dumps({**stored, **older_keys}, indent=2) + "\n")
-    attention = "eager" if family in ("deberta", "rembert") else "sdpa"
+    attention = "eager" if family in ("deberta", "rembert", "mpnet") else "sdpa"
     model, report = model_class.from_pretrained(
         folder, dtype=torch.float64, output_loading_info=True, attn_implementation=attention
     )

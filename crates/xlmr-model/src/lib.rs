@@ -25,6 +25,7 @@ pub use family::distilbert::DistilBert;
 pub use family::electra::Electra;
 pub use family::eurobert::config::{EuroBert, EuroPooling};
 pub use family::modernbert::config::{LayerType, ModernBert, Pooling};
+pub use family::mpnet::MpNet;
 pub use family::rembert::RemBert;
 pub use folder::load::{LoadOptions, LoadReport, Segments};
 pub use folder::pretrained::{Inspection, Pretrained, read_tokenizer};

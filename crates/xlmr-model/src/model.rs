@@ -133,8 +133,8 @@ impl Model {
     /// [layers](Self::run_layers).
     ///
     /// The hidden states of padding have no meaning. On the CPU, if the hidden size is at least
-    /// 256, padding is not computed and its hidden states are zeros. For EuroBERT and DeBERTa, this
-    /// applies only if `train`; for ModernBERT, only if all padding is on the right.
+    /// 256, padding is not computed and its hidden states are zeros. For EuroBERT, DeBERTa and
+    /// MPNet, this applies only if `train`; for ModernBERT, only if all padding is on the right.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;

@@ -228,6 +228,12 @@ fn missing_special_tokens_are_errors_that_list_the_supported_names() {
     let layout = Layout::of(&json.parse().unwrap()).unwrap();
     assert_eq!(layout.pair(&[7], &[8]).unwrap(), [1, 7, 2, 8, 2]);
     assert_eq!(layout.unknown(), Ok(0));
+
+    // MPNet's vocabulary has two names of unknown tokens.
+    let json = r###"{"version": "1.0", "model": {"type": "WordPiece", "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+        "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "[UNK]": 4}}}"###;
+    assert_eq!(Layout::of(&json.parse().unwrap()).unwrap().unknown(), Ok(4));
     let message = layout.mask().unwrap_err().to_string();
     assert!(message.contains("no mask token (supported: <mask>, [MASK]"), "{message}");
 

@@ -11,6 +11,7 @@ use crate::batch::dropout::DropoutSeeds;
 use crate::batch::inputs::Ids;
 use crate::batch::packing::{Packing, Rows};
 use crate::family::deberta::attention::Distances;
+use crate::family::mpnet::attention::Buckets;
 use crate::family::positions::{PackingRule, Positions};
 use crate::layers::rotary::RotaryPositions;
 use crate::{Config, Error, Result};
@@ -25,8 +26,10 @@ pub(crate) struct Batch {
     rotary: Option<RotaryPositions>,
     /// Relative positions.
     distances: Option<Distances>,
-    /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has neither
-    /// rotary nor relative positions.
+    /// Buckets of relative positions.
+    buckets: Option<Buckets>,
+    /// Position of each token, `[N]` i64 in the batch's layout; absent if the positions of tokens
+    /// have no effect after the embeddings.
     token_positions: Option<Tensor>,
 }
 
@@ -50,17 +53,18 @@ impl Batch {
         let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
         let needs_mask = match family.positions() {
             // Attention with relative positions runs on the padded batch.
-            Positions::Relative(_) => true,
+            Positions::Relative(_) | Positions::AfterPadWithBias => true,
             // Packed attention needs no mask.
             Positions::FromZero | Positions::AfterPad | Positions::Rotary(_) => packing.is_none(),
         };
         let rows = if needs_mask { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
-        Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
+        let (rotary, distances, buckets) = (None, None, None);
+        Ok(Self { rows, packing, seeds, rotary, distances, buckets, token_positions: None })
     }
 
     /// Adds the result of `compute_positions`, `[N]` i64 in the batch's layout, if the architecture
-    /// has rotary or relative positions. If `joined`, distances between tokens are computed from
+    /// uses positions after the embeddings. If `joined`, distances between tokens are computed from
     /// these positions, otherwise from the tokens' indices in the row.
     pub(crate) fn with_positions(
         self,
@@ -69,7 +73,7 @@ impl Batch {
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
-        let (mut rotary, mut distances) = (None, None);
+        let (mut rotary, mut distances, mut buckets) = (None, None, None);
         let positions = match config.architecture.family().positions() {
             Positions::FromZero | Positions::AfterPad => return Ok(self),
             Positions::Rotary(angles) => {
@@ -82,18 +86,28 @@ impl Batch {
             }
             Positions::Relative(deberta) => {
                 let positions = compute_positions()?;
-                let padded_positions = match (&self.packing, joined) {
-                    (_, false) => None,
-                    (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
-                    (Some(packing), true) => {
-                        Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
-                    }
-                };
+                let padded_positions =
+                    joined.then(|| self.to_padded_rows(&positions)).transpose()?;
                 distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
                 positions
             }
+            Positions::AfterPadWithBias => {
+                let positions = compute_positions()?;
+                let padded_positions =
+                    joined.then(|| self.to_padded_rows(&positions)).transpose()?;
+                buckets = Some(Buckets::new(&self.rows, padded_positions.as_ref())?);
+                positions
+            }
         };
-        Ok(Self { rotary, distances, token_positions: Some(positions), ..self })
+        Ok(Self { rotary, distances, buckets, token_positions: Some(positions), ..self })
+    }
+
+    /// Converts one value per token, `[N]` in the batch's layout, to `[B, L]`.
+    fn to_padded_rows(&self, values: &Tensor) -> Result<Tensor> {
+        match &self.packing {
+            None => Ok(values.f_view([self.rows.batch, self.rows.length])?),
+            Some(packing) => Ok(packing.unpack(&values.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?),
+        }
     }
 
     pub(crate) fn rotary(&self) -> Result<&RotaryPositions> {
@@ -104,6 +118,10 @@ impl Batch {
 
     pub(crate) fn distances(&self) -> Option<&Distances> {
         self.distances.as_ref()
+    }
+
+    pub(crate) fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.as_ref()
     }
 
     /// Returns the tokens' positions, `[N]` i64 in the batch's layout.

@@ -53,6 +53,15 @@ impl Rows {
         Ok(Self { mask: Some(mask), ..self })
     }
 
+    /// Returns a bias of attention scores, `[.., L, L]` float, with -∞ at padding.
+    pub(crate) fn mask_bias(&self, bias: Tensor) -> Result<Tensor> {
+        let Some(mask) = &self.mask else { return Ok(bias) };
+        let options = (bias.f_kind()?, bias.device());
+        let padding_bias = Tensor::f_zeros(mask.size(), options)?
+            .f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
+        Ok(bias.f_add(&padding_bias)?)
+    }
+
     /// Splits the last dimension into heads: `[B, L, heads * D]` to `[B, heads, L, D]`.
     pub(crate) fn split_heads(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
         Ok(x.f_view([self.batch, self.length, heads, -1])?.f_transpose(1, 2)?)

@@ -57,9 +57,16 @@ impl Layer {
 
     /// Makes linear layers compute in 8 bits if `int8`, otherwise with their parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
-        let output_kind = match self {
-            Self::PostNorm(layer) => layer.int8_output(),
-            Self::PreNorm(_) | Self::Modern(_) | Self::Euro(_) => Kind::Float,
+        let has_standard_attention = match self {
+            Self::PostNorm(layer) => layer.has_standard_attention(),
+            Self::PreNorm(_) => true,
+            Self::Modern(_) | Self::Euro(_) => false,
+        };
+        // Queries, keys and values are bfloat16 if the processor is fast in bfloat16, because
+        // attention then takes half the time.
+        let output_kind = match has_standard_attention && torch_ext::bf16_is_fast() {
+            true => Kind::BFloat16,
+            false => Kind::Float,
         };
         let parameters = self.parameters();
         parameters.joined.into_iter().try_for_each(|joined| joined.set_int8(int8, output_kind))?;

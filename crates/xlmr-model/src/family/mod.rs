@@ -10,6 +10,7 @@ pub(crate) mod eurobert;
 pub(crate) mod layer;
 pub(crate) mod layout;
 pub(crate) mod modernbert;
+pub(crate) mod mpnet;
 pub(crate) mod names;
 pub(crate) mod positions;
 pub(crate) mod post_norm;
@@ -26,7 +27,7 @@ use crate::config::fields::Fields;
 use crate::family::layout::Layout;
 use crate::family::names::Names;
 use crate::family::positions::{PackingRule, Positions, Rotary};
-use crate::{Config, DebertaV2, DistilBert, Electra, EuroBert, ModernBert, RemBert, Result};
+use crate::{Config, DebertaV2, DistilBert, Electra, EuroBert, ModernBert, MpNet, RemBert, Result};
 
 /// The properties of an architecture.
 ///
@@ -140,6 +141,9 @@ architectures! {
         /// RemBERT (Chung et al. 2021): `model_type` "rembert", BERT with narrow input embeddings
         /// and wide output embeddings.
         RemBert;
+        /// MPNet (Song et al. 2020): `model_type` "mpnet", BERT without segments, with XLM-R's
+        /// positions and position biases of attention scores.
+        MpNet;
     }
 }
 
@@ -167,11 +171,11 @@ impl Architecture {
         self.names().prefix
     }
 
-    /// Returns whether the architecture is XLM-R or equals XLM-R except for names, as RoBERTa,
-    /// CamemBERT and data2vec do. In these architectures, positions start after `pad_token_id`.
+    /// Returns whether positions start after `pad_token_id`: in XLM-R, XLM-R XL, RoBERTa,
+    /// CamemBERT, data2vec and MPNet.
     pub fn is_roberta(&self) -> bool {
         match self.family().positions() {
-            Positions::AfterPad => true,
+            Positions::AfterPad | Positions::AfterPadWithBias => true,
             Positions::FromZero | Positions::Rotary(_) | Positions::Relative(_) => false,
         }
     }
@@ -180,7 +184,10 @@ impl Architecture {
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self.family().positions() {
             Positions::Rotary(rotary) => Some(rotary),
-            Positions::FromZero | Positions::AfterPad | Positions::Relative(_) => None,
+            Positions::FromZero
+            | Positions::AfterPad
+            | Positions::AfterPadWithBias
+            | Positions::Relative(_) => None,
         }
     }
 

@@ -8,6 +8,9 @@ pub(crate) enum Positions<'a> {
     FromZero,
     /// Position embeddings with ids that start after the id of `<pad>`.
     AfterPad,
+    /// As [`AfterPad`](Self::AfterPad), and attention scores have a bias that depends on the
+    /// distance between two tokens.
+    AfterPadWithBias,
     /// Rotary positions from 0.
     Rotary(Rotary),
     /// Positions from 0, whose distances are part of attention scores.

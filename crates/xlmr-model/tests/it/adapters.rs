@@ -6,7 +6,7 @@ use testkit::{assert_close, assert_contains, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
     Activation, Architecture, BottleneckConfig, Config, DebertaV2, DistilBert, Electra, EuroBert,
-    FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, RemBert, Role,
+    FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, MpNet, RemBert, Role,
     encode_fused,
 };
 
@@ -39,6 +39,7 @@ fn architectures(base: &Config) -> Vec<Config> {
         Architecture::Electra(Electra { embedding_size: 12 }),
         Architecture::RemBert(RemBert { input_embedding_size: 12, output_embedding_size: 20 }),
         Architecture::XlmRobertaXl,
+        Architecture::MpNet(MpNet::default()),
     ]
     .map(|architecture| {
         let has_fixed_eps = matches!(architecture, Architecture::DistilBert(_));

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, FusionConfig, Head, Inputs,
-    LayerType, LoadOptions, Model, ModernBert, Pooling, RemBert, Segments, encode_fused,
+    LayerType, LoadOptions, Model, ModernBert, MpNet, Pooling, RemBert, Segments, encode_fused,
 };
 
 use crate::common::{
@@ -14,8 +14,16 @@ use crate::common::{
 
 /// Functions that create a model with three layers and the minimum hidden size for packing, with a
 /// given dropout.
-const WIDE_MODELS: [fn(f64) -> Model; 7] =
-    [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra, wide_rembert, wide_xl];
+const WIDE_MODELS: [fn(f64) -> Model; 8] = [
+    wide_modern,
+    wide_euro,
+    wide_deberta,
+    wide_distil,
+    wide_electra,
+    wide_rembert,
+    wide_xl,
+    wide_mpnet,
+];
 
 fn wide_modern(dropout: f64) -> Model {
     let modern = ModernBert {
@@ -67,7 +75,13 @@ fn wide_xl(dropout: f64) -> Model {
     wide_model(Config::base(), Architecture::XlmRobertaXl, dropout)
 }
 
+fn wide_mpnet(dropout: f64) -> Model {
+    wide_model(Config::base(), Architecture::MpNet(MpNet::default()), dropout)
+}
+
 fn wide_model(default_config: Config, architecture: Architecture, dropout: f64) -> Model {
+    // MPNet's `<pad>` always has id 1.
+    let (pad, eos) = if matches!(architecture, Architecture::MpNet(_)) { (1, 0) } else { (0, 1) };
     let config = Config {
         architecture,
         vocab_size: 60,
@@ -79,9 +93,9 @@ fn wide_model(default_config: Config, architecture: Architecture, dropout: f64) 
         attention_probs_dropout_prob: dropout,
         max_position_embeddings: 100,
         initializer_range: 0.1,
-        pad_token_id: 0,
+        pad_token_id: pad,
         bos_token_id: Some(2),
-        eos_token_id: Some(1),
+        eos_token_id: Some(eos),
         ..default_config
     };
     Model::new(&config, &[Head::MaskedLm, Head::Span, SEQUENCE], Device::Cpu, 5).unwrap()

@@ -42,7 +42,7 @@ fn other_architectures_are_rejected_by_name() {
     let supported_types = concat!(
         r#"one of "xlm-roberta", "roberta", "camembert", "data2vec-text", "bert", "#,
         r#""xlm-roberta-xl", "modernbert", "eurobert", "deberta-v2", "distilbert", "electra", "#,
-        r#""rembert", got "gpt2""#,
+        r#""rembert", "mpnet", got "gpt2""#,
     );
     assert_contains(&message, &["m/config.json", "`model_type`", supported_types]);
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));
@@ -182,6 +182,9 @@ fn values_of_other_architectures_are_checked() {
         (rembert, "output_embedding_size", json!(0), "`output_embedding_size`: expected an int"),
         (rembert, "classifier_dropout_prob", json!(2), "key `classifier_dropout_prob`: expected"),
         (rembert, "classifier_dropout_prob", json!(null), "`classifier_dropout_prob`: expected a"),
+        ("mpnet_qa", "relative_attention_num_buckets", json!(31), "expected an integer from 32 to"),
+        ("mpnet_qa", "pad_token_id", json!(0), "key `pad_token_id`: expected 1; MPNet counts"),
+        ("mpnet_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
         ("xlmrxl_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
         ("roberta_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
     ] {

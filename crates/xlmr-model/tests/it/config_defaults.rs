@@ -98,7 +98,7 @@ fn table() -> String {
         }
         for (versions, model_types) in by_versions {
             let model_types = match model_types.len() {
-                12 => "all".to_owned(),
+                13 => "all".to_owned(),
                 _ => model_types.join(", "),
             };
             let versions = versions.join(", ");

@@ -2,7 +2,8 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use xlmr_model::{
-    Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert, RemBert,
+    Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert, MpNet,
+    RemBert,
 };
 
 use crate::common::lock_generator;
@@ -32,6 +33,7 @@ fn architectures() -> Vec<Config> {
         Architecture::DebertaV2(deberta),
         Architecture::XlmRobertaXl,
         Architecture::RemBert(RemBert { input_embedding_size: 64, output_embedding_size: 96 }),
+        Architecture::MpNet(MpNet::default()),
     ]
     .map(wide_config)
     .into()

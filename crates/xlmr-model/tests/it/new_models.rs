@@ -4,7 +4,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
     Activation, Architecture, Config, DebertaV2, DistilBert, Electra, EuroBert, EuroPooling, Head,
-    LayerType, Model, ModernBert, Pooling, RemBert, Result,
+    LayerType, Model, ModernBert, MpNet, Pooling, RemBert, Result,
 };
 
 /// Writes one folder per model and class to `out`.
@@ -110,6 +110,8 @@ pub fn write_folders(out: &Path) -> Result<()> {
     );
     let data2vec = with_architecture(Architecture::Data2VecText, &tied);
     let xl = with_architecture(Architecture::XlmRobertaXl, &two_segments);
+    let mpnet = MpNet { relative_attention_num_buckets: 34 };
+    let mpnet = with_architecture(Architecture::MpNet(mpnet), &tied);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let untie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
@@ -151,6 +153,8 @@ pub fn write_folders(out: &Path) -> Result<()> {
         ("rembert_wide", &wide_rembert, &heads[1..2]),
         ("xlm-roberta-xl", &xl, &heads),
         ("xlm-roberta-xl_untied", &untie(&xl), &heads[1..2]),
+        ("mpnet", &mpnet, &heads),
+        ("mpnet_untied", &untie(&mpnet), &heads[1..2]),
     ] {
         for &(head_name, head) in heads {
             seed += 1;

@@ -10,7 +10,9 @@ use testkit::{PythonPackages, deberta_spm_model, fixture, python_with};
 use tokenizer_file::Layout;
 use xlmr_model::{Config, TokenizerFiles};
 
-use crate::common::tokenizers::{camembert_tokenizer, roberta_tokenizer, stored_tokenizer};
+use crate::common::tokenizers::{
+    camembert_tokenizer, mpnet_tokenizer, roberta_tokenizer, stored_tokenizer,
+};
 
 /// Texts with white space, width variants, capital letters, accents and special tokens.
 const TEXTS: [&str; 16] = [
@@ -145,8 +147,7 @@ fn cases() -> Vec<Case> {
     let (hub, plain) = (json!({"model_max_length": 512}), class("PreTrainedTokenizerFast"));
     let xlm_r = || stored_tokenizer("tokenizer");
     let cased = || stored_tokenizer("wordpiece");
-    let uncased = || {
-        let mut tokenizer = cased();
+    let to_uncased = |mut tokenizer: Value| {
         tokenizer["normalizer"]["lowercase"] = true.into();
         tokenizer["normalizer"]["strip_accents"] = Value::Null;
         tokenizer
@@ -171,18 +172,21 @@ fn cases() -> Vec<Case> {
     add("minilm", "bert", xlm_r(), class("XLMRobertaTokenizer"), [EQUAL; 2]);
     let lower_xlm_r = with_normalizer(xlm_r(), lower.clone());
     add("xlm-r-lower", "xlm-roberta", lower_xlm_r, hub.clone(), [EQUAL, NOT_LOWER_CASED]);
-    for (name, model_type, tokenizer_class) in [
-        ("cased", "bert", "BertTokenizer"),
-        ("cased-distilbert", "distilbert", "DistilBertTokenizer"),
-        ("cased-electra", "electra", "ElectraTokenizer"),
+    for (name, model_type, tokenizer_class, cased) in [
+        ("cased", "bert", "BertTokenizer", cased()),
+        ("cased-distilbert", "distilbert", "DistilBertTokenizer", cased()),
+        ("cased-electra", "electra", "ElectraTokenizer", cased()),
+        ("cased-mpnet", "mpnet", "MPNetTokenizer", mpnet_tokenizer()),
     ] {
+        let uncased = to_uncased(cased.clone());
+        let cased = || cased.clone();
         let published = json!({"do_lower_case": false, "model_max_length": 512});
         add(name, model_type, cased(), published, [EQUAL; 2]);
         add("cased-plain", model_type, cased(), plain.clone(), [EQUAL; 2]);
         add("cased-bare", model_type, cased(), Value::Null, both(LOWER_CASED));
         add("cased-class", model_type, cased(), class(tokenizer_class), both(LOWER_CASED));
-        add("uncased", model_type, uncased(), json!({"do_lower_case": true}), [EQUAL; 2]);
-        add("uncased-bare", model_type, uncased(), Value::Null, [EQUAL; 2]);
+        add("uncased", model_type, uncased.clone(), json!({"do_lower_case": true}), [EQUAL; 2]);
+        add("uncased-bare", model_type, uncased, Value::Null, [EQUAL; 2]);
     }
     let bert_class = with(class("BertTokenizer"), "do_lower_case", json!(false));
     let nfkc = with_normalizer(cased(), json!({"type": "NFKC"}));

@@ -16,7 +16,7 @@ fn stored_cases() -> Vec<(String, Head)> {
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names.len(), 43);
+    assert_eq!(names.len(), 47);
     let config = |name: &String| Config::from_file(case_folder(name).join("config.json")).unwrap();
     let heads: Vec<Head> = names.iter().map(|name| config(name).head().unwrap()).collect();
     names.into_iter().zip(heads).collect()
@@ -133,7 +133,7 @@ fn gradients_match_transformers() {
             assert_close(&title, &tensor.grad(), expected, 1e-4);
         }
     }
-    assert_eq!(n_compared, 30);
+    assert_eq!(n_compared, 33);
 }
 
 #[test]

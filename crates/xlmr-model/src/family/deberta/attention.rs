@@ -98,13 +98,8 @@ impl Disentangled {
             None => None,
         };
         let mask = match (bias, &rows.mask) {
-            (Some(bias), Some(mask)) => {
-                let options = (bias.f_kind()?, bias.device());
-                let padding_bias = Tensor::f_zeros(mask.size(), options)?
-                    .f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
-                Some(bias.f_add(&padding_bias)?)
-            }
-            (bias, mask) => bias.or_else(|| mask.as_ref().map(Tensor::shallow_clone)),
+            (Some(bias), _) => Some(rows.mask_bias(bias)?),
+            (None, mask) => mask.as_ref().map(Tensor::shallow_clone),
         };
         rows.join_heads(&seeds.attention(&query, &key, &value, mask.as_ref(), self.dropout)?)
     }

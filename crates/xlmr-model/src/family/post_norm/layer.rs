@@ -1,12 +1,14 @@
-//! Layers of XLM-R, BERT, DeBERTa, DistilBERT, ELECTRA and RemBERT (Conneau et al. 2020; the layout
-//! of transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel`,
-//! `ElectraModel` and `RemBertModel`).
+//! Layers of XLM-R, BERT, DeBERTa, DistilBERT, ELECTRA, RemBERT and MPNet (Conneau et al. 2020; the
+//! layout of transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel`,
+//! `ElectraModel`, `RemBertModel` and `MPNetModel`).
 use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::adapters::output::OutputAdapter;
 use crate::batch::Batch;
+use crate::batch::dropout::DropoutSeeds;
 use crate::family::deberta::attention::{Disentangled, Projected};
+use crate::family::mpnet::attention::BiasedAttention;
 use crate::family::post_norm::{AttentionKind, PostNorm};
 use crate::layers::attention::attend;
 use crate::layers::linear::{JoinedLinear, LayerNorm, Linear, Lookup};
@@ -27,12 +29,21 @@ pub(crate) struct PostNormLayer {
     activation: Activation,
     heads: i64,
     attention_dropout: f64,
-    /// DeBERTa's attention; if absent, the layer uses standard attention.
-    disentangled: Option<Disentangled>,
+    /// Attention over padded rows; if absent, the layer uses standard attention.
+    padded_attention: Option<PaddedAttention>,
     /// Dropout after `attention_dense`.
     attention_output_dropout: f64,
     hidden_dropout: f64,
     output_adapter: Option<OutputAdapter>,
+}
+
+/// Attention that needs the padded layout, because its scores depend on positions.
+#[derive(Clone, Debug)]
+enum PaddedAttention {
+    /// DeBERTa's attention.
+    Disentangled(Box<Disentangled>),
+    /// MPNet's attention.
+    Biased(BiasedAttention),
 }
 
 impl PostNormLayer {
@@ -49,10 +60,14 @@ impl PostNormLayer {
             let name = format!("{name}.{norm}");
             LayerNorm::new(get, &name, config.hidden_size, config.layer_norm_eps)
         });
-        let disentangled = match layout.attention {
+        let padded_attention = match layout.attention {
             AttentionKind::Standard => None,
             AttentionKind::Disentangled(deberta) => {
-                Some(Disentangled::new(get, config, deberta, &name)?)
+                let disentangled = Disentangled::new(get, config, deberta, &name)?;
+                Some(PaddedAttention::Disentangled(Box::new(disentangled)))
+            }
+            AttentionKind::Biased(_) => {
+                Some(PaddedAttention::Biased(BiasedAttention::new(get, config)?))
             }
         };
         Ok(Self {
@@ -71,55 +86,65 @@ impl PostNormLayer {
             attention_dropout: config.attention_probs_dropout_prob,
             attention_output_dropout: layout.attention_output_dropout,
             hidden_dropout: config.hidden_dropout_prob,
-            disentangled,
+            padded_attention,
             output_adapter: None,
         })
     }
 
-    /// Returns the dtype of queries, keys and values if the layer computes in 8 bits.
-    pub(crate) fn int8_output(&self) -> Kind {
-        // They are bfloat16 if the processor is fast in bfloat16, because attention then takes half
-        // the time.
-        match self.disentangled.is_none() && torch_ext::bf16_is_fast() {
-            true => Kind::BFloat16,
-            false => Kind::Float,
-        }
+    /// Returns whether attention scores are dot products of queries and keys without further terms.
+    pub(crate) fn has_standard_attention(&self) -> bool {
+        self.padded_attention.is_none()
     }
 
     pub(crate) fn parameters(&mut self) -> LayerParameters<'_> {
         let (mut joined, mut linear) = (Vec::new(), Vec::new());
-        match &self.disentangled {
-            None => joined.push(self.projections.weights_mut()),
+        match &self.padded_attention {
+            None | Some(PaddedAttention::Biased(_)) => joined.push(self.projections.weights_mut()),
             // Disentangled attention uses the weights of queries and keys separately.
-            Some(_) => linear.extend(&mut self.projections.layers),
+            Some(PaddedAttention::Disentangled(_)) => linear.extend(&mut self.projections.layers),
         }
         linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
-        linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear_layers));
+        if let Some(PaddedAttention::Disentangled(disentangled)) = &mut self.padded_attention {
+            linear.extend(disentangled.linear_layers());
+        }
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
         LayerParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
     /// Computes attention; queries, keys, values and the result are packed or padded as in `batch`.
     fn attend(&self, projected: [Tensor; 3], batch: &Batch) -> Result<Tensor> {
-        let [query, key, value] = &projected;
-        let Some(disentangled) = &self.disentangled else {
+        let Some(attention) = &self.padded_attention else {
             let (heads, dropout) = (self.heads, self.attention_dropout);
             let attention = Attention { heads, window: None, dropout };
-            return attend([query, key, value], batch, attention, batch.rows.mask.as_ref());
+            return attend(projected.each_ref(), batch, attention, batch.rows.mask.as_ref());
         };
-        let [query_layer, key_layer, _] = &self.projections.layers;
-        let (distances, rows) = (batch.distances(), &batch.rows);
         let Some(packing) = &batch.packing else {
-            let projected = Projected { query, key, value, query_layer, key_layer };
-            return disentangled.apply(&projected, distances, rows, &batch.seeds);
+            return self.attend_padded(attention, projected.each_ref(), batch, &batch.seeds);
         };
-        // Disentangled attention needs the padded layout; the rest of the layer is computed without
-        // padding.
+        // The rest of the layer is computed without padding.
         let [query, key, value] = projected.map(|x| packing.unpack(&x));
-        let (query, key, value) = (&query?, &key?, &value?);
-        let projected = Projected { query, key, value, query_layer, key_layer };
-        let seeds = batch.seeds.to_padded(packing)?;
-        packing.pack(&disentangled.apply(&projected, distances, rows, &seeds)?)
+        let (projected, seeds) = ([&query?, &key?, &value?], batch.seeds.to_padded(packing)?);
+        packing.pack(&self.attend_padded(attention, projected, batch, &seeds)?)
+    }
+
+    /// Computes attention of padded queries, keys and values, `[B, L, H]`.
+    fn attend_padded(
+        &self,
+        attention: &PaddedAttention,
+        [query, key, value]: [&Tensor; 3],
+        batch: &Batch,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        match attention {
+            PaddedAttention::Disentangled(disentangled) => {
+                let [query_layer, key_layer, _] = &self.projections.layers;
+                let projected = Projected { query, key, value, query_layer, key_layer };
+                disentangled.apply(&projected, batch.distances(), &batch.rows, seeds)
+            }
+            PaddedAttention::Biased(biased) => {
+                biased.apply([query, key, value], batch.buckets(), &batch.rows, seeds)
+            }
+        }
     }
 
     /// Computes the layer's output, packed or padded as in `batch`.

@@ -1,17 +1,19 @@
-//! BERT's layout of parameters and modules, which BERT, RoBERTa, DeBERTa, DistilBERT, ELECTRA and
-//! RemBERT share: absolute positions, and layers that normalise the sums of inputs and outputs.
+//! BERT's layout of parameters and modules, which BERT, RoBERTa, DeBERTa, DistilBERT, ELECTRA,
+//! RemBERT and MPNet share: absolute positions, and layers that normalise the sums of inputs and
+//! outputs.
 pub(crate) mod layer;
 
 use crate::family::deberta;
 use crate::family::layer::Layer;
 use crate::family::layout::Layout;
+use crate::family::mpnet::attention::add_position_biases;
 use crate::family::names::Names;
 use crate::family::post_norm::layer::PostNormLayer;
 use crate::heads::{LmHead, PredictionHead, SequenceHead, SequenceLayer, TokenHead};
 use crate::layers::embeddings::{EmbeddingParts, Embeddings};
 use crate::layers::linear::{LayerNorm, Linear, Lookup};
 use crate::parameters::{Init, Spec, Specs};
-use crate::{Activation, Config, DebertaV2, Head, LoraTarget, Result};
+use crate::{Activation, Config, DebertaV2, Head, LoraTarget, MpNet, Result};
 
 /// The properties in which architectures with BERT's layout differ.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub(crate) enum AttentionKind<'a> {
     Standard,
     /// DeBERTa's attention.
     Disentangled(&'a DebertaV2),
+    /// MPNet's attention.
+    Biased(&'a MpNet),
 }
 
 /// The masked-LM head: a dense layer, an activation, a norm and the decoder.
@@ -173,6 +177,7 @@ impl Layout for PostNorm<'_> {
             AttentionKind::Disentangled(deberta) => {
                 deberta::add_relative_positions(&mut specs, config, deberta, self.names);
             }
+            AttentionKind::Biased(options) => add_position_biases(&mut specs, config, options),
         }
         specs.list
     }

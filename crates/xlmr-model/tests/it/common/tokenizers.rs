@@ -33,6 +33,32 @@ pub fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     tokenizer
 }
 
+/// Returns the fixture with a WordPiece model, changed to MPNet's special tokens and their ids.
+pub fn mpnet_tokenizer() -> Value {
+    let mut tokenizer = stored_tokenizer("wordpiece");
+    let stored_vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+    let is_piece = |piece: &str| !["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&piece);
+    let mut pieces: Vec<_> =
+        stored_vocabulary.iter().filter(|(piece, _)| is_piece(piece.as_str())).collect();
+    pieces.sort_by_key(|(_, id)| id.as_i64());
+    let first_tokens = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]"];
+    let pieces = first_tokens.into_iter().chain(pieces.iter().map(|(piece, _)| piece.as_str()));
+    let pieces: Vec<String> = pieces.chain(["<mask>"]).map(str::to_owned).collect();
+    let mask_id = pieces.len() - 1;
+    let special_tokens = first_tokens.into_iter().chain(["<mask>"]).zip((0..5).chain([mask_id]));
+    let added_tokens = special_tokens.map(|(token, id)| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
+            "rstrip": false, "normalized": false, "special": true})
+    });
+    tokenizer["added_tokens"] = added_tokens.collect();
+    let vocabulary: serde_json::Map<String, Value> =
+        (0..).zip(pieces).map(|(id, piece): (i64, String)| (piece, json!(id))).collect();
+    tokenizer["model"]["vocab"] = vocabulary.into();
+    tokenizer["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["</s>", 2],
+        "cls": ["<s>", 0], "trim_offsets": true, "add_prefix_space": false});
+    tokenizer
+}
+
 /// Returns the fixture with a Unigram model, changed to CamemBERT's special tokens and their ids.
 pub fn camembert_tokenizer() -> Value {
     let mut tokenizer = stored_tokenizer("tokenizer");
