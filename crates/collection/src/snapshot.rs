@@ -1,4 +1,5 @@
 //! One state of a collection.
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -224,9 +225,8 @@ impl Snapshot {
         let mut read_passages: HashMap<u64, Passage> =
             word_texts.into_iter().map(|text| (text.number, text.into_passage())).collect();
         for &(number, _) in &vector_hits {
-            if !read_passages.contains_key(&number) {
-                let passage = self.passage(number)?.expect("a row belongs to a passage");
-                read_passages.insert(number, passage);
+            if let Entry::Vacant(entry) = read_passages.entry(number) {
+                entry.insert(self.passage(number)?.expect("a row belongs to a passage"));
             }
         }
         let foreign: BTreeSet<u64> = read_passages
