@@ -2,7 +2,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use tantivy::schema::{Field, IndexRecordOption, Value};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, TantivyDocument, TantivyError, Term};
@@ -10,7 +10,7 @@ use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, TantivyDocument, Tantivy
 use crate::fusion::fuse;
 use crate::manifest::{Manifest, words_folder};
 use crate::terms::{Fields, NUMBER, index_error};
-use crate::vectors::{PartView, VectorFile, nearest, similarity};
+use crate::vectors::{PartView, Scan, VectorFile, similarity};
 use crate::words::{self, WordHit};
 use crate::{Document, Encoder, Error, Hit, Passage, Query, Result};
 
@@ -19,6 +19,14 @@ const FUSED_PER_HIT: usize = 4;
 
 /// Minimum number of passages of each ranking that are fused.
 const MIN_FUSED: usize = 200;
+
+/// Minimum number of vectors that are scanned by several threads.
+const MIN_PARALLEL_ROWS: usize = 20_000;
+
+/// Number of threads that scan vectors. More threads than this read hardly more of the memory per
+/// second.
+static SCAN_THREADS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, |count| count.get().min(4)));
 
 /// Maximum difference of a vector's norm from 1.
 const NORM_TOLERANCE: f32 = 1e-2;
@@ -97,7 +105,8 @@ impl Snapshot {
         let addresses = self.addresses_of(id, false)?;
         let mut parts = Vec::with_capacity(addresses.len());
         for address in addresses {
-            parts.push(self.read(address)?);
+            let number = self.number_at(address).map_err(|error| self.error(&error))?;
+            parts.push(self.read(number, address)?);
         }
         parts.sort_by_key(|part| part.number);
         Ok((!parts.is_empty()).then(|| to_document(&parts)))
@@ -108,12 +117,13 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Folder`] if the word index cannot be read.
     pub fn documents(&self) -> Result<impl Iterator<Item = Result<Document>> + '_> {
-        let mut addresses = self.passages()?.addresses.iter().peekable();
+        let passages = self.passages()?;
+        let mut addresses = passages.numbers.iter().zip(&passages.addresses);
         let mut next: Option<StoredPassage> = None;
         Ok(std::iter::from_fn(move || {
             let mut parts: Vec<StoredPassage> = next.take().into_iter().collect();
-            for &address in addresses.by_ref() {
-                match self.read(address) {
+            for (&number, &address) in addresses.by_ref() {
+                match self.read(number, address) {
                     Ok(part) if parts.first().is_none_or(|first| first.id == part.id) => {
                         parts.push(part);
                     }
@@ -135,7 +145,7 @@ impl Snapshot {
     pub fn passage(&self, number: u64) -> Result<Option<Passage>> {
         let passages = self.passages()?;
         match passages.numbers.binary_search(&number) {
-            Ok(index) => Ok(Some(self.read(passages.addresses[index])?.into_passage())),
+            Ok(index) => Ok(Some(self.read(number, passages.addresses[index])?.into_passage())),
             Err(_) => Ok(None),
         }
     }
@@ -165,7 +175,7 @@ impl Snapshot {
     pub fn select(&self, query: &Query, limit: usize) -> Result<Vec<Hit>> {
         let hits = self.search_words(query, limit)?;
         let to_hit = |hit: WordHit| {
-            let passage = self.read(hit.address)?.into_passage();
+            let passage = self.read(hit.number, hit.address)?.into_passage();
             Ok(Hit { passage, words: Some(hit.score), cosine: None })
         };
         hits.into_iter().map(to_hit).collect()
@@ -193,22 +203,37 @@ impl Snapshot {
         };
         check_vector(encoder, vector)?;
         let depth = limit.saturating_mul(FUSED_PER_HIT).max(MIN_FUSED);
-        let word_hits = self.search_words(query, depth)?;
         let passages = self.passages()?;
-        let vector_hits = nearest(&passages.parts, vector, depth);
-        let mut read_passages = HashMap::new();
-        let mut foreign = BTreeSet::new();
-        for hit in &word_hits {
-            read_passages.insert(hit.number, self.read(hit.address)?.into_passage());
-        }
+        let scan = Scan::new(&passages.parts, vector, depth);
+        let helpers = match scan.rows() >= MIN_PARALLEL_ROWS {
+            true => SCAN_THREADS.saturating_sub(1),
+            false => 0,
+        };
+        // The vectors are scanned while this thread searches the words.
+        let search = || {
+            let hits = self.search_words(query, depth)?;
+            let read = hits.iter().map(|hit| self.read(hit.number, hit.address));
+            let texts = read.collect::<Result<Vec<StoredPassage>>>()?;
+            scan.run();
+            Ok((hits, texts))
+        };
+        let (word_hits, word_texts) = std::thread::scope(|scope| {
+            (0..helpers).for_each(|_| drop(scope.spawn(|| scan.run())));
+            search()
+        })?;
+        let vector_hits = scan.finish();
+        let mut read_passages: HashMap<u64, Passage> =
+            word_texts.into_iter().map(|text| (text.number, text.into_passage())).collect();
         for &(number, _) in &vector_hits {
             if let Entry::Vacant(entry) = read_passages.entry(number) {
-                let passage = self.passage(number)?;
-                let passage = passage.expect("a row belongs to a passage");
-                entry.insert(passage);
+                entry.insert(self.passage(number)?.expect("a row belongs to a passage"));
             }
         }
-        foreign.extend(read_passages.values().filter(|one| is_foreign(one)).map(|one| one.number));
+        let foreign: BTreeSet<u64> = read_passages
+            .values()
+            .filter(|passage| is_foreign(passage))
+            .map(|passage| passage.number)
+            .collect();
         let word_ranking: Vec<u64> = word_hits.iter().map(|hit| hit.number).collect();
         let vector_ranking: Vec<u64> = vector_hits.iter().map(|&(number, _)| number).collect();
         let scores: HashMap<u64, f32> =
@@ -290,14 +315,19 @@ impl Snapshot {
     }
 
     /// Reads a passage and the text before it.
-    fn read(&self, address: DocAddress) -> Result<StoredPassage> {
-        self.read_stored(address).map_err(|error| self.error(&error))
+    fn read(&self, number: u64, address: DocAddress) -> Result<StoredPassage> {
+        self.read_stored(number, address).map_err(|error| self.error(&error))
     }
 
-    fn read_stored(&self, address: DocAddress) -> tantivy::Result<StoredPassage> {
-        let stored: TantivyDocument = self.searcher.doc(address)?;
+    /// Returns the number of the passage at an address.
+    fn number_at(&self, address: DocAddress) -> tantivy::Result<u64> {
         let reader = self.searcher.segment_reader(address.segment_ord);
         let number = reader.fast_fields().u64(NUMBER)?.first(address.doc_id);
+        number.ok_or_else(|| missing("number"))
+    }
+
+    fn read_stored(&self, number: u64, address: DocAddress) -> tantivy::Result<StoredPassage> {
+        let stored: TantivyDocument = self.searcher.doc(address)?;
         let string = |field: Field, name: &str| {
             let value = stored.get_first(field).and_then(|value| value.as_str());
             value.map(Arc::<str>::from).ok_or_else(|| missing(name))
@@ -313,7 +343,7 @@ impl Snapshot {
             return Err(missing("valid range"));
         }
         Ok(StoredPassage {
-            number: number.ok_or_else(|| missing("number"))?,
+            number,
             id: string(id, "id")?,
             text,
             passage,

@@ -66,38 +66,64 @@ pub fn for_each_term(text: &str, mut visit: impl FnMut(&str)) {
 
 /// Returns the next sequence of characters of one class, its class, and the text after it.
 fn next_run(text: &str) -> Option<(&str, Class, &str)> {
-    let mut chars = text.char_indices().skip_while(|&(_, c)| class(c) == Class::Separator);
-    let (start, first) = chars.next()?;
-    let kind = class(first);
-    let continues = |c| matches!(class(c), other if other == kind || other == Class::Mark);
-    let end = chars.find(|&(_, c)| !continues(c)).map_or(text.len(), |(end, _)| end);
+    let start = skip_while(text, 0, |class| class == Class::Separator);
+    let kind = class(text[start..].chars().next()?);
+    let end = skip_while(text, start, |class| class == kind || class == Class::Mark);
     Some((&text[start..end], kind, &text[end..]))
+}
+
+/// Returns the position of the first character from `start` on whose class is not `accepted`.
+fn skip_while(text: &str, start: usize, accepted: impl Fn(Class) -> bool) -> usize {
+    let bytes = text.as_bytes();
+    let mut position = start;
+    while let Some(&byte) = bytes.get(position) {
+        // ASCII characters are not decoded.
+        let (class, length) = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'Z' => (Class::Word, 1),
+            0..=0x7F => (Class::Separator, 1),
+            _ => {
+                let c = text[position..].chars().next().expect("the position is before the end");
+                (class(c), c.len_utf8())
+            }
+        };
+        if !accepted(class) {
+            break;
+        }
+        position += length;
+    }
+    position
 }
 
 /// Visits all sequences of `n` characters. If there is only a shorter sequence, it is visited. With
 /// `characters`, each character is visited, too.
 fn ngrams(run: &str, n: usize, characters: bool, visit: &mut impl FnMut(&str)) {
-    let mut is_short = true;
+    let mut ends = run.char_indices().map(|(start, c)| start + c.len_utf8());
+    // The end of the n-gram that starts at the current character, if it is complete.
+    let mut end = ends.by_ref().nth(n - 1);
+    if end.is_none() && !characters {
+        return visit(run);
+    }
     for (start, c) in run.char_indices() {
-        let rest = &run[start..];
         if characters {
-            visit(&rest[..c.len_utf8()]);
+            visit(&run[start..start + c.len_utf8()]);
         }
-        let ngram = rest.char_indices().nth(n - 1).map(|(last, c)| &rest[..last + c.len_utf8()]);
-        match ngram {
-            Some(ngram) => {
-                is_short = false;
-                visit(ngram);
-            }
+        match end {
+            Some(last) => visit(&run[start..last]),
+            // Only the characters at the end are without an n-gram.
+            None if characters => {}
             None => break,
         }
-    }
-    if is_short && !characters {
-        visit(run);
+        end = ends.next();
     }
 }
 
 /// Returns the first `count` code points of a text.
 fn first_chars(text: &str, count: usize) -> &str {
-    text.char_indices().nth(count).map_or(text, |(end, _)| &text[..end])
+    if text.len() <= count {
+        return text;
+    }
+    match text.as_bytes().get(..count) {
+        Some(bytes) if bytes.is_ascii() => &text[..count],
+        _ => text.char_indices().nth(count).map_or(text, |(end, _)| &text[..end]),
+    }
 }

@@ -128,6 +128,12 @@ impl VectorFile {
         &self.map[start..start + self.width]
     }
 
+    /// Returns the codes of consecutive rows.
+    pub fn code_rows(&self, rows: std::ops::Range<usize>) -> &[u8] {
+        let at = |row: usize| self.layout.codes + self.width * row;
+        &self.map[at(rows.start)..at(rows.end)]
+    }
+
     fn vector_bytes(&self, row: usize) -> &[u8] {
         let start = self.layout.vectors + 4 * self.width * row;
         &self.map[start..start + 4 * self.width]

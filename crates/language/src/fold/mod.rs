@@ -95,6 +95,10 @@ impl<'t> Folder<'t> {
             self.folded.push_ascii(part, start, self.case);
             return start + plain;
         }
+        let separate = self.push_separate(start);
+        if separate > start {
+            return separate;
+        }
         let c = self.source[start..].chars().next().expect("the position is before the end");
         let mut end = start + c.len_utf8();
         if let Some(next) = self.joined_line(c, end) {
@@ -165,6 +169,30 @@ impl<'t> Folder<'t> {
         // A mark after the last character would change it.
         let before_other = bytes.get(length).is_some_and(|byte| !byte.is_ascii());
         length - usize::from(before_other && length > 0)
+    }
+
+    /// Folds the characters at a position that are folded to one character each, independently of the
+    /// characters around them, and returns the next position. ASCII characters before ASCII
+    /// characters are left to [`plain_length`](Self::plain_length).
+    fn push_separate(&mut self, start: usize) -> usize {
+        let mut position = start;
+        let mut chars = self.source[start..].chars();
+        let mut next = chars.next();
+        while let Some(c) = next {
+            next = chars.next();
+            let next_is_ascii = next.is_some_and(|next| next.is_ascii());
+            let depends_on_others = matches!(c, '-' | '\u{2010}' | SOFT_HYPHEN | NON_JOINER)
+                || (c.is_ascii() && next_is_ascii)
+                || properties(c).continues
+                || next.is_some_and(|next| !next.is_ascii() && properties(next).continues);
+            let folded = properties(c).single(self.case).filter(|_| !depends_on_others);
+            let Some(folded) = folded else { break };
+            let end = position + c.len_utf8();
+            self.base = Some(c);
+            self.folded.push(folded, position..end);
+            position = end;
+        }
+        position
     }
 
     /// Returns the position of the letter that continues a word after a hyphen at a line end, if

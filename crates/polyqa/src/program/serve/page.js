@@ -31,7 +31,9 @@ function setState(message, wrong) {
   at("state").className = wrong ? "wrong" : "";
 }
 
+/** Shows the answers in `text`, or in the documents of the collection if there is no text. */
 function show(text, result) {
+  const inCollection = text === null;
   const best = (rank) => rank === 0 && !result.no_answer;
   const percent = (share) => `${Math.round(100 * share)} %`;
   at("answers").replaceChildren(...result.answers.map((answer, rank) => {
@@ -39,13 +41,15 @@ function show(text, result) {
     const span = { start: answer.start_in_sentence, end: answer.start_in_sentence + length, best: best(rank) };
     const item = element("li", "",
       element("div", "answer", answer.text),
-      element("div", "place", percent(answer.probability)),
+      element("div", "place", inCollection
+        ? `${percent(answer.probability)} · ${answer.document}` : percent(answer.probability)),
       element("p", "sentence", ...marked(answer.sentence, [span])));
     item.dir = "auto";
     return item;
   }));
-  at("marked").replaceChildren(
-    ...marked(text, result.answers.map((answer, rank) => ({ ...answer, best: best(rank) }))));
+  at("whole").hidden = inCollection;
+  const spans = result.answers.map((answer, rank) => ({ ...answer, best: best(rank) }));
+  at("marked").replaceChildren(...(inCollection ? [] : marked(text, spans)));
   at("found").hidden = false;
   at("marked").querySelector("mark.best")?.scrollIntoView({ block: "nearest" });
   const none = result.no_answer || result.answers.length === 0;
@@ -53,14 +57,16 @@ function show(text, result) {
 }
 
 async function ask() {
-  const [text, question] = [at("text").value, at("question").value];
+  const question = at("question").value;
+  // The text may be empty only if the service has a collection.
+  const text = at("text").required || at("text").value.trim() ? at("text").value : null;
   at("go").disabled = true;
   setState("Reading …");
   try {
     const response = await fetch("answer", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ question, text }),
+      body: JSON.stringify(text === null ? { question } : { question, text }),
     });
     const reply = await response.json();
     if (response.ok) {
@@ -80,15 +86,29 @@ at("ask").addEventListener("submit", (event) => {
   ask();
 });
 
-// The URL fragment, which is not sent to the server: #question=…&text=…
-const parameters = new URLSearchParams(location.hash.slice(1));
-for (const id of ["text", "question"]) {
-  at(id).value = parameters.get(id) ?? "";
-}
-if (at("ask").checkValidity()) {
-  ask();
+/** Shows the model and, if the service has a collection, makes the text optional. */
+function describe(health) {
+  at("model").append(` Model: ${health.model}.`);
+  if (health.documents !== undefined) {
+    at("text").required = false;
+    at("text-label").textContent = `Text (if empty, ${health.documents} documents are searched)`;
+  }
 }
 
-fetch("health").then((response) => response.json()).then((health) => {
-  at("model").append(` Model: ${health.model}.`);
-}).catch(() => {});
+async function start() {
+  try {
+    describe(await (await fetch("health")).json());
+  } catch {
+    // The page works without the description.
+  }
+  // The URL fragment, which is not sent to the server: #question=…&text=…
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  for (const id of ["text", "question"]) {
+    at(id).value ||= parameters.get(id) ?? "";
+  }
+  if (at("ask").checkValidity()) {
+    ask();
+  }
+}
+
+start();
