@@ -1,4 +1,5 @@
-//! Tests of sentence retrieval with a few steps: arms, augmented passages, an interrupted run and
+//! Tests of sentence retrieval with a few steps: arms, augmented passages, re-ranking, an
+//! interrupted run and
 //! rejected input.
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +23,15 @@ fn small_run(out: &Path) -> Command {
         "evaluation.sentence_languages=[\"en\",\"de\"]",
         "evaluation.max_sentences=20",
         "evaluation.max_length=32",
+        "reranking.languages=[\"en\",\"de\"]",
+        "reranking.max_entities=60",
+        "reranking.candidates=8",
+        "reranking.queries=5",
+        "reranking.max_length=32",
+        "reranking.training.steps=3",
+        "reranking.training.batch_size=2",
+        "reranking.training.checkpoint_steps=1",
+        "reranking.training.log_steps=1",
     ]);
     command
 }
@@ -45,6 +55,19 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
             &results["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
         recall["mean"].as_f64().unwrap()
     };
+    assert!(["rerank", "rerank-plain"].iter().all(|arm| tokens(arm) > 0.0), "{results}");
+    let recall = |arm: &str, title: &str, metric: &str| {
+        let column = format!("entities, different languages, {metric}");
+        results["arms"][arm]["scores"][title][column]["mean"].as_f64().unwrap()
+    };
+    // The list has eight candidates, so all of them have a rank of at most 16 after re-ranking, and
+    // the first ranks of the generator are among them.
+    assert!(
+        recall("rerank", "re-ranked", "recall@16") >= recall("rerank", "re-ranked", "recall@1")
+    );
+    for title in ["entities: BM25", "entities: vectors", "entities: BM25 + vectors"] {
+        assert!(recall("base", title, "recall@16") >= recall("base", title, "recall@1"), "{title}");
+    }
     assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{results}");
     // The test items of PUD are 20 sentences. The test items of XQuAD are the questions of the last
     // twelve articles.
@@ -102,6 +125,14 @@ fn recipe_sentence_retrieval_reports_invalid_settings() {
         ("evaluation.alpha=1", "evaluation.alpha = 1: must be in [0, 1)"),
         ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),
         ("arms.parallel.batch_size=0", "arms.parallel"),
+        ("arms.parallel.rerank.rank_weight=1", "arms.parallel: give either positive or rerank"),
+        ("arms.rerank.rerank.rank_weight=-1", "rank_weight = -1: must be finite and 0 or more"),
+        ("reranking.languages=[]", "reranking.languages = []: arms with `rerank` need two or more"),
+        ("reranking.languages=[\"en\",\"fr\"]", "0 entities have names and descriptions in 2"),
+        ("reranking.candidates=61", "reranking.candidates = 61: there are 60 entities"),
+        ("reranking.held_out=1", "reranking.held_out = 1: must be in (0, 1)"),
+        ("reranking.max_length=4000", "reranking.max_length = 4000: the model has "),
+        ("data.entities=", "data.entities: is not set"),
     ];
     expect_invalid(|| small_run(&folder.path().join("run")), &cases);
     assert!(!folder.path().join("run/seed-0").exists());

@@ -36,11 +36,50 @@ fn write_data(folder: &Path) {
     }
 }
 
+/// Writes sentences with two entities in TACRED's format, in three languages.
+fn write_relations(folder: &Path) {
+    let row = |number: usize, words: &str, relation: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let last = words.len() - 1;
+        json!({
+            "id": format!("r{number}"), "token": words, "relation": relation,
+            "subj_start": 0, "subj_end": 0, "obj_start": last, "obj_end": last,
+            "subj_type": "ENTITY", "obj_type": "ENTITY",
+        })
+    };
+    let texts = [
+        ("en", "is the capital of", "was seen in"),
+        ("de", "ist die Hauptstadt von", "war zu sehen in"),
+        ("zh", "是 首都", "在"),
+    ];
+    for (language, capital, other) in texts {
+        let rows = (0..4).flat_map(|k| {
+            let (head, tail) = [("Lima", "Peru"), ("Paris", "France")][k % 2];
+            [
+                row(2 * k, &format!("{head} {capital} {tail}"), "P36"),
+                row(2 * k + 1, &format!("{head} {other} {tail}"), "no_relation"),
+            ]
+        });
+        let rows = Value::Array(rows.collect()).to_string();
+        std::fs::write(folder.join(format!("relations.{language}.json")), rows).unwrap();
+    }
+}
+
 /// Returns the suite's command with two names for the same model.
 fn suite(folder: &Path, out: &str) -> Command {
     let mut command = small_recipe("transfer-suite", &folder.join(out));
     command.args(["--model", "data/base", "--model", "other=data/base"]);
     command.set_all(small_data("transfer-suite"));
+    if !folder.join("relations.en.json").exists() {
+        write_relations(folder);
+    }
+    command.set_all(["tasks.relations.relations=[\"P36\"]"]);
+    let file = |language: &str| folder.join(format!("relations.{language}.json"));
+    for (key, language) in
+        [("train", "en"), ("dev.en", "en"), ("test.en", "en"), ("test.es", "de"), ("test.zh", "zh")]
+    {
+        command.set_path(&format!("tasks.relations.data.{key}"), &file(language));
+    }
     command
 }
 
@@ -75,8 +114,10 @@ pub fn small_run(folder: &Path, out: &str) -> Command {
 /// each.
 fn all_tasks_run(folder: &Path, out: &str) -> Command {
     let mut command = tagging_run(folder, out);
-    command
-        .set_all(["ner", "xnli", "mlqa"].map(|task| format!("tasks.{task}.fine_tuning.epochs=1")));
+    command.set_all(
+        ["ner", "xnli", "mlqa", "relations"]
+            .map(|task| format!("tasks.{task}.fine_tuning.epochs=1")),
+    );
     command
 }
 
@@ -92,7 +133,7 @@ fn recipe_suite_evaluates_several_architectures() {
     command.args(["--seeds", "1"]).set_all(["tasks.mlqa.windows.segment_ids=false"]);
     succeed(command);
     let results = summary(&folder.path().join("run"));
-    for task in ["facts", "mlqa", "ner", "xnli"] {
+    for task in ["facts", "mlqa", "ner", "relations", "xnli"] {
         for model in ["base", "bert", "modernbert"] {
             assert!(results["tasks"][task][model].is_object(), "{task}: {model}");
         }
@@ -104,11 +145,12 @@ fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(all_tasks_run(folder.path(), "run"));
-    let overview = "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | facts p@1 |";
+    let overview =
+        "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | relations f1 | facts p@1 |";
     assert!(text.contains(overview), "{text}");
     let results = summary(&out);
     let tasks = results["tasks"].as_object().unwrap();
-    assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
+    assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "relations", "xnli"]);
     for (task, models) in tasks {
         // Both names refer to the same model, so the results are equal.
         let without_seconds = |model: &str| {
@@ -144,6 +186,17 @@ fn recipe_suite_evaluates_models_on_every_task() {
     }
     assert_contains(&table, &["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |"]);
     assert!(out.join("report.html").exists());
+    // The stored score of relations equals the score of the prediction file.
+    let trial = out.join("seed-0/relations.base");
+    let names = |path: &Path| transfer_eval::relations::read_relation_names(path).unwrap();
+    let gold = names(&folder.path().join("relations.zh.json"));
+    let predicted = names(&trial.join("predictions/zh.txt"));
+    let score = transfer_eval::relations::score_relations(&gold, &predicted).unwrap();
+    let stored: Value = read_json(trial.join("result.json")).unwrap();
+    let stored_f1 = stored["value"]["metrics"]["f1"]["zh"].as_f64().unwrap();
+    assert!((stored_f1 - score.micro.f1).abs() < 1e-9);
+    let config: Value = read_json(trial.join("model/config.json")).unwrap();
+    assert_eq!(config["id2label"]["1"], "subject:P36");
     // If a finished run is started again, it computes nothing.
     let rerun = succeed(all_tasks_run(folder.path(), "run"));
     assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
@@ -239,7 +292,7 @@ fn recipe_suite_evaluates_lama_and_mlama() {
         command
     };
     let text = succeed(suite("data/base"));
-    for task in ["mlqa", "ner", "xnli"] {
+    for task in ["mlqa", "ner", "relations", "xnli"] {
         assert!(text.contains(&format!("{task}: skipped, because it has no data")), "{text}");
     }
     let results = summary(&folder.path().join("run"));
@@ -276,6 +329,13 @@ fn invalid_settings_are_reported_in_one_line() {
         ("ner.data.held_out.share=1.5", "held_out.share = 1.5"),
         ("ner.data.held_out.share=0.99", "no training data remain"),
         ("mlqa.data.languages=[]", "languages = []"),
+        ("relations.relations=[]", "relations = []"),
+        ("relations.relations=[\"P36\",\"P36\"]", "distinct names"),
+        ("relations.relations=[\"P30\"]", "relation of example `r0`: expected one of no_relation"),
+        ("relations.encoding.max_length=159", "158 positions"),
+        ("relations.encoding.marks=[\"@\",\"#\",\"*\",\"^\"]", "mark `@`"),
+        ("relations.data.test.de=nowhere.json", "nowhere.json"),
+        ("relations.fine_tuning.steps=9", "fine_tuning.steps"),
         ("mlqa.windows.max_length=400", "windows"),
     ] {
         let mut command = small_run(folder.path(), "run");

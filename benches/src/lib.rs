@@ -7,6 +7,7 @@ mod cosine_regression;
 mod entity_completion;
 mod hard_learning;
 mod info_nce;
+mod listwise;
 mod masked_lm;
 mod process;
 mod soft_labels;
@@ -32,6 +33,7 @@ pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
         entity_completion::specs(device),
         info_nce::specs(quick, device),
         cosine_regression::specs(device),
+        listwise::specs(device),
         span::specs(device),
         soft_labels::specs(device),
         top_k_spans::specs(device),

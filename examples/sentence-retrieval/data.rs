@@ -12,6 +12,7 @@ use tasks::text_pairs::PairLoss;
 use trainer::rng_for;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::candidates::Entities;
 use crate::recipe::{Positive, Recipe};
 
 /// Texts by language. Each text starts with the encoder's prefix from the recipe, such as "query:
@@ -36,6 +37,8 @@ pub struct Inputs {
     pub question_texts: Texts,
     pub paragraphs: Texts,
     pub sentences: Texts,
+    /// Entities for re-ranking; empty without `reranking.languages`.
+    pub entities: Entities,
 }
 
 impl Inputs {
@@ -77,6 +80,9 @@ impl Inputs {
         let first = counts.next();
         let equal_counts = counts.all(|count| Some(count) == first);
         ensure!(equal_counts, "{}: files differ in their number of sentences", folder.display());
+        if recipe.reranking.is_used() {
+            inputs.entities = Entities::read(recipe)?;
+        }
         Ok(inputs)
     }
 

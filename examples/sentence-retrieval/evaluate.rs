@@ -15,11 +15,13 @@ use crate::data::{Inputs, Texts};
 use crate::lexical;
 use crate::recipe::{Evaluation, Recipe};
 use crate::report::{PairRanks, Scores};
+use crate::reranking;
 
 /// Unit vectors of texts by language.
 type Vectors = BTreeMap<Language, Array2<f32>>;
 
-fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
+/// Computes the unit vectors of texts.
+pub fn unit_vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
     let Recipe { pairs, evaluation, .. } = recipe;
     let (length, batch_size) = (evaluation.max_length, evaluation.batch_size);
     let language_vectors = |(&language, texts): (&Language, &Vec<String>)| {
@@ -37,14 +39,22 @@ fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors>
 /// Computes the ranks of PUD's translations, and of the paragraphs of held-out questions.
 pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     let Recipe { model, evaluation, .. } = trial.recipe;
+    if trial.arm.rerank.is_some() {
+        let reranked = reranking::reranked_ranks(trial, &inputs.entities)?;
+        return Ok(Scores { reranked, ..Scores::default() });
+    }
     let base = trial.load(trial.dir("model"), &[], model.segments)?;
-    let vectors = |texts| vectors(trial.recipe, &base, texts);
+    let vectors = |texts| unit_vectors(trial.recipe, &base, texts);
     let (sentences, questions) = (vectors(&inputs.sentences)?, vectors(&inputs.question_texts)?);
     let paragraphs = vectors(&inputs.paragraphs)?;
 
     let mut scores = Scores::default();
     if trial.arm.positive.is_none() {
         scores.lexical = lexical::paragraph_ranks(trial.recipe, inputs);
+        if trial.recipe.reranking.is_used() {
+            let ranks = reranking::generator_ranks(trial, &inputs.entities)?;
+            [scores.entities_lexical, scores.entities_dense, scores.entities] = ranks;
+        }
     }
     for (&query, queries) in &sentences {
         for (&candidate, candidates) in sentences.iter().filter(|(other, _)| **other != query) {

@@ -8,7 +8,7 @@ use crate::report::PairRanks;
 
 /// Splits a text into lower-case words by UAX #29; each Han or Hiragana character is a word.
 #[derive(Default)]
-struct WordTokenizer;
+pub struct WordTokenizer;
 
 impl Tokenizer for WordTokenizer {
     fn tokenize(&self, text: &str) -> Vec<String> {

@@ -1,11 +1,13 @@
 //! *IndicSBERT* (Deode et al. 2023): a multilingual sentence encoder trained with in-batch
-//! negatives or by cosine regression, evaluated on retrieval; and passage vectors augmented with
-//! questions (xQG).
+//! negatives or by cosine regression, evaluated on retrieval; passage vectors augmented with
+//! questions (xQG); and descriptions of entities re-ranked by a cross-encoder (xMEN).
+mod candidates;
 mod data;
 mod evaluate;
 mod lexical;
 mod recipe;
 mod report;
+mod reranking;
 
 use std::process::ExitCode;
 
@@ -30,8 +32,11 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Trains by multiple negatives ranking (InfoNCE over the cosines of a question with all keys of
-/// its batch), or by regression of the cosines of pairs.
+/// its batch), by regression of the cosines of pairs, or as a re-ranker.
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<u64> {
+    if let Some(config) = &trial.arm.rerank {
+        return reranking::train(trial, &inputs.entities, config);
+    }
     let Recipe { model, pairs: config, .. } = trial.recipe;
     let config = TextPairConfig { loss: trial.arm.loss.unwrap_or(config.loss), ..config.clone() };
     let Some(positive) = trial.arm.positive else {

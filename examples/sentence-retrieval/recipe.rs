@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, JsonFolder, RunConfig, TsvFolder};
+use experiment::{BaseModel, JsonFolder, JsonlFolder, RunConfig, TsvFolder};
 use mlqa_eval::Language;
+use objectives::ListwiseConfig;
 use serde::{Deserialize, Serialize};
 use tasks::text_pairs::{PairLoss, TextPairConfig};
 use trainer::TrainConfig;
@@ -28,6 +29,7 @@ pub struct Recipe {
     pub pairs: TextPairConfig,
     pub training: TrainConfig,
     pub evaluation: Evaluation,
+    pub reranking: Reranking,
 }
 
 /// Paths of the data.
@@ -38,6 +40,8 @@ pub struct Data {
     pub xquad: JsonFolder,
     /// Folder with `<lang>.tsv`: parallel sentences in the same order.
     pub sentences: TsvFolder,
+    /// Folder with `entities.<lang>.jsonl.gz`: names and descriptions of entities.
+    pub entities: JsonlFolder,
 }
 
 /// Prefixes of texts, which E5 encoders require.
@@ -64,7 +68,7 @@ pub enum Positive {
     DroppedWords,
 }
 
-/// One arm. Without `positive`, nothing is trained.
+/// One arm. Without `positive` and `rerank`, nothing is trained.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
@@ -73,6 +77,9 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive: Option<Positive>,
+    /// Trains a cross-encoder that re-ranks descriptions of entities, in place of a sentence encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<ListwiseConfig>,
     /// Replaces `pairs.loss`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<PairLoss>,
@@ -102,10 +109,62 @@ pub struct Evaluation {
     pub ranks: RankConfig,
 }
 
+/// Options of re-ranking: the names of entities are queries, and their descriptions are candidates.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reranking {
+    /// Languages of names and descriptions; empty: the base is not evaluated on entities.
+    pub languages: Vec<Language>,
+    /// Maximum number of entities.
+    pub max_entities: usize,
+    /// Share of the entities for testing.
+    pub held_out: f64,
+    /// Number of candidates per name.
+    pub candidates: usize,
+    /// Maximum number of test names per pair of languages.
+    pub queries: usize,
+    /// Maximum number of tokens of a name with a description.
+    pub max_length: usize,
+    pub training: TrainConfig,
+}
+
+impl Reranking {
+    /// Returns whether entities are read.
+    pub fn is_used(&self) -> bool {
+        !self.languages.is_empty()
+    }
+
+    fn validate(&self, recipe: &Recipe) -> Result<()> {
+        if !self.is_used() {
+            let unused = recipe.arms.values().all(|arm| arm.rerank.is_none());
+            ensure!(unused, "reranking.languages = []: arms with `rerank` need two or more");
+            return Ok(());
+        }
+        recipe.data.entities.required("data.entities", "a folder with entities by language")?;
+        ensure!(
+            self.languages.len() > 1,
+            "reranking.languages = {:?}: must be two languages or more",
+            self.languages
+        );
+        let share = self.held_out;
+        ensure!(share > 0.0 && share < 1.0, "reranking.held_out = {share}: must be in (0, 1)");
+        for (key, value) in [
+            ("max_entities", self.max_entities),
+            ("candidates", self.candidates),
+            ("queries", self.queries),
+        ] {
+            ensure!(value > 0, "reranking.{key} = 0: must be 1 or more");
+        }
+        self.training.validate().context("reranking.training")?;
+        recipe.model.limits()?.check_length("reranking.max_length", self.max_length)?;
+        Ok(())
+    }
+}
+
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "sentence-retrieval";
     const ABOUT: &'static str = "Trains a multilingual sentence encoder on pairs of texts \
-        and evaluates retrieval of sentences and paragraphs across languages.";
+        or a re-ranker of entity descriptions, and evaluates retrieval across languages.";
     const EXAMPLES: &'static str = "\
 sentence-retrieval examples/sentence-retrieval/small.toml --seeds 3
 sentence-retrieval examples/sentence-retrieval/recipe.toml --model xlm-roberta-base --out runs/sr";
@@ -131,7 +190,13 @@ sentence-retrieval examples/sentence-retrieval/recipe.toml --model xlm-roberta-b
         self.pairs.validate().context("pairs")?;
         limits.check_length("pairs.sentence_length", self.pairs.sentence_length)?;
         limits.check_length("evaluation.max_length", self.evaluation.max_length)?;
+        self.reranking.validate(self)?;
         for (name, arm) in &self.arms {
+            let one_method = arm.positive.is_none() || arm.rerank.is_none();
+            ensure!(one_method, "arms.{name}: give either positive or rerank");
+            if let Some(rerank) = &arm.rerank {
+                rerank.validate().with_context(|| format!("arms.{name}.rerank"))?;
+            }
             self.training(arm).validate().with_context(|| format!("training, arms.{name}"))?;
         }
         Ok(())

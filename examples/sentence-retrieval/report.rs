@@ -32,6 +32,18 @@ pub struct Scores {
     pub augmented: Vec<PairRanks>,
     /// Paragraphs whose vectors include the questions of another paragraph.
     pub other_questions: Vec<PairRanks>,
+    /// Descriptions of entities ranked by BM25; only in the arm without training.
+    #[serde(default)]
+    pub entities_lexical: Vec<PairRanks>,
+    /// Descriptions ranked by vectors; only in the arm without training.
+    #[serde(default)]
+    pub entities_dense: Vec<PairRanks>,
+    /// Descriptions ranked by both scores; only in the arm without training.
+    #[serde(default)]
+    pub entities: Vec<PairRanks>,
+    /// Descriptions after re-ranking; only in arms that train a re-ranker.
+    #[serde(default)]
+    pub reranked: Vec<PairRanks>,
 }
 
 /// Setting, language and metric of a value, and each query's value in percent.
@@ -53,6 +65,9 @@ fn hit_rates<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize
 }
 
 fn sentence_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
     let key = |language: &str| ["PUD", language, "p@1"].map(str::to_owned);
     let from_english = pairs.iter().filter(|pair| pair.query == Language::EN);
     let with_english = from_english.map(|PairRanks { candidate, .. }| {
@@ -65,6 +80,15 @@ fn sentence_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
 }
 
 fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
+    pair_scores("XQuAD", [("recall@1", 1), ("recall@5", 5)], pairs)
+}
+
+fn entity_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
+    pair_scores("entities", [("recall@1", 1), ("recall@16", 16)], pairs)
+}
+
+/// Computes recalls over pairs of equal and of different languages, and of the lowest pair.
+fn pair_scores(data: &str, recalls: [(&str, usize); 2], pairs: &[PairRanks]) -> Vec<QueryScores> {
     if pairs.is_empty() {
         return Vec::new();
     }
@@ -78,10 +102,10 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
         let different_languages =
             ("different languages", hit_rates(different_languages.iter().copied(), max_rank));
         [same_language, different_languages, ("lowest pair", lowest)].map(|(setting, shares)| {
-            ([format!("XQuAD, {setting}"), "avg".into(), String::from(metric)], shares)
+            ([format!("{data}, {setting}"), "avg".into(), String::from(metric)], shares)
         })
     };
-    [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
+    recalls.into_iter().flat_map(shares).collect()
 }
 
 /// Combines the values of all seeds. Means at rank 1 also store their test items. An item is a
@@ -104,12 +128,16 @@ fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
 /// scores.
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<QueryScores>);
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 9] = [
     ("sentences, %", "ARM", |scores| sentence_scores(&scores.sentences)),
     ("paragraphs, %", "BM25", |scores| paragraph_scores(&scores.lexical)),
     ("paragraphs, %", "ARM", |scores| paragraph_scores(&scores.paragraphs)),
     ("paragraphs, %", "ARM + questions", |scores| paragraph_scores(&scores.augmented)),
     ("paragraphs, %", "ARM + other questions", |scores| paragraph_scores(&scores.other_questions)),
+    ("entities, %", "entities: BM25", |scores| entity_scores(&scores.entities_lexical)),
+    ("entities, %", "entities: vectors", |scores| entity_scores(&scores.entities_dense)),
+    ("entities, %", "entities: BM25 + vectors", |scores| entity_scores(&scores.entities)),
+    ("entities, %", "ARM", |scores| entity_scores(&scores.reranked)),
 ];
 
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.

@@ -1,10 +1,11 @@
 //! Evaluates models on the papers' fine-tuning and probing benchmarks: MLQA, named entities, XNLI,
-//! LAMA, and facts in several languages.
+//! relations, LAMA, and facts in several languages.
 mod benchmark;
 mod lama;
 mod mlqa;
 mod ner;
 mod recipe;
+mod relations;
 mod report;
 mod suite;
 mod xnli;

@@ -47,7 +47,8 @@ pub struct Arm {
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "transfer-suite";
     const ABOUT: &'static str = "Evaluates models like the papers: fine-tuned on English and tested in \
-        other languages on MLQA, named entities and XNLI, and probed for facts without training.";
+        other languages on MLQA, named entities, XNLI and relations, and probed for facts without \
+        training.";
     const EXAMPLES: &'static str = "\
 transfer-suite examples/transfer-suite/small.toml --model base=data/base --out runs/suite
 transfer-suite examples/transfer-suite/small.toml --model base=data/base \\

@@ -6,6 +6,7 @@ use crate::benchmark::Benchmark;
 use crate::lama::{Facts, Lama};
 use crate::mlqa::Mlqa;
 use crate::ner::Ner;
+use crate::relations::Relations;
 use crate::xnli::Xnli;
 
 /// Names and metric of a benchmark, and whether it fine-tunes models.
@@ -64,6 +65,7 @@ tasks! {
     mlqa: Mlqa, "MLQA", "f1", Some("001-1"), true;
     ner: Ner, "NER", "f1", Some("001-2"), true;
     xnli: Xnli, "XNLI", "accuracy", Some("001-3"), true;
+    relations: Relations, "relations", "f1", None, true;
     lama: Lama, "LAMA", "p@1", Some("001-5"), false;
     facts: Facts, "facts", "p@1", None, false;
 }

@@ -10,6 +10,7 @@ mod generator;
 mod parallel;
 mod probes;
 mod questions;
+mod relations;
 mod search;
 mod seed;
 mod split;
@@ -26,6 +27,7 @@ use crate::generator::Generator;
 use crate::probes::cloze::ClozeConfig;
 use crate::probes::inference::InferenceConfig;
 use crate::questions::fact_questions::FactQuestionConfig;
+use crate::relations::RelationConfig;
 use crate::search::SearchConfig;
 use crate::xquad::XquadSplit;
 
@@ -50,6 +52,8 @@ Examples:
     --templates data/demo/templates-all.tsv --out pairs
   demo-data clozes --kg data/demo/kg \\
     --templates data/demo/templates-all.tsv --out clozes
+  demo-data relations --kg data/wikidata-facts --extracts data/codex \\
+    --languages en,es,zh --out relations
   demo-data xquad-split --xquad data/xquad --first 36 --out divided
   demo-data xquad-split --xquad data/xquad --first 36 --documents --out articles
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
@@ -93,6 +97,11 @@ enum Command {
     ///
     /// The facts are real; the sentences are rendered with templates.
     Clozes(PrepareArgs<ClozeConfig>),
+    /// Write sentences with two entities and their relation, a substitute for MultiTACRED
+    ///
+    /// The sentences are from Wikipedia extracts. Entities are found by their labels, and the relation
+    /// is that of a fact about them, which the sentence need not express (distant supervision).
+    Relations(PrepareArgs<RelationConfig>),
     /// Write text in seven languages, a substitute for a pretraining corpus
     ///
     /// The text consists of first paragraphs of encyclopedia pages, sentences from news, and the
@@ -113,6 +122,7 @@ fn main() -> ExitCode {
             Command::XquadSplit(args) => prepare(&args),
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
+            Command::Relations(args) => prepare(&args),
             Command::Text(args) => prepare(&args),
             Command::Search(args) => prepare(&args),
         },

@@ -25,7 +25,7 @@ impl Default for EntitySplit {
 }
 
 /// Parses three numbers, such as `0.4,0.3,0.3`.
-fn parse_shares(text: &str) -> Result<[f64; 3], String> {
+pub(crate) fn parse_shares(text: &str) -> Result<[f64; 3], String> {
     let shares: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
     let shares = shares.ok().and_then(|shares| shares.try_into().ok());
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())

@@ -7,7 +7,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_demo-data");
 #[cfg(unix)]
 #[test]
 fn examples_of_the_help_text_write_complete_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 9);
+    let folder = testkit::run_examples(PROGRAM, &[], 10);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -18,6 +18,7 @@ fn examples_of_the_help_text_write_complete_folders() {
         ("divided", "second/xquad.de.json"),
         ("articles", "train-context-en-question-en.json"),
         ("fold-1", "test-context-zh-question-en.json"),
+        ("relations", "test.zh.json"),
         ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
     ] {

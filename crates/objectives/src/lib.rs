@@ -19,10 +19,12 @@ mod hard_negatives;
 mod info_nce;
 mod knowledge_contrast;
 mod linear_cross_entropy;
+mod listwise;
 mod masked_lm;
 mod masked_positions;
 mod mix_by_alpha;
 mod negative_queue;
+mod prototypes;
 mod soft_labels;
 mod span;
 mod span_checks;
@@ -50,10 +52,15 @@ pub use knowledge_contrast::{
     ContrastConfig, Push, masked_entity_prediction, object_entailment, relation_classification,
 };
 pub use linear_cross_entropy::linear_cross_entropy;
+pub use listwise::{ListwiseConfig, listwise};
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use mix_by_alpha::mix_by_alpha;
 pub use negative_queue::{NegativeQueue, QueueConfig, QueueStart};
+pub use prototypes::{
+    ClassPrototypes, PrototypeConfig, class_prototypes, prototype_alignment,
+    prototype_probabilities,
+};
 pub use soft_labels::{SoftLabelConfig, SoftmaxOver, soft_labels};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
 pub use span_log_probs::span_log_probs;

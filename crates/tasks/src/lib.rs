@@ -17,6 +17,8 @@ mod micro_batches;
 mod model_fingerprint;
 pub mod pooling;
 pub mod question_answering;
+pub mod relation_classification;
+pub mod reranking;
 pub mod sequence_classification;
 mod shard_examples;
 #[cfg(test)]

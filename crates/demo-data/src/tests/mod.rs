@@ -4,4 +4,5 @@ mod common;
 mod parallel;
 mod probes;
 mod questions;
+mod relations;
 mod xquad;

@@ -114,6 +114,32 @@ fn ner_formats_are_decided_by_all_lines() {
 }
 
 #[test]
+fn relations_prints_scores_and_rejects_invalid_files() {
+    let program = program();
+    let gold = "crates/testkit/fixtures/transfer/relations.json";
+    let report = run_json(&program, &["relations", gold, gold]);
+    assert_eq!(report["micro"]["f1"].as_f64(), Some(100.0));
+    assert_eq!(report["micro"]["gold"].as_u64(), Some(3));
+    // The official scorer prints 50.000%, 33.333% and 40.000% for these files.
+    program.write("gold.txt", "a\nb\nb\nno_relation\n");
+    program.write("predicted.txt", "a\nno_relation\na\nno_relation\r\n\n");
+    let micro = run_json(&program, "relations gold.txt predicted.txt")["micro"].clone();
+    let values = ["precision", "recall", "f1"].map(|key| micro[key].as_f64().unwrap());
+    assert_eq!(values.map(|value| format!("{value:.3}")), ["50.000", "33.333", "40.000"]);
+    program.write("few.txt", "a\n");
+    program.write("blank.txt", "a\n\nb\nb\n");
+    program.write("empty.txt", "\n");
+    program.write("bad.json", "[{\"id\": \"x\"}]");
+    program.expect_only_errors(&[
+        ("relations gold.txt few.txt", &["1 predictions for 4 examples", "example 2 (b)"]),
+        ("relations gold.txt blank.txt", &["blank.txt:2: blank"]),
+        ("relations gold.txt empty.txt", &["empty.txt", "one relation per line"]),
+        ("relations bad.json few.txt", &["bad.json", "example 1 (`x`)", "missing field"]),
+        ("relations none.txt few.txt", &["none.txt"]),
+    ]);
+}
+
+#[test]
 fn xnli_prints_scores_and_rejects_invalid_files() {
     let program = program();
     for (name, text) in [

@@ -3,10 +3,11 @@
 use testkit::run_examples;
 
 /// Each row contains a subcommand, the number of its examples, and a file that the examples write.
-const EXAMPLES: [(&[&str], usize, Option<&str>); 12] = [
-    (&[], 8, Some("xep.json")),
+const EXAMPLES: [(&[&str], usize, Option<&str>); 13] = [
+    (&[], 9, Some("xep.json")),
     (&["ner"], 1, None),
     (&["xnli"], 1, None),
+    (&["relations"], 1, None),
     (&["lama", "clozes"], 1, Some("clozes.jsonl")),
     (&["lama", "score"], 2, None),
     (&["retrieval", "list"], 1, Some("xep.json")),

@@ -9,12 +9,13 @@ mod lama;
 mod map;
 mod names;
 mod ner;
+mod relations;
 mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval, word translation
-/// and names.
+/// Scores cross-lingual transfer: named entities, XNLI, relations, LAMA, entity retrieval, word
+/// translation and names.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -28,6 +29,8 @@ Examples:
     data/uner/de_pud.test.iob2.gz
   transfer-eval xnli crates/testkit/fixtures/transfer/xnli.tsv \\
     crates/testkit/fixtures/transfer/labels.txt
+  transfer-eval relations crates/testkit/fixtures/transfer/relations.json \\
+    crates/testkit/fixtures/transfer/relations.txt
   transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
     --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
   transfer-eval lama score clozes.jsonl \\
@@ -47,6 +50,7 @@ Exit codes: 0 for success, 2 for an error, which is one line on standard error."
 enum Command {
     Ner(ner::Args),
     Xnli(xnli::Args),
+    Relations(relations::Args),
     #[command(subcommand)]
     Lama(lama::Command),
     #[command(subcommand)]
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Ner(args) => ner::run(&args),
         Command::Xnli(args) => xnli::run(&args),
+        Command::Relations(args) => relations::run(&args),
         Command::Lama(command) => lama::run(&command),
         Command::Retrieval(command) => retrieval::run(&command),
         Command::Map(args) => map::run(&args),
