@@ -13,6 +13,10 @@ use crate::{Error, Result};
 /// Name of the tokenizer in the word index.
 const TOKENIZER: &str = "terms";
 
+/// Size of the blocks of passages that are compressed together. A whole block is decompressed for each
+/// passage that is read, and the passages of a question are rarely in the same block.
+const BLOCK_BYTES: usize = 4096;
+
 /// Names of the fields that are read as columns.
 pub(crate) const ID: &str = "id";
 pub(crate) const NUMBER: &str = "number";
@@ -69,7 +73,8 @@ pub(crate) fn open_index(folder: &Path, create: bool) -> Result<(Index, Fields)>
     let index = match exists {
         true => Index::open(directory).map_err(error)?,
         false if create => {
-            Index::create(directory, schema.clone(), IndexSettings::default()).map_err(error)?
+            let settings = IndexSettings { docstore_blocksize: BLOCK_BYTES, ..Default::default() };
+            Index::create(directory, schema.clone(), settings).map_err(error)?
         }
         false => {
             let problem =

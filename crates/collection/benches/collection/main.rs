@@ -16,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tantivy::schema::{IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{Index, IndexWriter, TantivyDocument};
-use texts::{Texts, questions};
+use texts::{Paragraphs, Texts, questions};
 
 /// Elements of the vectors.
 const WIDTH: usize = 384;
@@ -34,6 +34,10 @@ struct Options {
     /// Also measure vectors (random ones of 384 elements)
     #[arg(long)]
     vectors: bool,
+    /// Measure only the recall on question files in SQuAD's format (.json or .json.gz), each in a
+    /// collection
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    sets: Vec<PathBuf>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -47,7 +51,7 @@ enum Measurement {
     Embed { folder: PathBuf },
     Ask { folder: PathBuf },
     AskVectors { folder: PathBuf },
-    Recall { folder: PathBuf },
+    Recall { folder: PathBuf, file: Option<PathBuf> },
 }
 
 fn main() {
@@ -63,7 +67,11 @@ fn main() {
         Some(Measurement::Embed { folder }) => embed(&folder),
         Some(Measurement::Ask { folder }) => ask(&folder, false),
         Some(Measurement::AskVectors { folder }) => ask(&folder, true),
-        Some(Measurement::Recall { folder }) => recall(&folder),
+        Some(Measurement::Recall { folder, file: None }) => recall(&folder, &texts::xquad()),
+        Some(Measurement::Recall { folder, file: Some(file) }) => {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            recall(&folder, &[(name, texts::read(&file))]);
+        }
         None if options.bench => run_all(&options),
         None => {}
     }
@@ -72,6 +80,12 @@ fn main() {
 fn run_all(options: &Options) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    if !options.sets.is_empty() {
+        for (number, file) in options.sets.iter().enumerate() {
+            run(&["recall", &path(&number.to_string()), &file.to_string_lossy()]);
+        }
+        return;
+    }
     let passages = options.passages.to_string();
     run(&["recall", &path("recall")]);
     run(&["generate", &passages]);
@@ -218,12 +232,11 @@ fn ask(folder: &Path, with_vectors: bool) {
     report(name, start.elapsed(), &details);
 }
 
-/// Recall of XQuAD's paragraphs, with all languages in one collection.
-fn recall(folder: &Path) {
+/// Recall of paragraphs, with the paragraphs of all languages or sets in one collection.
+fn recall(folder: &Path, all: &[(String, Paragraphs)]) {
     let start = Instant::now();
-    let all = texts::xquad();
     let mut writer = Writer::create(folder).unwrap();
-    for (language, paragraphs) in &all {
+    for (language, paragraphs) in all {
         for (index, (text, _)) in paragraphs.iter().enumerate() {
             let id = format!("{language}-{index}").into();
             writer.add(&Document { id, text: text.as_str().into(), passages: Vec::new() }).unwrap();
@@ -233,7 +246,7 @@ fn recall(folder: &Path) {
     let snapshot = Collection::open(folder).unwrap().snapshot().unwrap();
     println!("| one collection | questions | recall@1 / @5 / @50 |\n|---|---:|---:|");
     let (mut sums, mut total) = ([0.0; 3], 0.0);
-    for (language, paragraphs) in &all {
+    for (language, paragraphs) in all {
         let (mut hits, mut count) = ([0u32; 3], 0u32);
         for (index, (_, questions)) in paragraphs.iter().enumerate() {
             let gold = format!("{language}-{index}");

@@ -1,4 +1,6 @@
 //! XQuAD, and seeded texts made of its sentences.
+use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use rand::seq::IndexedRandom;
@@ -12,29 +14,49 @@ const WORDS: usize = 114;
 pub type Paragraphs = Vec<(String, Vec<String>)>;
 
 /// Reads XQuAD in seven languages.
-pub fn xquad() -> Vec<(&'static str, Paragraphs)> {
-    ["en", "de", "es", "ar", "hi", "vi", "zh"].map(|code| (code, read(code))).into()
+pub fn xquad() -> Vec<(String, Paragraphs)> {
+    ["en", "de", "es", "ar", "hi", "vi", "zh"].map(|code| (code.to_owned(), of_xquad(code))).into()
 }
 
-fn read(code: &str) -> Paragraphs {
+fn of_xquad(code: &str) -> Paragraphs {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/xquad");
-    let bytes = std::fs::read(folder.join(format!("xquad.{code}.json"))).unwrap();
+    read(&folder.join(format!("xquad.{code}.json")))
+}
+
+/// Reads a file in SQuAD's format. Equal paragraphs become one paragraph with all questions.
+pub fn read(path: &Path) -> Paragraphs {
+    let mut bytes = std::fs::read(path).unwrap();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut unpacked).unwrap();
+        bytes = unpacked;
+    }
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    let paragraphs = value["data"].as_array().unwrap().iter();
-    let paragraphs = paragraphs.flat_map(|article| article["paragraphs"].as_array().unwrap());
-    let paragraph = |paragraph: &serde_json::Value| {
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        let questions = paragraph["qas"].as_array().unwrap();
-        (text(&paragraph["context"]), questions.iter().map(|qa| text(&qa["question"])).collect())
-    };
-    paragraphs.map(paragraph).collect()
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let mut all = Paragraphs::new();
+    let mut indices: HashMap<String, usize> = HashMap::new();
+    for article in value["data"].as_array().unwrap() {
+        for paragraph in article["paragraphs"].as_array().unwrap() {
+            let context = text(&paragraph["context"]);
+            let index = *indices.entry(context.clone()).or_insert_with(|| {
+                all.push((context, Vec::new()));
+                all.len() - 1
+            });
+            let questions = paragraph["qas"].as_array().unwrap();
+            all[index].1.extend(questions.iter().map(|qa| text(&qa["question"])));
+        }
+    }
+    all
 }
 
 /// Returns questions in the languages of [`Texts`].
 pub fn questions(count: usize) -> Vec<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
-    let all: Vec<String> =
-        LANGUAGES.iter().flat_map(|code| read(code)).flat_map(|(_, questions)| questions).collect();
+    let all: Vec<String> = LANGUAGES
+        .iter()
+        .flat_map(|code| of_xquad(code))
+        .flat_map(|(_, questions)| questions)
+        .collect();
     (0..count).map(|_| all.choose(&mut rng).unwrap().clone()).collect()
 }
 
@@ -50,7 +72,7 @@ pub struct Texts {
 impl Texts {
     pub fn new(seed: u64) -> Self {
         let sentences = |code: &&str| {
-            let paragraphs = read(code);
+            let paragraphs = of_xquad(code);
             let sentences = paragraphs.iter().flat_map(|(text, _)| text.split_inclusive(". "));
             sentences.map(|one| (one.trim().to_owned(), one.split_whitespace().count())).collect()
         };

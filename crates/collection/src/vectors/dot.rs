@@ -80,8 +80,8 @@ fn avx2(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn avx512_vnni(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
     use std::arch::x86_64::{
-        __m512i, _mm512_dpbusd_epi32, _mm512_maskz_loadu_epi8, _mm512_reduce_add_epi32,
-        _mm512_set1_epi8, _mm512_setzero_si512, _mm512_xor_si512,
+        __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
+        _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_xor_si512,
     };
     const BYTES: usize = size_of::<__m512i>();
     if query.is_empty() {
@@ -97,9 +97,16 @@ fn avx512_vnni(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
     let query_sum: i32 = query.iter().map(|&code| i32::from(code)).sum();
     let sign = _mm512_set1_epi8(i8::MIN);
     for row in rows.chunks_exact(query.len()) {
+        let (blocks, rest) = row.as_chunks::<BYTES>();
         let mut sum = _mm512_setzero_si512();
-        for (block, &query) in row.chunks(BYTES).zip(&query_blocks) {
-            sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(load(block), sign), query);
+        for (block, &query) in blocks.iter().zip(&query_blocks) {
+            // SAFETY: the block has as many bytes as the vector.
+            let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+            sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(block, sign), query);
+        }
+        if !rest.is_empty() {
+            let block = _mm512_xor_si512(load(rest), sign);
+            sum = _mm512_dpbusd_epi32(sum, block, query_blocks[blocks.len()]);
         }
         products.push(_mm512_reduce_add_epi32(sum) - 128 * query_sum);
     }
