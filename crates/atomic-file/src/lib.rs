@@ -27,10 +27,10 @@ pub use error::Error;
 pub use file_set::{FileSet, publish_all};
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;
-pub use notes::{note_missing_newline, one_line, printable_lines, take_notes};
+pub use notes::{note, note_missing_newline, one_line, printable_lines, take_notes};
 pub use read::{
     Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
-    read_to_string_limited, read_to_string_with_bom,
+    read_to_string_limited, read_to_string_with_bom, read_with_bom, to_utf8,
 };
 pub use temporary::{is_temporary, sync_folder_of};
 

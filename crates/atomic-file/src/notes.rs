@@ -5,12 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Removes and returns the recorded notes: one for each possibly truncated file, whose last line
-/// has no line end.
+/// Removes and returns the recorded notes about input files: one for each possibly truncated file,
+/// whose last line has no line end, and those of [`note`].
 ///
 /// The readers of this crate record notes, and programs print the notes.
 pub fn take_notes() -> Vec<String> {
     std::mem::take(&mut NOTES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Records a note about a file, unless it was recorded before.
+pub fn note(note: String) {
+    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+    // This limits the memory use of long-running programs that never print notes.
+    if notes.len() < 100 && !notes.contains(&note) {
+        notes.push(note);
+    }
 }
 
 /// Records a note about the file `path` if the last line of `bytes` has no line end.
@@ -18,12 +27,7 @@ pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     if bytes.last().is_none_or(|&last| last == b'\n') {
         return;
     }
-    let note = format!("{}: the last line has no line end; it may be truncated", path.display());
-    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
-    // This limits the memory use of long-running programs that never print notes.
-    if notes.len() < 100 && !notes.contains(&note) {
-        notes.push(note);
-    }
+    note(format!("{}: the last line has no line end; it may be truncated", path.display()));
 }
 
 /// Returns `text` as one line that is safe to print on a terminal.
