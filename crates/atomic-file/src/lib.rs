@@ -5,6 +5,8 @@ pub mod cli;
 mod content;
 mod error;
 mod file_set;
+#[cfg(feature = "cli")]
+mod help;
 mod inputs;
 mod lock;
 mod notes;

@@ -4,7 +4,7 @@ use std::cell::{Cell, Ref, RefCell};
 
 use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::tendril::{StrTendril, TendrilSink};
-use html5ever::{Attribute, LocalName, ParseOpts, QualName, parse_document};
+use html5ever::{Attribute, ParseOpts, QualName, parse_document};
 
 /// Index of a node.
 pub type NodeId = usize;
@@ -126,7 +126,7 @@ impl Tree {
 
 /// Returns the value of an element's attribute.
 pub fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
-    let found = attributes.iter().find(|attribute| attribute.name.local == LocalName::from(name));
+    let found = attributes.iter().find(|attribute| &*attribute.name.local == name);
     found.map(|attribute| &*attribute.value)
 }
 

@@ -183,7 +183,7 @@ impl Font {
             Codes::Simple(_) => None,
             Codes::Identity | Codes::Map(_) => {
                 let texts = self.glyph_texts.get_or_init(|| {
-                    self.program.as_deref().map(texts_by_glyph).unwrap_or_default() // no font file
+                    self.program.as_deref().map_or_else(HashMap::new, texts_by_glyph)
                 });
                 texts.get(&u16::try_from(glyph).ok()?).map(char::to_string)
             }
@@ -279,7 +279,9 @@ fn simple_texts(document: &Document, font: &Dictionary) -> CodeTexts {
                 code = code.saturating_add(1);
             }
             Ok((_, Object::Integer(number))) => {
-                code = usize::try_from(*number).unwrap_or(usize::MAX); // no code of the font
+                // No code of the font.
+                let Ok(number) = usize::try_from(*number) else { break };
+                code = number;
             }
             _ => {}
         }
@@ -357,7 +359,8 @@ pub fn dictionary<'a>(document: &'a Document, object: &'a Object) -> Option<&'a 
 
 fn name(document: &Document, dictionary: &Dictionary, key: &[u8]) -> Vec<u8> {
     let name = dictionary.get_deref(key, document).and_then(Object::as_name);
-    name.map(<[u8]>::to_vec).unwrap_or_default() // an absent name matches nothing
+    // An absent name matches nothing.
+    name.map_or_else(|_| Vec::new(), <[u8]>::to_vec)
 }
 
 fn number(document: &Document, dictionary: &Dictionary, key: &[u8]) -> Option<f32> {
