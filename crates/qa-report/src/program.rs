@@ -84,7 +84,11 @@ pub fn run(args: &Args) -> Result<(), String> {
     report.write(&args.out, &args.formats).map_err(|error| error.to_string())?;
     let summary = report.summary();
     cli::print(&atomic_file::printable_lines(&summary))
-        .map_err(|error| format!("cannot write to standard output: {error}"))
+        .map_err(|error| format!("cannot write to standard output: {error}"))?;
+    if args.out != Path::new("-") {
+        cli::print_stderr(&format!("wrote {}; open it in a browser", args.out.display()));
+    }
+    Ok(())
 }
 
 impl Args {
