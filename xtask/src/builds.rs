@@ -11,8 +11,8 @@ macro_rules! libtorch_tests {
         &[
             "test", "--workspace",
             "--exclude", "atomic-file", "--exclude", "demo-data", "--exclude", "kg-triples",
-            "--exclude", "mlqa-eval", "--exclude", "polyqa-cli", "--exclude", "polyqa-collection", "--exclude", "polyqa-hub",
-            "--exclude", "polyqa-language",
+            "--exclude", "mlqa-eval", "--exclude", "polyqa-cli", "--exclude", "polyqa-collection", "--exclude",
+            "polyqa-documents", "--exclude", "polyqa-hub", "--exclude", "polyqa-language",
             "--exclude", "polyqa-results", "--exclude", "polyqa-shards", "--exclude", "qa-report",
             "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
             "--exclude", "transfer-eval", "--exclude", "xtask", $($word),*

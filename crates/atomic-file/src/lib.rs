@@ -27,8 +27,8 @@ pub use file_set::{FileSet, publish_all};
 pub use lock::FileLock;
 pub use observer::{Observer, ObserverIsSet, check_output, report_opened, set_observer};
 pub use read::{
-    Lines, MAX_FILE_BYTES, TextReader, note_missing_newline, open, read, read_limited,
-    read_to_string, read_to_string_limited, read_to_string_with_bom,
+    Lines, MAX_FILE_BYTES, TextReader, note, note_missing_newline, open, read, read_limited,
+    read_to_string, read_to_string_limited, read_to_string_with_bom, read_with_bom, to_utf8,
 };
 pub use target::is_stdout;
 pub use temporary::{is_temporary, sync_folder_of};

@@ -129,6 +129,24 @@ pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error
     read_with(path, limit, false).map_err(Error::new(path, READ))
 }
 
+/// Reads a file like [`read_limited`], but retains a byte order mark.
+///
+/// # Errors
+/// The errors of [`read`].
+pub fn read_with_bom(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> {
+    let path = path.as_ref();
+    read_with(path, limit, true).map_err(Error::new(path, READ))
+}
+
+/// Converts the contents of the text file `path` to a string.
+///
+/// # Errors
+/// [`ErrorKind::InvalidData`] with the name of the format of a file that is not text, such as PDF or
+/// UTF-16, or with the number of the first line that is not UTF-8.
+pub fn to_utf8(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<String, Error> {
+    into_utf8(bytes).map_err(Error::new(path.as_ref(), READ))
+}
+
 fn read_with(path: &Path, limit: u64, retain_bom: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
@@ -198,17 +216,18 @@ fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
-/// Logs a warning if the last line of `bytes`, the end of the file `path`, has no line end: the file
-/// may be truncated.
+/// Logs a warning about an input file.
 ///
 /// The warning's target is [`LOG_TARGET`](crate::LOG_TARGET).
+pub fn note(warning: &str) {
+    log::warn!(target: LOG_TARGET, "{warning}");
+}
+
+/// Logs a warning if the last line of `bytes`, the end of the file `path`, has no line end: the file
+/// may be truncated. See [`note`].
 pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     if bytes.last().is_some_and(|&last| last != b'\n') {
-        log::warn!(
-            target: LOG_TARGET,
-            "{}: the last line has no line end; it may be truncated",
-            path.display()
-        );
+        note(&format!("{}: the last line has no line end; it may be truncated", path.display()));
     }
 }
 

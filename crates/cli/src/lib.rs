@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
+mod help;
 mod inputs;
 mod messages;
 mod notes;

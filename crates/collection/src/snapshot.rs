@@ -210,7 +210,7 @@ impl Snapshot {
             false => 0,
         };
         // The vectors are scanned while this thread searches the words.
-        let search = || {
+        let search = || -> Result<_> {
             let hits = self.search_words(query, depth)?;
             let read = hits.iter().map(|hit| self.read(hit.number, hit.address));
             let texts = read.collect::<Result<Vec<StoredPassage>>>()?;

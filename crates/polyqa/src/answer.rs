@@ -1,4 +1,5 @@
 //! Answers and their positions in documents.
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,13 +31,35 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
+    /// Number of the page that contains the start of the answer, from 1; `None` if the document has
+    /// no pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<usize>,
     /// Probability of the answer, 0 to 1. This probability is a softmax over the best answers of
     /// all passages and "no answer". The logit of an answer is its score minus the passage's null
     /// score, divided by the temperature; the logit of "no answer" is 0.
     pub probability: f64,
+    /// Sum of the probabilities of all places with this text, ignoring case.
+    pub total_probability: f64,
+    /// The best places with this text, up to 10, best first. The first is the place of this answer,
+    /// unless this answer repeats the text of a better one.
+    pub places: Vec<Place>,
     /// Sum of start and end logit, adjusted according to `--window-score`, minus the passage's
     /// retrieval penalty. Answers are sorted by this score.
     pub score: f32,
+}
+
+/// A place of a text that is an answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// [`Document::id`].
+    pub document: Arc<str>,
+    /// Start in the document, in code points.
+    pub start: usize,
+    /// End in the document (exclusive), in code points.
+    pub end: usize,
+    /// Probability of the answer at this place, 0 to 1.
+    pub probability: f64,
 }
 
 /// The answers to a question, best first; no two of them overlap.
@@ -89,13 +112,42 @@ pub(crate) struct Collector {
     answers: Vec<Answer>,
     /// Log-sum-exp of the margins of all candidates and of "no answer", whose margin is 0.
     log_total: f64,
+    /// The texts of all candidates in lower case, with their places.
+    texts: HashMap<String, Places>,
     /// Null score minus the best answer's score: the minimum over all passages.
     null_odds: f64,
 }
 
+/// The places of a text.
+#[derive(Debug)]
+struct Places {
+    /// Log-sum-exp of the margins of all places.
+    log_sum: f64,
+    /// The best places, best first. Until `finish` is called, their field `probability` contains the
+    /// margin over "no answer".
+    best: Vec<Place>,
+}
+
+/// Maximum number of places of an answer.
+const MAX_PLACES: usize = 10;
+
+/// Number of texts at which those with the lowest probabilities are dropped.
+const MAX_TEXTS: usize = 20_000;
+
+/// Returns the form of an answer's text that is equal for equal answers.
+fn text_key(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
 impl Collector {
     pub fn new(n_best: usize) -> Self {
-        Self { n_best, answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
+        Self {
+            n_best,
+            answers: Vec::new(),
+            log_total: 0.0,
+            texts: HashMap::new(),
+            null_odds: f64::INFINITY,
+        }
     }
 
     /// Adds the answers in a passage of a document; only the best `max_answers` answers are
@@ -108,14 +160,15 @@ impl Collector {
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        self.add_part(document, TextOffset::default(), n_best, calibration, max_answers);
+        self.add_part(document, None, n_best, calibration, max_answers);
     }
 
-    /// Like [`add`](Self::add), for a document of which only the text at `offset` is known.
+    /// Like [`add`](Self::add); with `offset`, only the text of a document at this offset is known.
+    /// Its answers have no page numbers.
     pub fn add_part(
         &mut self,
         document: &Document,
-        offset: TextOffset,
+        offset: Option<TextOffset>,
         n_best: &NBest,
         calibration: &Calibration,
         max_answers: usize,
@@ -125,6 +178,12 @@ impl Collector {
         let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
         for candidate in n_best.candidates.iter().take(self.n_best) {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
+            if !candidate.text.is_empty() {
+                let start = candidate.answer_start + offset.map_or(0, |offset| offset.chars);
+                let end = start + candidate.text.chars().count();
+                let (document, probability) = (document.id.clone(), margin(candidate.score));
+                self.add_place(&candidate.text, Place { document, start, end, probability });
+            }
         }
         self.null_odds = self.null_odds.min(n_best.null_odds().unwrap_or(f64::INFINITY));
         let mut selected: Vec<Range<usize>> = Vec::new();
@@ -144,14 +203,38 @@ impl Collector {
                 break;
             }
             let mut answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
-            answer.start += offset.chars;
-            answer.end += offset.chars;
-            answer.start_byte += offset.bytes;
-            answer.end_byte += offset.bytes;
+            if let Some(offset) = offset {
+                answer.start += offset.chars;
+                answer.end += offset.chars;
+                answer.start_byte += offset.bytes;
+                answer.end_byte += offset.bytes;
+                answer.page = None;
+            }
             let position = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(position, answer);
             self.answers.truncate(max_answers);
             selected.push(span);
+        }
+    }
+
+    /// Adds a place, whose field `probability` contains the margin over "no answer".
+    fn add_place(&mut self, text: &str, place: Place) {
+        if self.texts.len() == MAX_TEXTS {
+            let mut sums: Vec<f64> = self.texts.values().map(|places| places.log_sum).collect();
+            sums.sort_by(|a, b| b.total_cmp(a));
+            self.texts.retain(|_, places| places.log_sum > sums[MAX_TEXTS / 2]);
+        }
+        let places = self.texts.entry(text_key(text));
+        let Places { log_sum, best } =
+            places.or_insert_with(|| Places { log_sum: f64::NEG_INFINITY, best: Vec::new() });
+        *log_sum = match *log_sum {
+            f64::NEG_INFINITY => place.probability,
+            sum => log_add_exp(sum, place.probability),
+        };
+        let position = best.partition_point(|other| other.probability >= place.probability);
+        if position < MAX_PLACES {
+            best.insert(position, place);
+            best.truncate(MAX_PLACES);
         }
     }
 
@@ -161,14 +244,33 @@ impl Collector {
         truncated_question: Option<TruncatedQuestion>,
         threshold: Option<f64>,
     ) -> Answers {
-        let Self { mut answers, log_total, null_odds, .. } = self;
+        let Self { mut answers, log_total, texts, null_odds, .. } = self;
+        let probability = |margin: f64| (margin - log_total).exp();
         for answer in &mut answers {
-            answer.probability = (answer.probability - log_total).exp();
+            answer.probability = probability(answer.probability);
+            // An answer after the first `n_best` candidates of its passage may have no entry.
+            (answer.total_probability, answer.places) = match texts.get(&text_key(&answer.text)) {
+                Some(Places { log_sum, best }) => {
+                    let mut places = best.clone();
+                    for place in &mut places {
+                        place.probability = probability(place.probability);
+                    }
+                    (probability(*log_sum), places)
+                }
+                None => (answer.probability, vec![answer.place()]),
+            };
         }
         let null_probability = (-log_total).exp();
         let no_answer =
             answers.is_empty() || threshold.is_some_and(|threshold| null_odds > threshold);
         Answers { id, question, answers, null_probability, truncated_question, no_answer }
+    }
+}
+
+impl Answer {
+    fn place(&self) -> Place {
+        let Self { start, end, probability, .. } = *self;
+        Place { document: self.document.clone(), start, end, probability }
     }
 }
 
@@ -201,7 +303,10 @@ fn to_answer(
         sentence: text[sentence].to_owned(),
         start_in_sentence: prefix.chars().count(),
         document: document.id.clone(),
+        page: documents::page_of(text, start_byte),
         probability: margin,
+        total_probability: margin,
+        places: Vec::new(),
         score: candidate.score,
     }
 }
@@ -240,9 +345,52 @@ mod tests {
             assert!((answer.probability - weight / total).abs() < 1e-12);
         }
         assert!((result.null_probability - weights[3] / total).abs() < 1e-12);
+        let places = |answer: &Answer| answer.places.len();
+        assert_eq!(result.answers.iter().map(places).collect::<Vec<_>>(), [1, 1]);
         assert_eq!(
             Collector::new(20).finish((None, String::new()), None, None).null_probability,
             1.0
         );
+    }
+
+    #[test]
+    fn equal_answers_of_several_places_have_a_common_probability() {
+        let text = |text: &str| Document { id: text.into(), text: text.into() };
+        let n_best = |text: &str, score| NBest {
+            id: "q".into(),
+            candidates: vec![Candidate { text: text.to_owned(), score, ..Candidate::default() }],
+            null_score: Some(0.0),
+            null: false,
+        };
+        let calibration = Calibration::default();
+        let mut collector = Collector::new(20);
+        for (place, score) in [("Lima", 1.0), ("LIMA", 3.0), ("Quito", 2.0), ("Lima.", 0.0)] {
+            collector.add(&text(place), &n_best(place, score), &calibration, 2);
+        }
+        let answers = collector.finish((None, "Where?".into()), None, None).answers;
+        let total: f64 = [1.0f64, 3.0, 2.0, 0.0, 0.0].iter().map(|score| score.exp()).sum();
+        let lima = &answers[0];
+        assert_eq!((&*lima.text, &*answers[1].text), ("LIMA", "Quito"));
+        assert!((lima.probability - 3f64.exp() / total).abs() < 1e-12);
+        assert!((lima.total_probability - (3f64.exp() + 1f64.exp()) / total).abs() < 1e-12);
+        let documents: Vec<&str> = lima.places.iter().map(|place| &*place.document).collect();
+        assert_eq!(documents, ["LIMA", "Lima"]);
+        assert!((lima.places[1].probability - 1f64.exp() / total).abs() < 1e-12);
+        assert_eq!(
+            (answers[1].places.len(), answers[1].total_probability),
+            (1, answers[1].probability)
+        );
+    }
+
+    #[test]
+    fn the_number_of_texts_is_limited() {
+        let mut collector = Collector::new(20);
+        for number in 0..=MAX_TEXTS {
+            let place =
+                Place { document: "d".into(), start: 0, end: 1, probability: number as f64 };
+            collector.add_place(&number.to_string(), place);
+        }
+        assert_eq!(collector.texts.len(), MAX_TEXTS / 2 + 1);
+        assert!(collector.texts.contains_key(&MAX_TEXTS.to_string()));
     }
 }

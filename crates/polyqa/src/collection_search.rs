@@ -1,5 +1,8 @@
 //! Answers to questions over a collection.
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
+use std::sync::Arc;
 
 use collection::{Encoder, Hit, Snapshot};
 use mlqa_eval::LanguageCounts;
@@ -73,6 +76,26 @@ fn penalties(scores: impl Iterator<Item = Option<f32>> + Clone, weight: f32) -> 
     scores.map(penalty).collect()
 }
 
+/// Sets the page numbers of answers in documents of a collection. The selected passages do not have
+/// the text before them.
+pub(crate) fn set_pages(answers: &mut [Answers], snapshot: &Snapshot) -> Result<()> {
+    for answers in answers {
+        let mut texts: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+        for answer in &mut answers.answers {
+            let text = match texts.entry(answer.document.clone()) {
+                Entry::Occupied(text) => text.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let document = snapshot.document(&answer.document)?;
+                    vacant.insert(document.map(|document| document.text))
+                }
+            };
+            let text = text.as_ref().expect("a snapshot has the documents of its passages");
+            answer.page = documents::page_of(text, answer.start_byte);
+        }
+    }
+    Ok(())
+}
+
 /// Checks that a collection has embeddings of this retriever.
 ///
 /// # Errors
@@ -128,7 +151,7 @@ impl Reader {
     ) -> std::result::Result<(), E> {
         for batch in questions.chunks(QUESTIONS_PER_PASS) {
             let selected = select_passages(snapshot, retriever, batch, max_passages)?;
-            on_answers(self.answer_selected(batch, &selected)?)?;
+            on_answers(self.answer_selected(batch, &selected, snapshot)?)?;
         }
         Ok(())
     }
@@ -138,6 +161,7 @@ impl Reader {
         &self,
         questions: &[Query],
         SelectedPassages { passages, selection }: &SelectedPassages,
+        snapshot: &Snapshot,
     ) -> Result<Vec<Answers>> {
         let mut collectors: Vec<Collector> = questions.iter().map(|_| self.collector()).collect();
         let mut pairs = PairBatch::default();
@@ -152,7 +176,10 @@ impl Reader {
         }
         self.read_pairs(pairs, Some(selection), &mut collectors)?;
         let answers = questions.iter().zip(collectors);
-        answers.map(|(query, collector)| self.finish(collector, query.clone())).collect()
+        let answers = answers.map(|(query, collector)| self.finish(collector, query.clone()));
+        let mut answers = answers.collect::<Result<Vec<_>>>()?;
+        set_pages(&mut answers, snapshot)?;
+        Ok(answers)
     }
 }
 

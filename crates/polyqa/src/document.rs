@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atomic_file::Lines;
+use documents::{Extracted, Format};
 use serde::Deserialize;
 
 use crate::{Error, Result};
@@ -10,23 +11,25 @@ use crate::{Error, Result};
 /// A text that is searched for answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Name of the document in answers: the path of a text file, or the `id` of a row. For a row
+    /// Name of the document in answers: the path of a file, or the `id` of a row. For a row
     /// without `id`, the name is the path and the line number.
     pub id: Arc<str>,
     /// The whole text, of any length. A byte order mark (U+FEFF) at the start of the text counts in
-    /// offsets, but is not passed to models.
+    /// offsets, but is not passed to models. In a PDF file's text, each page ends with
+    /// [`documents::PAGE_BREAK`]. Any text with this character has page numbers.
     pub text: Arc<str>,
 }
 
-/// Maximum size of a text in bytes; a larger file is probably not a text.
-const MAX_BYTES: u64 = 256 << 20;
+/// Maximum size in bytes of texts that are stored in memory.
+const MAX_BYTES: u64 = documents::MAX_FILE_BYTES;
 
 const ROW_FORMAT: &str =
     "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
 /// Documents in files or in memory. Each pass over the documents reads the files again, so the
 /// files can be larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document
-/// per line. A file with any other name is one document.
+/// per line. A file with any other name is one document: PDF, HTML, Markdown or plain text, see
+/// [`documents::Format::of`]. The text of a PDF file is read once and stored in memory.
 ///
 /// Standard input (`-`), named pipes and the pipes of a shell's `<(…)` can be read only once. They
 /// are read when they are added, and their documents are stored in memory, up to 256 MB per input.
@@ -85,7 +88,7 @@ impl Documents {
             let is_pipe = path == Path::new("-") || is_pipe(&path)?;
             if has_rows(&path) {
                 documents = documents.with_rows(path)?;
-            } else if is_pipe {
+            } else if is_pipe || documents::Format::of_name(&path) == Some(Format::Pdf) {
                 documents.sources.push(Source::InMemory(read_document(&path)?));
             } else {
                 documents.sources.push(Source::Text(path));
@@ -163,7 +166,18 @@ pub(crate) fn has_rows(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Read`] if the file does not exist or is a folder.
 pub(crate) fn is_pipe(path: &Path) -> Result<bool> {
-    let metadata = atomic_file::fs::metadata(path)?;
+    let read_error = atomic_file::Error::new(path, "read");
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        let name = path.to_string_lossy();
+        let is_question =
+            name.ends_with(['?', '？', '؟', '¿']) || name.split_whitespace().count() > 2;
+        match error.kind() {
+            std::io::ErrorKind::NotFound if is_question => read_error(std::io::Error::other(
+                format!("{error}; a question is passed with -q, such as -q {name:?}"),
+            )),
+            _ => read_error(error),
+        }
+    })?;
     if metadata.is_dir() {
         let reason = "is a folder; expected its files, such as folder/*.txt";
         return Err(atomic_file::Error::new(path, "read")(std::io::Error::other(reason)).into());
@@ -193,9 +207,19 @@ fn stored_rows(path: &Path, max_bytes: u64) -> Result<Vec<Source>> {
     read_rows(path, false).map(store).collect()
 }
 
-/// Reads a file as one document.
+/// Reads a file as one document. Warnings about a part of the text become notes.
 pub(crate) fn read_document(path: &Path) -> Result<Document> {
-    let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES)?;
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if is_json {
+        let problem = "is JSON; expected a document, such as a .txt, .md, .html or .pdf file. Rows are in \
+                       .jsonl files, a SQuAD-style file with contexts is passed with --questions, and any \
+                       text can be passed on standard input (-)";
+        return Err(Error::Content { path: path.to_owned(), problem: problem.to_owned() });
+    }
+    let Extracted { text, warnings, .. } = documents::read(path)?;
+    for warning in warnings {
+        atomic_file::note(&format!("{}: {warning}", path.display()));
+    }
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 

@@ -18,6 +18,9 @@ pub enum Error {
         /// The problem, with the line number if a line is invalid.
         problem: String,
     },
+    /// The text of a document cannot be extracted.
+    #[error(transparent)]
+    Document(#[from] documents::Error),
     /// The documents differ from those of the first pass.
     #[error(
         "the documents have {got} passages, but had {expected} when they were first read; do not \

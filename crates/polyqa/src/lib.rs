@@ -18,7 +18,7 @@ mod retriever;
 mod retriever_files;
 mod sentence;
 
-pub use answer::{Answer, Answers, TruncatedQuestion};
+pub use answer::{Answer, Answers, Place, TruncatedQuestion};
 pub use calibration::{AnsweredFile, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};

@@ -27,9 +27,9 @@ pub(crate) struct Passage {
     pub text: Arc<str>,
     /// Offset of the passage in the document's text, in code points.
     start: usize,
-    /// Offset of the document's text in the whole document. It is 0 unless `document` is a part of a
-    /// document in a collection.
-    pub offset: TextOffset,
+    /// Offset of the document's text in the whole document, if `document` is a part of a document in
+    /// a collection.
+    pub offset: Option<TextOffset>,
 }
 
 impl Passage {
@@ -43,7 +43,7 @@ impl Passage {
             start: usize::from(text.len() < document.text.len()),
             text,
             document: document.clone(),
-            offset: TextOffset::default(),
+            offset: None,
         }
     }
 
@@ -54,7 +54,7 @@ impl Passage {
             document: Document { id: document.clone(), text: text.clone() },
             text: text.clone(),
             start: 0,
-            offset: TextOffset { chars: *start, bytes: *start_byte },
+            offset: Some(TextOffset { chars: *start, bytes: *start_byte }),
         }
     }
 
@@ -82,7 +82,7 @@ impl Passage {
             start += whole.text[byte..range.start].chars().count();
             byte = range.start;
             let text = whole.text[range].into();
-            Self { document: document.clone(), text, start, offset: TextOffset::default() }
+            Self { document: document.clone(), text, start, offset: None }
         };
         ranges.into_iter().map(passage).collect()
     }

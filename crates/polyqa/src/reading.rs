@@ -1,12 +1,12 @@
 //! Incremental reading of documents, so that windows of different requests can share batches.
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use collection::Collection;
+use collection::{Collection, Snapshot};
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::{Collector, Query};
-use crate::collection_search::{SelectedPassages, select_passages};
+use crate::collection_search::{SelectedPassages, select_passages, set_pages};
 use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::reader::{Pair, PairBatch};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
@@ -60,7 +60,8 @@ impl Cutter {
             let retriever = retriever.map(|one| one.lock().unwrap_or_else(PoisonError::into_inner));
             select_passages(&snapshot, retriever.as_deref(), &queries, DEFAULT_CANDIDATES)?
         };
-        let mut reading = Reading { queries, selection, ..Reading::default() };
+        let mut reading =
+            Reading { queries, selection, snapshot: Some(snapshot), ..Reading::default() };
         for (question_index, passages) in passages.iter().enumerate() {
             let mut pairs = PairBatch::default();
             for (index, passage) in passages.iter().enumerate() {
@@ -131,13 +132,15 @@ impl Cutter {
 }
 
 /// The questions and windows of a request, with the logits of the windows evaluated so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Reading {
     queries: Vec<Query>,
     selection: Selection,
     groups: Vec<PairGroup>,
     windows: Vec<Window>,
     logits: Vec<(Vec<f32>, Vec<f32>)>,
+    /// The state of the collection that is searched; `None` for documents in the request.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// Pairs of questions and passages that were cut together, and their number of windows.
@@ -169,7 +172,7 @@ impl Reading {
     /// # Errors
     /// The errors of [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
-        let Self { queries, selection, groups, windows, logits } = self;
+        let Self { queries, selection, groups, windows, logits, snapshot } = self;
         assert_eq!(logits.len(), windows.len(), "all windows have logits");
         let mut answers: Vec<Collector> = queries.iter().map(|_| reader.collector()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
@@ -182,10 +185,12 @@ impl Reading {
                 pair.add_to(n_best, Some(&selection), &mut answers, calibration, max_answers);
             });
         }
-        queries
-            .into_iter()
-            .zip(answers)
-            .map(|(query, collector)| reader.finish(collector, query))
-            .collect()
+        let answers = queries.into_iter().zip(answers);
+        let answers = answers.map(|(query, collector)| reader.finish(collector, query));
+        let mut answers = answers.collect::<Result<Vec<_>>>()?;
+        if let Some(snapshot) = snapshot {
+            set_pages(&mut answers, &snapshot)?;
+        }
+        Ok(answers)
     }
 }

@@ -285,6 +285,15 @@ fn languages(
     source.map(|source| (source.context, source.question)).or_else(from_name)
 }
 
+/// Returns the names of the prediction files that a `questions.json` lists in the subfolder
+/// `predictions` of a run, sorted by name. A run with several development files has such files.
+fn nested_names(folder: &Path, sources: Option<&QuestionSources>) -> Vec<String> {
+    let names = sources.into_iter().flat_map(|sources| sources.0.keys());
+    let nested =
+        names.filter(|name| name.starts_with("predictions/") && folder.join(name).is_file());
+    nested.cloned().collect()
+}
+
 /// Returns the answer files in a folder of predictions.
 fn folder_answers(
     folder: &Path,
@@ -293,9 +302,18 @@ fn folder_answers(
     files: &QuestionFiles,
 ) -> Result<Vec<AnswerFile>, mlqa_eval::Error> {
     let sources = QuestionSources::read(folder)?;
-    let mut answers = Vec::new();
-    for name in sorted_names(folder)? {
-        let source = sources.as_ref().and_then(|sources| sources.0.get(&name));
+    let mut answers: Vec<AnswerFile> = Vec::new();
+    let mut names = sorted_names(folder)?;
+    let nested = nested_names(folder, sources.as_ref());
+    let n_nested = nested.len();
+    names.extend(nested);
+    for path in names {
+        let source = sources.as_ref().and_then(|sources| sources.0.get(&path));
+        // A path of `questions.json` has a folder before the name.
+        let (subfolder, name) = match path.split_once('/') {
+            Some((subfolder, name)) => (Some(subfolder), name.to_owned()),
+            None => (None, path.clone()),
+        };
         let dataset_name = name.parse::<DatasetName>().ok();
         let Some((context, question)) = languages(source, dataset_name.as_ref()) else { continue };
         let mlqa_name = DatasetName { split: files.split.clone(), context, question }.to_string();
@@ -306,6 +324,9 @@ fn folder_answers(
                     .iter()
                     .flat_map(|base| [base.join(&name), base.join(&mlqa_name)]),
             ),
+            // With several question files, those of the other files are not answered.
+            (Some(data), _, Some(source))
+                if n_nested > 1 && source.path.file_name() != data.file_name() => {}
             (Some(data), _, _) => candidates.push(data.clone()),
             (None, Some(run), Some(source)) => candidates.extend(source_paths(run, &source.path)),
             (None, Some(run), None) => candidates.push(run.join("questions").join(&name)),
@@ -320,14 +341,19 @@ fn folder_answers(
             let what = format!("questions for {name} (give --data DIR)");
             return Err(nothing_found(&what, folder));
         };
-        let n_best = match dataset_name {
-            Some(_) => folder.join("n-best").join(&name),
-            None => folder.join("n-best.json"),
+        let n_best = match (subfolder, &dataset_name) {
+            (None, None) => folder.join("n-best.json"),
+            (Some(_), _) | (None, Some(_)) => folder.join("n-best").join(&name),
         };
-        let pair = Pair { set: set.to_owned(), context: context.into(), question: question.into() };
+        let mut pair =
+            Pair { set: set.to_owned(), context: context.into(), question: question.into() };
+        if subfolder.is_some() && answers.iter().any(|other| other.pair == pair) {
+            // Another file has the same languages.
+            pair.set = name.trim_end_matches(".json").to_owned();
+        }
         answers.push(AnswerFile {
             pair,
-            predictions: folder.join(&name),
+            predictions: folder.join(&path),
             n_best: Some(n_best).filter(|path| path.exists()),
             questions,
             squad_rules: source.is_some_and(|source| source.squad_rules),

@@ -85,7 +85,11 @@ pub fn run(args: &Args) -> Result<(), String> {
     let summary = report.summary();
     TextOutput::next_to([&args.out])
         .print(&atomic_file::printable_lines(&summary))
-        .map_err(|error| format!("cannot write to standard output: {error}"))
+        .map_err(|error| format!("cannot write to standard output: {error}"))?;
+    if !atomic_file::is_stdout(&args.out) {
+        cli::print_stderr(&format!("wrote {}; open it in a browser", args.out.display()));
+    }
+    Ok(())
 }
 
 impl Args {

@@ -4,7 +4,13 @@ from typing import overload
 
 __version__: str
 
-class Answer(TypedDict):
+class Place(TypedDict):
+    document: str
+    start: int
+    end: int
+    probability: float
+
+class _Answer(TypedDict):
     text: str
     start: int
     end: int
@@ -14,7 +20,12 @@ class Answer(TypedDict):
     start_in_sentence: int
     document: str
     probability: float
+    total_probability: float
+    places: List[Place]
     score: float
+
+class Answer(_Answer, total=False):
+    page: int
 
 class _Answers(TypedDict):
     question: str

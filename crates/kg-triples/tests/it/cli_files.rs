@@ -30,6 +30,36 @@ fn an_output_that_is_an_input_is_rejected() {
 }
 
 #[test]
+fn a_finished_extract_of_other_languages_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(testkit::fixture("dump.json"), dir.path().join("dump.json")).unwrap();
+    let extract =
+        |options: &str| run(dir.path(), &format!("extract --dump dump.json --out kg {options}"));
+    stdout(&extract("--languages en,de"));
+    let labels = || fs::read(dir.path().join("kg/labels.tsv")).unwrap();
+    let before = labels();
+    let error = failure(&extract("--languages en,zh"));
+    assert!(error.contains("languages en,de") && error.contains("--restart"), "{error}");
+    assert_eq!(labels(), before);
+    stdout(&extract("--languages de,en"));
+    stdout(&extract("--languages en,zh --restart"));
+    assert_ne!(labels(), before);
+}
+
+#[test]
+fn codes_that_are_mistaken_for_others_are_rejected() {
+    let dir = countries_folder();
+    for (code, meant) in [("cn", "`zh`"), ("english", "`en`"), ("deu", "`de`"), ("jp", "`ja`")] {
+        for command in ["extract --dump none", "sample --kg kg --count 2"] {
+            let error =
+                failure(&run(dir.path(), &format!("{command} --languages en,{code} --out out")));
+            assert!(error.contains(code) && error.contains(meant), "{error}");
+        }
+        assert!(!dir.path().join("out").exists());
+    }
+}
+
+#[test]
 fn with_output_to_stdout_counts_are_printed_to_stderr() {
     let dir = countries_folder();
     run(dir.path(), &mix_arguments("--pairs en-de --out file.jsonl"));

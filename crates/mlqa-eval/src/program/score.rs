@@ -131,7 +131,8 @@ impl NormArg {
         if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
             let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
             print_stderr(&format!(
-                "note: {language} is not a language of MLQA ({supported}); articles are not removed"
+                "note: {language} is not a language of MLQA ({supported}); articles are not removed, and words are \
+                 separated by spaces only; for a script without spaces, zh scores each character"
             ));
         }
         Ok(self.rules(language))

@@ -24,9 +24,9 @@ use crate::reader::QUESTIONS_PER_PASS;
 
 /// Answer questions over documents, or over the contexts of a question file
 ///
-/// A document is a text file, or a row {"id": "…", "text": "…"} of a .jsonl file, of any length. A
-/// question is a string, or a row {"id": "…", "question": "…"}. Without documents, --questions must
-/// be a SQuAD-style file whose questions have contexts.
+/// A document is a PDF, HTML, Markdown or plain text file, or a row {"id": "…", "text": "…"} of a
+/// .jsonl file, of any length. A question is a string, or a row {"id": "…", "question": "…"}. Without
+/// documents, --questions must be a SQuAD-style file whose questions have contexts.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -39,7 +39,8 @@ pub struct Args {
     /// File of questions: .jsonl rows, or SQuAD-style with contexts if there are no documents
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
-    /// Documents: text files or .jsonl files; - reads a text from standard input. Pipes are read once
+    /// Documents: PDF, HTML, Markdown, text or .jsonl files; - reads one document from standard
+    /// input. Pipes are read once
     #[arg(value_name = "DOCUMENT")]
     texts: Vec<PathBuf>,
     /// File with additional documents, one {"id": "…", "text": "…"} per line
@@ -53,14 +54,14 @@ pub struct Args {
     retriever: RetrieverArgs,
     /// File of the retriever's passage embeddings, created or extended: later runs embed only new
     /// passages
-    #[arg(long, value_name = "FILE", requires = "retriever")]
+    #[arg(long, value_name = "FILE", requires = "retriever", help_heading = "Retrieval")]
     embeddings: Option<PathBuf>,
     /// Number of passages that the retriever and BM25 select per question. With 0, all passages are
     /// read; without a retriever, 0 also disables the retrieval penalty on scores. Without a
     /// retriever, as many passages that seem to be in other languages than the question are read as
     /// well, and all passages if nearly all are in other languages. With --collection, N is at
     /// least 1, and no other passages are read
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES, help_heading = "Retrieval")]
     candidates: usize,
     /// Print one JSON line per question
     #[arg(long)]
@@ -69,19 +70,19 @@ pub struct Args {
     #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"], conflicts_with = "window_score")]
     compatible: Option<String>,
     /// Also write the best answers by id, for `polyqa score` (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
     predictions: Option<PathBuf>,
     /// Also write the n best answers per question (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
     n_best: Option<PathBuf>,
     /// Also write null scores by id, for `polyqa score --squad2` (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
     null_odds: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.txt notes/*.md
+  polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.pdf notes/*.md
   polyqa answer --model deepset/xlm-roberta-base-squad2 -q 'Wo liegt Lima?' --documents docs.jsonl --json
   polyqa answer --model runs/mine/model --retriever intfloat/multilingual-e5-small -q 'Wo liegt Lima?' \\
     --documents docs.jsonl
@@ -90,10 +91,11 @@ Examples:
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
-end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document,
-probability, score. truncated_question has the number of tokens of a question of which only the
-first max_tokens were read. Each line is written as a whole, so an interrupted run leaves only
-complete lines.";
+end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document, page (PDF
+files), probability, total_probability and places (all places with the same text), score. Positions
+are those in the text of the document (`polyqa text`). truncated_question has the number of tokens of
+a question of which only the first max_tokens were read. Each line is written as a whole, so an
+interrupted run leaves only complete lines.";
 
 /// Number of questions of a file that are evaluated together.
 const QUESTIONS_PER_BATCH: usize = 256;
@@ -176,7 +178,7 @@ fn answer_collection(args: &Args, folder: &Path) -> Result<()> {
             if retriever.is_none() && !has_warned {
                 has_warned = warn_of_foreign_passages(batch, &selected);
             }
-            let answers = reader.answer_selected(batch, &selected)?;
+            let answers = reader.answer_selected(batch, &selected, snapshot)?;
             answers.iter().try_for_each(|answers| print(args, answers))?;
         }
         Ok(())

@@ -24,8 +24,8 @@ pub struct Args {
     /// Folder of the collection
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Documents: text files, whose ids are their paths, or .jsonl files; - reads a text from
-    /// standard input
+    /// Documents: PDF, HTML, Markdown or text files, whose ids are their paths, or .jsonl files; -
+    /// reads one document from standard input
     #[arg(value_name = "DOCUMENT")]
     texts: Vec<PathBuf>,
     /// File with documents, one {"id": "…", "text": "…"} per line
@@ -60,6 +60,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   polyqa index --documents docs.jsonl --out library
+  polyqa index manuals/*.pdf --out library
   polyqa index --documents docs.jsonl --retriever intfloat/multilingual-e5-small --out library
   polyqa index --add --documents new.jsonl --remove old-1 --remove old-2 --out library
   polyqa answer --model runs/mine/model --collection library -q 'Wo liegt Lima?'

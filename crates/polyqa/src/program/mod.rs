@@ -13,6 +13,7 @@ mod model;
 #[cfg(feature = "serve")]
 mod serve;
 mod show;
+mod text;
 mod train;
 
 /// Cross-lingual extractive question answering: answers questions over documents, trains and scores
@@ -32,6 +33,7 @@ Examples:
   polyqa serve --model runs/mine/model
   polyqa score dev.json runs/mine/predictions.json de
   polyqa report runs/mine --out report.html
+  polyqa text manual.pdf
   polyqa doctor --model runs/mine/model
   polyqa completions bash > ~/.local/share/bash-completion/completions/polyqa
 
@@ -46,6 +48,7 @@ enum Command {
     Serve(Box<serve::Args>),
     #[command(flatten)]
     Evaluate(Box<program::Command>),
+    Text(text::Args),
     Report(Box<qa_report::program::Args>),
     Doctor(doctor::Args),
     /// Print shell completions
@@ -100,6 +103,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Evaluate(command) => return cli::end(command.run()),
         Command::Report(args) => qa_report::program::run(&args).map_err(|error| anyhow!(error)),
+        Command::Text(args) => text::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut self::command(), "polyqa", &mut std::io::stdout());

@@ -13,7 +13,7 @@ use crate::{Reader, Retriever, select_precision};
 /// The command-line option `--model`.
 #[derive(clap::Args)]
 pub struct ModelArg {
-    /// Model: a Hugging Face folder, or a repository of the hub as owner/name or
+    /// Model: a Hugging Face folder, the folder of a training run, or a repository of the hub as owner/name or
     /// owner/name@revision, which is downloaded if it is not cached
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
@@ -26,8 +26,14 @@ impl ModelArg {
     }
 }
 
-/// Resolves a model's name to its folder, and prints the progress of downloads.
+/// Resolves a model's name to its folder, and prints the progress of downloads. The folder of a
+/// training run has the model in its subfolder `model`.
 pub fn resolve(model: &str) -> Result<ResolvedModel> {
+    let in_run = Path::new(model).join("model");
+    let is_run =
+        !Path::new(model).join("config.json").exists() && in_run.join("config.json").exists();
+    let in_run = in_run.to_str().filter(|_| is_run);
+    let model = in_run.unwrap_or(model); // the name of a model
     let mut current_bar = None;
     let resolved = Hub::from_env().resolve(model, &mut |progress| {
         let bar = match &mut current_bar {
@@ -47,6 +53,7 @@ pub fn resolve(model: &str) -> Result<ResolvedModel> {
 
 /// Options of the reader: windows, answers, precision and device.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Reader")]
 pub struct ReaderArgs {
     #[command(flatten)]
     model: ModelArg,
@@ -112,6 +119,7 @@ impl From<Score> for WindowScore {
 
 /// Options of the sentence encoder for the first stage of retrieval.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Retrieval")]
 pub struct RetrieverArgs {
     /// Sentence encoder, such as intfloat/multilingual-e5-small, that selects passages across
     /// languages, together with BM25 (reciprocal rank fusion)

@@ -35,12 +35,18 @@ pub fn format_answers(result: &Answers, no_answers: &str) -> String {
             (0, Some(_)) => "  perhaps",
             _ => "  or",
         };
-        let Answer { probability, document, .. } = answer;
+        let Answer { total_probability, document, page, places, .. } = answer;
+        let others = match places.len() - 1 {
+            0 => String::new(),
+            1 => " and another place".to_owned(),
+            count => format!(" and {count} other places"),
+        };
+        let page = page.map_or_else(String::new, |page| format!(", page {page}"));
         let _ = writeln!(
             text,
-            "{prefix} {}  ({:.0} %, {})",
+            "{prefix} {}  ({:.0} %, {}{page}{others})",
             highlight(&answer.text),
-            100.0 * probability,
+            100.0 * total_probability,
             one_line(document)
         );
         // If the answer is the whole sentence, the sentence is not repeated.

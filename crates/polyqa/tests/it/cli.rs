@@ -4,7 +4,7 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::common::{copy_model, polyqa, read_json, run_with_input};
+use crate::common::{copy_model, pdf, polyqa, read_json, run_with_input};
 
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -101,6 +101,8 @@ fn bad_input_is_reported_in_one_line() {
         "{\"id\": 1, \"question\": \"a\"}\n{\"id\": \"1\", \"question\": \"b\"}\n",
     );
     program.write("latin.txt", b"caf\xe9");
+    program.write("dev.json", "{}");
+    program.write("scan.pdf", pdf(&["", ""]));
     copy_model(&program, "model", "bad");
     program.write("bad/calibration.json", "{\"temperature\": 0}");
     program.expect_only_errors(&[
@@ -108,6 +110,10 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model model -q Where? model", &["model", "is a folder"]),
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
         ("answer --model model -q Where? cut.jsonl", &["cut.jsonl: line 2"]),
+        ("answer --model model -q Where? dev.json", &["dev.json", "--questions"]),
+        ("answer --model model -q Where? scan.pdf", &["scan.pdf", "no text", "OCR"]),
+        ("index --out library dev.json", &["dev.json", "is JSON"]),
+        ("text scan.pdf", &["scan.pdf", "no text"]),
         ("answer --model model -q Where?", &["no documents"]),
         ("answer --model model -q Where? - -", &["standard input) may be used only once"]),
         ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
@@ -121,10 +127,58 @@ fn bad_input_is_reported_in_one_line() {
         ("train --model data/base", &["--train"]),
     ]);
     program.expect_only_error(
+        &["answer", "--model", "model", "text.txt", "Where is Lima?"],
+        &["Where is Lima?", "passed with -q"],
+    );
+    program.expect_only_error(
         &["answer", "--model", "model", "-q", " ", "text.txt"],
         &["a question is empty"],
     );
     program.expect_error("doctor --model nowhere", &["nowhere"]);
+}
+
+#[test]
+fn answers_in_pdf_html_and_markdown_have_positions_in_their_text() {
+    let program = polyqa();
+    program.write("a.pdf", pdf(&["Lima is in Peru.", "Quito is in Ecuador."]));
+    program.write("b.html", "<nav>Home</nav><p>Lima is the <b>capital</b> of Peru.</p>");
+    program.write("c.md", "# Quito\n\nQuito is the *capital* of Ecuador.\n");
+    program.write("d.txt", "Lima\n<b>text</b>");
+    let texts = program.expect_success("text --json a.pdf b.html c.md d.txt").out;
+    let texts: Vec<Value> = json_lines(&texts);
+    let expected = [
+        "Lima is in Peru.\n\n\u{c}Quito is in Ecuador.\n\n\u{c}",
+        "Lima is the capital of Peru.",
+        "Quito\n\nQuito is the capital of Ecuador.",
+        "Lima\n<b>text</b>",
+    ];
+    assert!(texts.iter().zip(expected).all(|(row, text)| row["text"] == text), "{texts:?}");
+    assert_eq!(
+        program.expect_success("text a.pdf b.html").out,
+        format!("{}{}\n", expected[0], expected[1])
+    );
+    program.expect_success("index a.pdf b.html c.md d.txt --out library");
+    for documents in ["a.pdf b.html c.md d.txt", "--collection library"] {
+        let line = format!("answer --model model -q Lima? -n 99 --json {documents}");
+        let output = program.expect_success(&line).out;
+        let answers = json_lines(&output).remove(0);
+        let mut pages = Vec::new();
+        for answer in answers["answers"].as_array().unwrap() {
+            let document = texts.iter().find(|row| row["id"] == answer["document"]).unwrap();
+            let text = document["text"].as_str().unwrap();
+            let byte = |key: &str| usize::try_from(answer[key].as_u64().unwrap()).unwrap();
+            let (start, end) = (byte("start_byte"), byte("end_byte"));
+            assert_eq!(text[start..end], answer["text"]);
+            assert_eq!(answer.get("page").is_some(), document["id"] == "a.pdf", "{answer}");
+            if let Some(page) = answer.get("page") {
+                assert_eq!(*page, 1 + text[..start].matches('\u{c}').count());
+                pages.push(page.as_u64());
+            }
+        }
+        assert!(pages.contains(&Some(1)), "{documents}: {answers}");
+    }
+    let line = "answer --model model -q Lima? -n 1 a.pdf";
+    assert!(program.expect_success(line).out.contains("a.pdf, page "));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::{Browser, Program};
 
-use crate::common::polyqa;
+use crate::common::{pdf, polyqa};
 
 const JSON: &str = "application/json";
 
@@ -103,7 +103,11 @@ struct Reply {
 
 impl Client {
     fn send(&self, content_type: &str, body: &[u8]) -> Reply {
-        let url = format!("http://{}/answer", self.address);
+        self.send_to("answer", content_type, body)
+    }
+
+    fn send_to(&self, path: &str, content_type: &str, body: &[u8]) -> Reply {
+        let url = format!("http://{}/{path}", self.address);
         let mut response = self.agent.post(url).content_type(content_type).send(body).unwrap();
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
@@ -244,6 +248,35 @@ fn request_errors_are_reported_as_json() {
     let request = "GET /health HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n";
     let reply = read_all(service.send(request));
     assert!(reply.starts_with("HTTP/1.1 421") && reply.contains("misdirected_request"), "{reply}");
+}
+
+#[test]
+fn the_text_of_a_file_is_returned() {
+    let service = Service::start("--max-body 9000");
+    let client = service.client();
+    let file = pdf(&["Lima is in Peru.", "Quito"]);
+    let reply = client.send_to("text?name=a%20b.pdf", "application/pdf", &file);
+    let expected = json!({
+        "text": "Lima is in Peru.\n\n\u{c}Quito\n\n\u{c}", "title": null, "language": null, "pages": 2,
+        "warnings": [],
+    });
+    assert_eq!((reply.status, &reply.body), (200, &expected));
+    let any = "application/octet-stream";
+    let reply = client.send_to("text?name=a.html", any, b"<html lang=de><title>T</title><p>Lima");
+    let expected =
+        json!({"text": "Lima", "title": "T", "language": "de", "pages": null, "warnings": []});
+    assert_eq!((reply.status, &reply.body), (200, &expected));
+    let requests: [(&str, &str, &[u8], u16, &str); 4] = [
+        ("text?name=scan.pdf", any, &pdf(&[""]), 422, "scan.pdf: no text on the page"),
+        ("text", any, b"\xff", 422, "document"),
+        ("text", "text/plain", b"Lima", 415, "application/octet-stream"),
+        ("text", any, &[b' '; 9001], 413, "9000 bytes"),
+    ];
+    for (path, content_type, body, status, message) in requests {
+        let reply = client.send_to(path, content_type, body);
+        let actual = reply.body["error"]["message"].as_str().unwrap();
+        assert!(reply.status == status && actual.contains(message), "{path}: {}", reply.body);
+    }
 }
 
 #[test]

@@ -65,6 +65,35 @@ fn help_examples_succeed() {
 }
 
 #[test]
+fn a_run_with_several_development_files_has_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_folder = folder.path().join("run");
+    let rows = [("a", "?", "one two", "two")];
+    let mut sources = serde_json::Map::new();
+    for (name, language) in [("dev.de", "de"), ("dev.en", "en"), ("more.de", "de")] {
+        let data = folder.path().join(format!("{name}.json"));
+        write(&data, &questions(&rows));
+        write(&run_folder.join(format!("predictions/{name}.json")), &json!({"a": "two"}));
+        let source =
+            json!({"path": data, "context": language, "question": language, "squad_rules": false});
+        sources.insert(format!("predictions/{name}.json"), source);
+    }
+    write(&run_folder.join("questions.json"), &Value::Object(sources));
+    let page = folder.path().join("report.html");
+    let run_argument = format!("reader={}", run_folder.display());
+    let arguments = [run_argument.as_str(), "--out", page.to_str().unwrap()];
+    let printed = report(&arguments);
+    assert!(printed.contains("reader") && printed.contains("more.de"), "{printed}");
+    let output = run(&[&["--samples", "200"], &arguments[..]].concat());
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("wrote ") && message.contains("report.html"), "{message}");
+    // A question file selects its predictions.
+    let data = folder.path().join("dev.en.json");
+    let printed = report(&[&arguments[..], &["--data", data.to_str().unwrap()]].concat());
+    assert!(!printed.contains("more.de"), "{printed}");
+}
+
+#[test]
 fn input_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -73,7 +73,8 @@ impl ProgressLine {
         let draw_target =
             if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), draw_target);
-        let template = "{prefix:14} {bar:16} {pos}/{len}  {msg}  {rate}  {eta} left";
+        // At most 80 columns: a longer line would be wrapped, and each redraw would leave a part of it.
+        let template = "{prefix}  {pos}/{len}  {msg}  {rate}  {eta} left";
         let style = ProgressStyle::with_template(template).expect("a valid template");
         let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
             let _ = text.write_str(&rate_text(state.per_sec()));
@@ -98,7 +99,7 @@ impl ProgressLine {
         let ProgressValues { step, loss, learning_rate, tokens } = values;
         let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
         let speed = tokens.saturating_sub(self.initial.1) as f64 / seconds;
-        let text = format!("loss {loss:.3}  lr {learning_rate:.1e}  {speed:.0} tokens/s");
+        let text = format!("loss {loss:.3}  lr {learning_rate:.1e}");
         let Some(name) = &self.plain_name else {
             self.bar.set_message(text);
             self.bar.set_position(step);
@@ -111,6 +112,7 @@ impl ProgressLine {
             let rate = step.saturating_sub(self.initial.0) as f64 / seconds;
             let remaining = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);
+            let text = format!("{text}  {speed:.0} tokens/s");
             print_note(&format!("{name}: step {step}/{total}  {text}  {rate}  {remaining} left"));
         }
     }
@@ -124,12 +126,21 @@ impl ProgressLine {
 
     /// Stops the progress line without clearing it.
     pub(crate) fn abandon(&self) {
+        self.remove_rate();
         self.bar.abandon();
     }
 
     /// Finishes the line and leaves it on screen.
     pub fn finish(&self) {
+        self.remove_rate();
         self.bar.finish();
+    }
+
+    /// Removes rate and remaining time from the line. For a line that is finished, indicatif computes
+    /// the rate from all steps, also from those of earlier parts of a resumed run.
+    fn remove_rate(&self) {
+        let style = ProgressStyle::with_template("{prefix}  {pos}/{len}  {msg}");
+        self.bar.set_style(style.expect("a valid template"));
     }
 }
 

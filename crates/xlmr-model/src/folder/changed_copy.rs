@@ -142,7 +142,12 @@ fn copy_unless(is_skipped: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path)
         if path.is_dir() {
             copy_unless(&|_, _| false, &path, &to.join(name))?;
         } else {
-            atomic_file::fs::copy(&path, to.join(name))?;
+            let copy = to.join(name);
+            fs::copy(&path, &copy).map_err(|error| {
+                // A full disk is a problem of the copy.
+                let failed = if fs::File::open(&path).is_ok() { &copy } else { &path };
+                Error::io(failed, error)
+            })?;
         }
     }
     Ok(())

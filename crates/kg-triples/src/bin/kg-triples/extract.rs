@@ -10,21 +10,21 @@ use kg_triples::dump::{
 use kg_triples::{Error, Language};
 
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, parse_choice};
+use crate::{CommandResult, parse_choice, parse_language};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
     --languages en,de --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
-    --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
+    --languages en,zh --fallback zh=zh-hans,zh-cn --out kg-zh
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
-    --languages en,zh --lookup exact --out kg
+    --languages en,zh --lookup exact --out kg-exact
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
     --languages en,de \\
     --tables triples,labels,descriptions,aliases,sitelinks,redirects --out kg
   gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - \\
-    --languages en --out kg
+    --languages en --out kg-en
 With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
   kg-triples extract --dump latest-all.json.bz2 \\
     --languages en,de,es,ar,hi,vi,zh --out kg
@@ -46,7 +46,7 @@ pub struct Args {
     dump: PathBuf,
     /// Languages of labels and other texts; codes are case-insensitive, zh and zh-hans are
     /// different languages
-    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
+    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…", value_parser = crate::parse_language)]
     languages: Vec<Language>,
     /// Fallback languages for texts that are missing in a language, in order of preference, in place
     /// of its variants and fallback languages on Wikidata; a list that includes mul uses its labels
@@ -74,7 +74,8 @@ pub struct Args {
     /// Memory for sorting in MiB; data that exceeds it is sorted in files in --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
-    /// Discard an unfinished extract in --out and start again instead of resuming it
+    /// Discard an unfinished extract in --out and start again instead of resuming it; also replace a
+    /// finished extract of other languages
     #[arg(long)]
     restart: bool,
     /// Output folder for the tables
@@ -86,8 +87,8 @@ pub struct Args {
 fn parse_fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
     let (language, codes) =
         text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
-    let code = |code: &str| Language::new(code).map_err(|error| error.to_string());
-    Ok((code(language)?, codes.split(',').map(code).collect::<Result<_, _>>()?))
+    let codes = codes.split(',').map(parse_language).collect::<Result<_, _>>()?;
+    Ok((parse_language(language)?, codes))
 }
 
 pub fn run(args: Args) -> CommandResult {
@@ -104,6 +105,7 @@ pub fn run(args: Args) -> CommandResult {
         restart: args.restart,
         ..ExtractConfig::default()
     };
+    check_finished(&args.out, &config)?;
     for language in config.languages_without_scripts() {
         eprintln!(
             "note: the scripts of {language} are unknown; names of mul are not used for it (use \
@@ -116,6 +118,33 @@ pub fn run(args: Args) -> CommandResult {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
     }
     Ok(())
+}
+
+/// Returns an error if the folder has a finished extract of other languages, which the new one would
+/// replace, unless `--restart` is given.
+fn check_finished(out: &Path, config: &ExtractConfig) -> CommandResult {
+    let path = out.join("extract.json");
+    if config.restart || !path.exists() {
+        return Ok(());
+    }
+    // A report that this version cannot read is replaced, as before.
+    let report = atomic_file::read(&path).ok();
+    let report = report.and_then(|bytes| serde_json::from_slice::<ExtractReport>(&bytes).ok());
+    let Some(ExtractReport { languages, .. }) = report else { return Ok(()) };
+    let sorted = |languages: &[Language]| -> Vec<Language> {
+        let mut sorted = languages.to_vec();
+        sorted.sort_unstable();
+        sorted
+    };
+    if sorted(&languages) == sorted(&config.languages) {
+        return Ok(());
+    }
+    let names: Vec<&str> = languages.iter().map(Language::as_str).collect();
+    let reason = format!(
+        "holds a finished extract with the languages {}; choose another --out, or replace it with --restart",
+        names.join(",")
+    );
+    Err(Error::Dump { path: out.to_owned(), reason })
 }
 
 /// Runs the extract and shows a progress bar of the compressed bytes that were read.

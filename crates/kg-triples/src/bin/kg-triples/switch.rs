@@ -50,10 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "LANG", default_value_t = SwitchConfig::default().source)]
     source: Language,
     /// Languages to switch into [default: all languages with labels]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
     languages: Option<Vec<Language>>,
     /// Additional languages that can be drawn for a sentence, but in which no sentence is written
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages")]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages", value_parser = crate::parse_language)]
     pool: Vec<Language>,
     /// Languages that can be drawn for a sentence: shared (every labelled entity of the sentence
     /// has a label in the language) or per_mention (at least one entity has a label in the

@@ -19,11 +19,12 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use torch_ext::Precision;
@@ -172,13 +173,18 @@ async fn respond(
         "/page.css" if is_get => Ok(page("text/css; charset=utf-8", include_str!("page.css"))),
         "/page.js" if is_get => Ok(page("text/javascript; charset=utf-8", include_str!("page.js"))),
         "/health" if is_get => Ok(health(service)),
-        "/answer" if request.method() == Method::POST => answer(service, request).await,
-        "/" | "/page.css" | "/page.js" | "/health" | "/answer" => {
-            let message = "use POST for /answer and GET for other paths";
+        "/answer" if request.method() == Method::POST => {
+            with_timeout(service, answer_request(service, request)).await
+        }
+        "/text" if request.method() == Method::POST => {
+            with_timeout(service, extract_text(service, request)).await
+        }
+        "/" | "/page.css" | "/page.js" | "/health" | "/answer" | "/text" => {
+            let message = "use POST for /answer and /text, and GET for other paths";
             Err(Refusal::new(405, "method_not_allowed", message))
         }
         _ => {
-            let message = "not found (available: /, /answer, /health)";
+            let message = "not found (available: /, /answer, /text, /health)";
             Err(Refusal::new(404, "not_found", message))
         }
     }
@@ -241,35 +247,39 @@ fn health(service: &Service) -> Response {
     json_response(if draining { 503 } else { 200 }, &health)
 }
 
-async fn answer(
-    service: &Arc<Service>,
-    request: hyper::Request<Incoming>,
+async fn with_timeout(
+    service: &Service,
+    response: impl Future<Output = Result<Response, Refusal>>,
 ) -> Result<Response, Refusal> {
     let seconds = service.limits.timeout;
-    let (parts, body) = request.into_parts();
-    let response = answer_request(service, &parts.headers, body);
     timeout(Duration::from_secs(seconds), response).await.unwrap_or_else(|_| {
         let message = format!("not answered within {seconds} seconds");
         Err(Refusal::new(504, "timeout", message))
     })
 }
 
-async fn answer_request(
-    service: &Arc<Service>,
+/// Receives a body of one of these content types, which are not those of HTML forms. The permit
+/// counts the request toward the limit of concurrent requests.
+async fn receive(
+    service: &Service,
     headers: &HeaderMap,
     mut body: Incoming,
-) -> Result<Response, Refusal> {
+    content_types: &[&str],
+) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
     }
     // The content type is checked to reject requests from pages of other origins: browsers send
-    // JSON to another origin only after a preflight request, which this service rejects.
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+    // these types to another origin only after a preflight request, which this service rejects.
+    let is_accepted = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let name = value.as_bytes().split(|&byte| byte == b';').next();
-        name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+        let is_type = |name: &[u8], accepted: &&str| {
+            name.trim_ascii().eq_ignore_ascii_case(accepted.as_bytes())
+        };
+        name.is_some_and(|name| content_types.iter().any(|accepted| is_type(name, accepted)))
     });
-    if !is_json {
-        let message = "the content type must be application/json";
+    if !is_accepted {
+        let message = format!("the content type must be {}", content_types.join(" or "));
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
     let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
@@ -279,29 +289,62 @@ async fn answer_request(
     let max_body = service.limits.max_body;
     let too_large =
         || Refusal::new(413, "too_large", format!("the body has more than {max_body} bytes"));
-    let limit_error = |_| {
-        Refusal::new(
-            429,
-            "too_many_requests",
-            "too many concurrent requests or windows; retry later",
-        )
-    };
-    let request_permit = service.requests.clone().try_acquire_owned().map_err(limit_error)?;
+    let permit = service.requests.clone().try_acquire_owned().map_err(too_many_requests)?;
     let received = timeout(IO_TIMEOUT, Limited::new(&mut body, max_body).collect()).await;
-    let body = match received {
-        Ok(Ok(body)) => body.to_bytes(),
+    match received {
+        Ok(Ok(body)) => Ok((body.to_bytes(), permit)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             discard(body);
-            return Err(too_large());
+            Err(too_large())
         }
-        Ok(Err(_)) => {
-            return Err(Refusal::new(400, "bad_request", "the request body is incomplete"));
-        }
+        Ok(Err(_)) => Err(Refusal::new(400, "bad_request", "the request body is incomplete")),
         Err(_) => {
             discard(body);
-            return Err(Refusal::new(408, "slow", "timed out while reading the request body"));
+            Err(Refusal::new(408, "slow", "timed out while reading the request body"))
         }
+    }
+}
+
+fn too_many_requests(_: TryAcquireError) -> Refusal {
+    let message = "too many concurrent requests or windows; retry later";
+    Refusal::new(429, "too_many_requests", message)
+}
+
+/// Returns the text of a document in the body, as [`documents::extract`] does.
+async fn extract_text(
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let pairs = parts.uri.query().into_iter().flat_map(|query| query.split('&'));
+    let name = pairs.filter_map(|pair| pair.strip_prefix("name=")).next().unwrap_or("document"); // no name
+    let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let content_types = ["application/octet-stream", "application/pdf"];
+    let (body, permit) = receive(service, &parts.headers, body, &content_types).await?;
+    let extract = move || {
+        let result = documents::extract(&name, body.to_vec());
+        drop(permit);
+        result
     };
+    let extracted = tokio::task::spawn_blocking(|| log_panic(extract)).await;
+    let extracted = extracted.map_err(|_| internal_error())?.ok_or_else(internal_error)?;
+    let extracted =
+        extracted.map_err(|error| Refusal::new(422, "unreadable", one_line(&error.to_string())))?;
+    let documents::Extracted { text, title, language, warnings } = extracted;
+    let pages = Some(text.matches(documents::PAGE_BREAK).count()).filter(|&count| count > 0);
+    let value = json!({
+        "text": text, "title": title, "language": language, "pages": pages, "warnings": warnings,
+    });
+    Ok(json_response(200, &value))
+}
+
+async fn answer_request(
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let (body, request_permit) =
+        receive(service, &parts.headers, body, &["application/json"]).await?;
     if body.starts_with(GZIP_SIGNATURE) {
         return Err(compressed_body());
     }
@@ -341,7 +384,8 @@ async fn answer_request(
     let cut = cut_task.await.map_err(|_| internal_error())?.ok_or_else(internal_error)?;
     let (reading, max_answers, request_permit) = cut?;
     let count = u32::try_from(reading.n_windows()).expect("--max-windows is below 2^32");
-    let permits = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
+    let permits =
+        service.windows.clone().try_acquire_many_owned(count).map_err(too_many_requests)?;
     let (reply, receiver) = oneshot::channel();
     let job = Job { reading, max_answers, reply, permits: [request_permit, permits] };
     service.jobs.send(job).map_err(|_| internal_error())?;

@@ -4,7 +4,7 @@ mod host;
 mod http;
 mod request;
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     collection: Option<PathBuf>,
     /// Address to listen on; a non-loopback address exposes the service to the network
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = parse_host)]
     host: IpAddr,
     /// Host name by which clients and proxies reach the service, in addition to localhost and IP
     /// addresses; requests for any other host name receive status 421
@@ -46,11 +46,24 @@ pub struct Args {
     limits: Limits,
 }
 
+/// Parses an IP address or `localhost`.
+fn parse_host(host: &str) -> Result<IpAddr, String> {
+    match host {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => host.parse().map_err(|_| {
+            "expected an IP address such as 127.0.0.1, or localhost; 0.0.0.0 listens on all networks, and \
+             --allow-host accepts a name in requests"
+                .to_owned()
+        }),
+    }
+}
+
 /// Limits per request and over all concurrent requests.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Maximum size of a request body in bytes
-    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 16 << 20)]
     max_body: usize,
     /// Maximum number of documents per request
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -91,6 +104,9 @@ POST /answer takes a question or questions, and a text or documents:
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
 and returns {\"results\": [...]}, one object per question, as printed by `polyqa answer --json`.
 With --collection, text and documents may be absent: the answers are those in the collection.
+POST /text?name=FILE takes a PDF, HTML, Markdown or text file (application/octet-stream) and returns its text:
+  curl -s '127.0.0.1:8080/text?name=a.pdf' -H 'content-type: application/octet-stream' \\
+    --data-binary @a.pdf
 BM25 selects the 50 best passages per question; with --retriever, BM25 and the retriever select them.
 GET /health returns the state, the model, its precision and the collection's number of documents. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
 A request that fails because of a fault in polyqa has status 500; the service logs the fault and continues.

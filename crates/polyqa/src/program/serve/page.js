@@ -26,9 +26,21 @@ function element(name, className, ...parts) {
   return node;
 }
 
+/** Hides the answers to an earlier question. */
+function clearAnswers() {
+  at("found").hidden = true;
+  at("answers").replaceChildren();
+  at("marked").replaceChildren();
+}
+
 function setState(message, wrong) {
   at("state").textContent = message;
   at("state").className = wrong ? "wrong" : "";
+}
+
+/** Returns the page of an answer and the number of its places, if there are several. */
+function place({ page, places }) {
+  return (page ? `, page ${page}` : "") + (places.length > 1 ? `, ${places.length} places` : "");
 }
 
 /** Shows the answers in `text`, or in the documents of the collection if there is no text. */
@@ -36,13 +48,16 @@ function show(text, result) {
   const inCollection = text === null;
   const best = (rank) => rank === 0 && !result.no_answer;
   const percent = (share) => `${Math.round(100 * share)} %`;
-  at("answers").replaceChildren(...result.answers.map((answer, rank) => {
+  // Answers with the text of a better one are marked, but not listed again.
+  const texts = result.answers.map((answer) => answer.text.trim().toLowerCase());
+  const isFirst = (_, rank) => texts.indexOf(texts[rank]) === rank;
+  at("answers").replaceChildren(...result.answers.filter(isFirst).map((answer, rank) => {
     const length = answer.end - answer.start;
     const span = { start: answer.start_in_sentence, end: answer.start_in_sentence + length, best: best(rank) };
     const item = element("li", "",
       element("div", "answer", answer.text),
-      element("div", "place", inCollection
-        ? `${percent(answer.probability)} · ${answer.document}` : percent(answer.probability)),
+      element("div", "place", percent(answer.total_probability) + place(answer)
+        + (inCollection ? ` · ${answer.document}` : "")),
       element("p", "sentence", ...marked(answer.sentence, [span])));
     item.dir = "auto";
     return item;
@@ -51,7 +66,12 @@ function show(text, result) {
   const spans = result.answers.map((answer, rank) => ({ ...answer, best: best(rank) }));
   at("marked").replaceChildren(...(inCollection ? [] : marked(text, spans)));
   at("found").hidden = false;
-  at("marked").querySelector("mark.best")?.scrollIntoView({ block: "nearest" });
+  // Only the box with the text is scrolled, so that the list of answers stays in view.
+  const [box, mark] = [at("marked"), at("marked").querySelector("mark.best")];
+  if (mark) {
+    const offset = mark.getBoundingClientRect().top - box.getBoundingClientRect().top;
+    box.scrollTop += offset - box.clientHeight / 3;
+  }
   const none = result.no_answer || result.answers.length === 0;
   setState(none ? `No answer (${percent(result.null_probability)}).` : "");
 }
@@ -61,6 +81,7 @@ async function ask() {
   // The text may be empty only if the service has a collection.
   const text = at("text").required || at("text").value.trim() ? at("text").value : null;
   at("go").disabled = true;
+  clearAnswers();
   setState("Reading …");
   try {
     const response = await fetch("answer", {
@@ -80,6 +101,35 @@ async function ask() {
     at("go").disabled = false;
   }
 }
+
+/** Puts the text of a file into the text field. */
+async function open(file) {
+  clearAnswers();
+  setState(`Reading ${file.name} …`);
+  try {
+    const response = await fetch(`text?name=${encodeURIComponent(file.name)}`, {
+      method: "POST",
+      headers: { "content-type": "application/octet-stream" },
+      body: file,
+    });
+    const reply = await response.json();
+    if (response.ok) {
+      at("text").value = reply.text;
+      setState(reply.warnings.join(" "), reply.warnings.length > 0);
+    } else {
+      setState(reply.error.message, true);
+    }
+  } catch {
+    setState("No response from the service.", true);
+  }
+}
+
+at("file").addEventListener("change", () => {
+  const [file] = at("file").files;
+  if (file) {
+    open(file);
+  }
+});
 
 at("ask").addEventListener("submit", (event) => {
   event.preventDefault();

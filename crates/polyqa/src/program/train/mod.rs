@@ -6,7 +6,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use crate::AnsweredFile;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{
     Cell, Dataset, DatasetName, InvalidQuestion, Language, Matrix, NBest, NullOdds, Predictions,
@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (dev, calibration_files) =
         (read_all(&recipe.data.dev)?, read_all(&recipe.data.calibration)?);
 
+    check_names(&recipe.data.dev, &dev)?;
     let experiment = Experiment::open(recipe, &args.out)?;
     train.write_corrections(&experiment.folder)?;
     report::log_training_data(&experiment.recipe, &train);
@@ -150,6 +151,21 @@ fn with_option(error: tasks::Error) -> anyhow::Error {
         ),
         false => error.into(),
     }
+}
+
+/// Checks that the answers to each development file have a file of their own.
+fn check_names(paths: &[InputPath], files: &[DevFile]) -> Result<()> {
+    for (index, file) in files.iter().enumerate() {
+        if let Some(other) = files[..index].iter().position(|other| other.name == file.name) {
+            bail!(
+                "--dev: the answers to {} and {} would both be written to {}.json; rename one of the files",
+                paths[other].display(),
+                paths[index].display(),
+                file.name
+            );
+        }
+    }
+    Ok(())
 }
 
 fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
