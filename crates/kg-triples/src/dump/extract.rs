@@ -58,7 +58,7 @@ use crate::Error;
 /// unchanged unless it occurs during the final renames.
 ///
 /// ```
-/// use kg_triples::dump::{ExtractConfig, Progress, extract};
+/// use kg_triples::dump::{ExtractConfig, ExtractProgress, extract};
 /// use kg_triples::{KnowledgeGraph, Language};
 ///
 /// let folder = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ use crate::Error;
 /// let line = format!("{{\"id\":\"Q39\",\"type\":\"item\",{labels},{claims}}}");
 /// std::fs::write(&dump, format!("[\n{line}\n]\n")).unwrap();
 /// let config = ExtractConfig { languages: vec![Language::EN], ..ExtractConfig::default() };
-/// let report = extract(&dump, &config, folder.path(), &Progress::default())?;
+/// let report = extract(&dump, &config, folder.path(), &ExtractProgress::default())?;
 /// assert_eq!((report.items, report.counts.triples, report.bad_lines), (1, 1, 0));
 /// let graph = KnowledgeGraph::read_dir(folder.path())?;
 /// assert_eq!(graph.label("Q39", "en"), Some("Switzerland"));

@@ -46,7 +46,8 @@ fn language_outside_mlqa_is_scored_with_a_note() {
     let scored = program.expect_success("score fr.json p.json fr");
     assert_eq!(scored.out, "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
     let note = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
-                removed\n";
+                removed, and words are separated by spaces only; for a script without spaces, zh \
+                scores each character\n";
     assert_eq!(scored.err, note);
     // A region does not change the language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");

@@ -116,8 +116,9 @@ fn ner_formats_are_decided_by_all_lines() {
 #[test]
 fn relations_prints_scores_and_rejects_invalid_files() {
     let program = program();
-    let gold = "crates/testkit/fixtures/transfer/relations.json";
-    let report = run_json(&program, &["relations", gold, gold]);
+    let gold = std::fs::read_to_string(testkit::fixture("transfer/relations.json")).unwrap();
+    program.write("gold.json", gold);
+    let report = run_json(&program, "relations gold.json gold.json");
     assert_eq!(report["micro"]["f1"].as_f64(), Some(100.0));
     assert_eq!(report["micro"]["gold"].as_u64(), Some(3));
     // The official scorer prints 50.000%, 33.333% and 40.000% for these files.

@@ -127,10 +127,12 @@ fn check_finished(out: &Path, config: &ExtractConfig) -> CommandResult {
     if config.restart || !path.exists() {
         return Ok(());
     }
-    // A report that this version cannot read is replaced, as before.
-    let report = atomic_file::read(&path).ok();
-    let report = report.and_then(|bytes| serde_json::from_slice::<ExtractReport>(&bytes).ok());
-    let Some(ExtractReport { languages, .. }) = report else { return Ok(()) };
+    // The file is an output, so it must not become a protected input.
+    let bytes = atomic_file::fs::read(&path)?;
+    // A report that another version wrote may have other keys; it is replaced.
+    let Ok(ExtractReport { languages, .. }) = serde_json::from_slice(&bytes) else {
+        return Ok(());
+    };
     let sorted = |languages: &[Language]| -> Vec<Language> {
         let mut sorted = languages.to_vec();
         sorted.sort_unstable();
