@@ -263,7 +263,8 @@ mod tests {
             assert_eq!(list.pairs.len(), scores.len());
             let alone = rerank(&model, &[list], 1).unwrap().remove(0);
             for (alone, together) in alone.iter().zip(scores) {
-                assert!((alone - together).abs() < 1e-5);
+                let distance = (alone - together).abs();
+                assert!(distance < 1e-5 * (1.0 + together.abs()), "{alone} {together}");
             }
         }
     }
@@ -313,7 +314,7 @@ mod tests {
     fn bf16_and_micro_batches_change_results_little() {
         let model = model(0.05);
         let task = || RerankingTask::new(&model, lists(), config(1.0)).unwrap();
-        let batch: Vec<usize> = (0..lists().len()).collect();
+        let batch = [0, 1, 2, 3, 1, 0];
         let parameters = model.named_parameters();
         assert_bf16_is_near_f32(&parameters, task, &batch);
         assert_micro_batches_match(&parameters, task, &batch);
