@@ -21,7 +21,8 @@ fn case(name: &str) -> PathBuf {
 /// Runs `extract` on a case with further arguments. The output folder is `kg`.
 fn extract(dir: &Path, name: &str, arguments: &str) -> (String, ExtractReport) {
     let dump = case(name);
-    let output = run(dir, &format!("extract --dump {} {arguments} --restart --out kg", dump.display()));
+    let output =
+        run(dir, &format!("extract --dump {} {arguments} --restart --out kg", dump.display()));
     let report = fs::read_to_string(dir.join("kg/extract.json")).unwrap();
     (stdout(&output), serde_json::from_str(&report).unwrap())
 }
@@ -93,8 +94,10 @@ fn mul_is_used_in_any_script_on_request_and_never_with_the_exact_lookup() {
         assert_eq!(header.ends_with("\tsource"), has_source, "{arguments}: {header}");
     }
     let dump = case("mul-minimal.json");
-    let unknown =
-        run(dir.path(), &format!("extract --dump {} --languages qqx --restart --out kg", dump.display()));
+    let unknown = run(
+        dir.path(),
+        &format!("extract --dump {} --languages qqx --restart --out kg", dump.display()),
+    );
     let note = String::from_utf8(unknown.stderr).unwrap();
     assert!(note.contains("note: the scripts of qqx are unknown"), "{note}");
     for (arguments, expected) in [
