@@ -144,6 +144,8 @@ def save_with_peft(model_type, head, folder, merged):
         adapted = model
     else:
         adapted.save_pretrained(folder)
+        # PEFT 0.21's class for question answering drops the segments.
+        adapted = adapted.get_base_model()
     inputs = random_inputs(adapted.config, 4)
     adapted.double()
     return inputs, outputs_of(adapted, base_model, inputs)
