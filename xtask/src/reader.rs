@@ -43,9 +43,6 @@ pub fn train_reader(root: &Path, arguments: &[String]) -> Result<()> {
     train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
     train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);
-    // The results in docs/results/reader.md were measured with contexts in segment 1, although the
-    // encoder's tokenizer returns no token types.
-    train.args(["--set", "windows.segment_ids=true"]);
     train.args(missing_defaults(arguments).flat_map(|(option, value)| [option, value]));
     if has_bfloat16_instructions() {
         train.args(["--set", "run.precision=\"bf16\""]);
