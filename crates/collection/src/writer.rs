@@ -89,6 +89,9 @@ impl Writer {
         let changed = HashSet::new();
         let writer = Self { source, writer, snapshot, manifest, changed, failed: false };
         writer.remove_unused_files();
+        // A killed process can leave files of words with names that the next commit uses again.
+        let collected = writer.writer.garbage_collect_files().wait();
+        collected.map_err(|error| index_error(&words, &error))?;
         Ok(writer)
     }
 

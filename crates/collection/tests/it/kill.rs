@@ -115,6 +115,7 @@ fn kill_repeatedly(kills: usize) {
         let mut child = start(&path, &mut Command::new(std::env::current_exe().unwrap()));
         let longest = if kill % 10 == 0 { 60 } else { 600 };
         std::thread::sleep(Duration::from_millis(rng.random_range(5..longest)));
+        assert_eq!(child.try_wait().unwrap(), None, "the writer ended with an error before the kill");
         child.kill().unwrap();
         child.wait().unwrap();
         if !path.join("collection.json").exists() {
@@ -136,6 +137,28 @@ fn kill_repeatedly(kills: usize) {
 #[test]
 fn killed_writers_leave_the_last_commit() {
     kill_repeatedly(if testkit::is_long() { 200 } else { 12 });
+}
+
+/// A kill just before the commit leaves the files of the commit. The next one has the same names.
+#[test]
+fn a_commit_that_was_killed_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("collection");
+    let mut writer = Writer::create(&path).unwrap();
+    for k in 0..DOCUMENTS {
+        writer.add(&document(&format!("d{k}"), "words of Lima")).unwrap();
+    }
+    writer.finish().unwrap();
+    let meta = path.join("words").join("meta.json");
+    let committed = std::fs::read(&meta).unwrap();
+    for _ in 0..2 {
+        let mut writer = Writer::open(&path).unwrap();
+        writer.remove("d1").unwrap();
+        writer.finish().unwrap();
+        assert_eq!(snapshot(&path).document_count(), DOCUMENTS - 1);
+        std::fs::write(&meta, &committed).unwrap();
+        assert_eq!(snapshot(&path).document_count(), DOCUMENTS);
+    }
 }
 
 /// A limit of the file size has the effect of a full disk.

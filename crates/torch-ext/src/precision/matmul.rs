@@ -4,6 +4,8 @@
 //! kernel, which the level `Medium` enables. On processors with AMX, `Medium` may use bfloat16,
 //! which is less accurate. [`tune_float32_matmul`] therefore chooses the level from a measured
 //! error.
+use std::sync::Mutex;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
@@ -67,15 +69,27 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// The setting applies to all devices, and on a GPU `Medium` allows TF32, so call this function
 /// only for runs on the CPU.
 ///
+/// The first call in a process measures, and meanwhile matmuls of other threads can use `Medium`.
+/// Later calls only set the level again.
+///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if an operation of libtorch fails.
 pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
-    let (medium_error, highest_error) = measure_matmul_errors()?;
-    let level = match medium_error <= 8.0 * highest_error {
-        true => MatmulPrecision::Medium,
-        false => MatmulPrecision::Highest,
+    // Without the lock, two calls at the same time would measure at each other's levels.
+    static TUNED: Mutex<Option<MatmulPrecision>> = Mutex::new(None);
+    let mut tuned = TUNED.lock().expect("no measurement panics");
+    let level = match *tuned {
+        Some(level) => level,
+        None => {
+            let (medium_error, highest_error) = measure_matmul_errors()?;
+            match medium_error <= 8.0 * highest_error {
+                true => MatmulPrecision::Medium,
+                false => MatmulPrecision::Highest,
+            }
+        }
     };
     set_float32_matmul_precision(level)?;
+    *tuned = Some(level);
     Ok(level)
 }
 
@@ -111,9 +125,18 @@ mod tests {
         let input = Tensor::arange(512 * 512, (Kind::Float, Device::Cpu)).sin().view([512, 512]);
         let exact_input = input.to_kind(Kind::Double);
         let exact = exact_input.matmul(&exact_input);
-        let error = (input.matmul(&input).to_kind(Kind::Double) - exact).abs().max();
+        let product = input.matmul(&input).to_kind(Kind::Double);
+        let error = (product - exact).abs().max().double_value(&[]);
         // bfloat16 has errors of more than 0.01 here.
-        assert!(error.double_value(&[]) < 1e-3, "{error}");
-        set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
+        assert!(error < 1e-3, "{error}");
+    }
+
+    #[test]
+    fn calls_at_the_same_time_choose_the_same_level() {
+        let levels: Vec<MatmulPrecision> = std::thread::scope(|scope| {
+            let calls = [(); 8].map(|()| scope.spawn(|| tune_float32_matmul().unwrap()));
+            calls.map(|call| call.join().unwrap()).into()
+        });
+        assert_eq!(levels, [levels[0]; 8]);
     }
 }

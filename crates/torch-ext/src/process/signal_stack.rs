@@ -98,12 +98,9 @@ mod tests {
                     unsafe { libc::pthread_kill(target_thread, signal) };
                 }
             });
-            for repetition in 0..8000 {
-                if repetition % 500 == 0 {
-                    // Another test may change the precision level at the same time, so the level
-                    // that programs use is set again.
-                    crate::tune_float32_matmul().unwrap();
-                }
+            // The level that programs use.
+            crate::tune_float32_matmul().unwrap();
+            for _ in 0..8000 {
                 let sums = x.linear(&weight, Some(&bias));
                 assert_eq!(sums.double_value(&[255, 127]), 128.0);
             }
