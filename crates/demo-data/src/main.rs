@@ -7,6 +7,7 @@
 mod corpus;
 mod facts;
 mod generator;
+mod mixture;
 mod parallel;
 mod probes;
 mod questions;
@@ -24,6 +25,7 @@ use cli::TextOutput;
 
 use crate::corpus::CorpusConfig;
 use crate::generator::Generator;
+use crate::mixture::MixtureConfig;
 use crate::probes::cloze::ClozeConfig;
 use crate::probes::inference::InferenceConfig;
 use crate::questions::fact_questions::FactQuestionConfig;
@@ -57,6 +59,8 @@ Examples:
   demo-data xquad-split --xquad data/xquad --first 36 --out divided
   demo-data xquad-split --xquad data/xquad --first 36 --documents --out articles
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
+  demo-data mixture --xquad data/xquad --first 36 --unanswerable 0.1 \\
+    --questions data/nq-qed/train.json.gz data/multilingual-qa/*.json.gz --out mixture
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
   demo-data search --questions divided --languages de --out found
@@ -88,6 +92,12 @@ enum Command {
     /// Humans wrote the questions and translations, so results are an upper bound for results with
     /// machine-translated questions.
     XquadSplit(PrepareArgs<XquadSplit>),
+    /// Mix questions of several files and languages, to train a reader
+    ///
+    /// XQuAD's questions occur in each language, and with contexts in other languages. Humans wrote
+    /// all questions; XQuAD's translations are by humans, too. Unanswerable questions are made by
+    /// exchanging contexts.
+    Mixture(PrepareArgs<MixtureConfig>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
     /// Premises and hypotheses are synthetic: facts rendered with templates. The label follows from
@@ -120,6 +130,7 @@ fn main() -> ExitCode {
         Ok(Cli { command }) => match command {
             Command::FactQuestions(args) => prepare(&args),
             Command::XquadSplit(args) => prepare(&args),
+            Command::Mixture(args) => prepare(&args),
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
             Command::Relations(args) => prepare(&args),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod common;
+mod mixture;
 mod parallel;
 mod probes;
 mod questions;

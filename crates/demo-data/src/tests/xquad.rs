@@ -103,28 +103,47 @@ fn documents_are_whole_articles_with_the_same_answers() {
     }
 }
 
-/// Returns all 13-grams of words, in lower case and without punctuation.
+/// Returns all 13-grams of words, in lower case and without punctuation; in Chinese, of characters.
 fn word_13_grams(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let words: Vec<String> = words.map(str::to_lowercase).collect();
-    words.windows(13).map(|ngram| ngram.join(" ")).collect()
+    let is_han = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+    let characters: Vec<String> = text.chars().filter(|&c| is_han(c)).map(String::from).collect();
+    let words = text.split(|c: char| !c.is_alphanumeric() || is_han(c));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+    let ngrams = |units: &[String]| -> Vec<String> {
+        units.windows(13).map(|ngram| ngram.join(" ")).collect()
+    };
+    [ngrams(&words), ngrams(&characters)].concat()
 }
 
 #[test]
 fn no_training_paragraph_shares_a_13_gram_with_xquad() {
     let questions = |path: &str| Dataset::read(data_path(path)).unwrap().questions;
-    let test_ngrams: std::collections::HashSet<String> = questions("xquad/xquad.en.json")
+    let contexts_of = |questions: &[mlqa_eval::Question]| -> BTreeSet<String> {
+        questions.iter().map(|question| question.context.to_string()).collect()
+    };
+    let test_ngrams: std::collections::HashSet<String> = ["en", "ar", "zh"]
         .iter()
-        .flat_map(|question| word_13_grams(&question.context))
+        .flat_map(|language| contexts_of(&questions(&format!("xquad/xquad.{language}.json"))))
+        .flat_map(|context| word_13_grams(&context))
         .collect();
     let has_overlap =
         |text: &str| word_13_grams(text).iter().any(|ngram| test_ngrams.contains(ngram));
     // Checks that `has_overlap` ignores spaces around punctuation.
     let paragraph = &questions("xquad/xquad.en.json")[0].context;
     assert!(has_overlap(&paragraph.replace('(', " ( ").replace('.', " . ")));
-    for (file, count) in [("train", 7046), ("dev", 1263)] {
-        let training = questions(&format!("nq-qed/{file}.json.gz"));
+    let chinese = &questions("xquad/xquad.zh.json")[0].context;
+    assert!(has_overlap(&chinese.chars().skip(9).collect::<String>()));
+    for (file, count) in [
+        ("nq-qed/train", 7046),
+        ("nq-qed/dev", 1263),
+        ("multilingual-qa/arcd.train", 690),
+        ("multilingual-qa/cmrc2018.trial", 997),
+        ("multilingual-qa/drcd.dev", 3524),
+        ("multilingual-qa/drcd.test", 3493),
+        ("multilingual-qa/jaquad.train", 4388),
+    ] {
+        let training = questions(&format!("{file}.json.gz"));
         assert_eq!(training.len(), count);
-        assert_eq!(training.iter().find(|question| has_overlap(&question.context)), None, "{file}");
+        assert_eq!(contexts_of(&training).into_iter().find(|context| has_overlap(context)), None);
     }
 }
