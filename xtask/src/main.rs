@@ -8,6 +8,7 @@
 //! | `lock` | digests of the recipes' outputs after a few steps |
 //! | `recipes` | runs a recipe, after the commands that prepare its data |
 //! | `reader` | trains a reader from the pretrained encoder |
+//! | `embedded_reader` | trains the reader that comes with the project |
 //! | `readme` | writes the pages' tables from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | creates a folder for checking the programs on a machine with a GPU |
@@ -21,6 +22,7 @@
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod builds;
+mod embedded_reader;
 mod files;
 mod gpu_bundle;
 mod libtorch;
@@ -98,6 +100,18 @@ enum Task {
         polyqa answer --model runs/reader/model -q 'Wo liegt Lima?' peru.txt"
     )]
     Reader {
+        /// Arguments passed to the program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Train the reader of data/reader again, into runs/embedded-reader (about an hour and a half)
+    #[command(
+        after_help = "Trains on questions in nine languages with frozen word embeddings, and stores \
+        the reader in 4 and 8 bits.\nThe next run resumes an interrupted one. Options are passed on to \
+        `polyqa train`.\n\nExamples:\n  cargo xtask embedded-reader\n  \
+        polyqa answer --model runs/embedded-reader/reader -q 'Wo liegt Lima?' peru.txt"
+    )]
+    EmbeddedReader {
         /// Arguments passed to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -253,6 +267,7 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             Ok(())
         }
         Task::Reader { arguments } => reader::train_reader(root, &arguments),
+        Task::EmbeddedReader { arguments } => embedded_reader::train(root, &arguments),
         Task::Peers { torch, transformers_4 } => {
             let python = match transformers_4 {
                 true => peers::install_transformers_4(root)?,

@@ -33,25 +33,41 @@ pub fn train_reader(root: &Path, arguments: &[String]) -> Result<()> {
     }
     run_checked(&mut build)?;
     let programs = target_folder()?.join("release");
-    let mut split = command(programs.join("demo-data"), root);
-    split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
-    run_checked(&mut split)?;
+    split_questions(root, &programs)?;
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
     // The file is listed twice, so that its questions have a higher weight. They are few, but
     // resemble the test questions.
     train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
-    train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
+    train.args(test_files());
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);
     train.args(missing_defaults(arguments).flat_map(|(option, value)| [option, value]));
-    if has_bfloat16_instructions() {
-        train.args(["--set", "run.precision=\"bf16\""]);
-    }
+    train.args(precision_arguments());
     run_checked(train.args(arguments))?;
     if missing_defaults(arguments).any(|(option, _)| option == "--out") {
         println!("\nTo answer: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
     }
     Ok(())
+}
+
+/// Divides XQuAD's articles into training and test questions.
+pub fn split_questions(root: &Path, programs: &Path) -> Result<()> {
+    let mut split = command(programs.join("demo-data"), root);
+    split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
+    run_checked(&mut split)
+}
+
+/// Returns the files of test questions that [`split_questions`] writes.
+pub fn test_files() -> [String; 7] {
+    LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json"))
+}
+
+/// Returns the arguments of `polyqa train` that select the precision.
+pub fn precision_arguments() -> &'static [&'static str] {
+    match has_bfloat16_instructions() {
+        true => &["--set", "run.precision=\"bf16\""],
+        false => &[],
+    }
 }
 
 /// Returns the defaults that `arguments` do not contain.
