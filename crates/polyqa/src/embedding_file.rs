@@ -122,6 +122,9 @@ impl Retriever {
         if self.lower_case {
             options["lower_case"] = json!(true);
         }
+        if self.truncate_start {
+            options["truncation_side"] = json!("left");
+        }
         if self.is_truncated() {
             options["truncate_dim"] = json!(self.width);
         }

@@ -62,6 +62,8 @@ pub struct Retriever {
     passage_prefix: String,
     /// Maximum length of a text in tokens, special tokens included.
     pub(crate) max_length: usize,
+    /// Whether longer texts lose their start.
+    pub(crate) truncate_start: bool,
     /// Whether texts with their prefixes are lower-cased before tokenisation.
     pub(crate) lower_case: bool,
     /// Number of elements of an embedding, at most the hidden size.
@@ -140,6 +142,7 @@ impl Retriever {
             query_prefix,
             passage_prefix,
             max_length,
+            truncate_start,
             lower_case,
             truncate_dim,
         } = load_settings(folder, &name)?;
@@ -154,6 +157,7 @@ impl Retriever {
             query_prefix,
             passage_prefix,
             max_length: max_length.unwrap_or(positions).min(positions),
+            truncate_start,
             lower_case,
             width: truncate_dim.unwrap_or(hidden_size).min(hidden_size),
             batch_size: 32,
@@ -281,7 +285,7 @@ impl Retriever {
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
         let encoded = self.pretrained.tokenizer.encode(text, true);
         let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
-        Ok(truncate(encoded.get_ids(), self.max_length))
+        Ok(truncate(encoded.get_ids(), self.max_length, self.truncate_start))
     }
 
     /// Returns whether embeddings have fewer elements than the hidden size.
@@ -399,15 +403,16 @@ fn cache_key(kind: &str, text: &str) -> Key {
     Sha256::new_with_prefix(kind).chain_update([0]).chain_update(text).finalize().into()
 }
 
-/// Truncates token ids to a maximum length, but retains the last id.
-fn truncate(ids: &[u32], max_length: usize) -> Vec<u32> {
-    let mut ids = ids.to_vec();
-    if ids.len() > max_length {
-        let last = ids.last().copied();
-        ids.truncate(max_length.saturating_sub(1));
-        ids.extend(last);
+/// Truncates token ids to a maximum length, but retains the first and the last id: special tokens.
+fn truncate(ids: &[u32], max_length: usize, at_start: bool) -> Vec<u32> {
+    if ids.len() <= max_length {
+        return ids.to_vec();
     }
-    ids
+    let (head, tail) = match at_start {
+        true => (1.min(max_length), max_length.saturating_sub(1)),
+        false => (max_length.saturating_sub(1), 1.min(max_length)),
+    };
+    [&ids[..head], &ids[ids.len() - tail..]].concat()
 }
 
 fn tokenizer_error(text: &str, error: tokenizers::Error) -> Error {
@@ -469,7 +474,10 @@ mod tests {
 
     #[test]
     fn truncated_texts_retain_their_last_token() {
-        assert_eq!(truncate(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
-        assert_eq!(truncate(&[0, 5, 2], 3), [0, 5, 2]);
+        for (at_start, expected) in [(false, [0, 5, 2]), (true, [0, 7, 2])] {
+            assert_eq!(truncate(&[0, 5, 6, 7, 2], 3, at_start), expected);
+            assert_eq!(truncate(&[0, 5, 2], 3, at_start), [0, 5, 2]);
+            assert_eq!(truncate(&[0, 5, 2], 1, at_start).len(), 1);
+        }
     }
 }

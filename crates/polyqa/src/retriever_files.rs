@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub passage_prefix: String,
     /// Maximum length in tokens, special tokens included.
     pub max_length: Option<usize>,
+    /// Whether longer texts lose their start, not their end.
+    pub truncate_start: bool,
     /// Whether texts with their prefixes are lower-cased before tokenisation.
     pub lower_case: bool,
     /// Number of elements to which embeddings are truncated.
@@ -70,6 +72,7 @@ pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
     check_class(&transformer, &modules)?;
     let (path, config) = read_first(&transformer, &TRANSFORMER_FILES)?;
     expect_one_of(&path, &config, "transformer_task", &["feature-extraction"])?;
+    check_output(&path, &config)?;
     if let Some(kwargs) = config.get("processing_kwargs").filter(|kwargs| !is_empty(kwargs)) {
         let problem =
             format!("processing_kwargs: expected none, got {kwargs}: it is not supported");
@@ -86,9 +89,26 @@ pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
         query_prefix,
         passage_prefix,
         max_length: read_max_length(&transformer, &path, &config)?,
+        truncate_start: read_truncate_start(&transformer, &path, &config)?,
         lower_case: read_bool(&path, &config, "do_lower_case")?,
         truncate_dim,
     })
+}
+
+/// Returns an error if the embeddings are not computed from the last hidden states.
+fn check_output(path: &Path, config: &Value) -> Result<()> {
+    for (key, expected) in [("method", "forward"), ("method_output_name", "last_hidden_state")] {
+        let value =
+            config.get("modality_config").and_then(|modalities| modalities["text"].get(key));
+        match value.filter(|value| !value.is_null()) {
+            Some(value) if value != expected => {
+                let key = format!("modality_config.text.{key}");
+                return Err(file_error(path, format!("{key}: expected {expected:?}, got {value}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Returns the folder of the transformer, which older versions of sentence-transformers write to a
@@ -177,6 +197,28 @@ fn read_max_length(transformer: &Path, path: &Path, config: &Value) -> Result<Op
         Some(config) => read_count(&path, &config, KEY),
         None => Ok(None),
     }
+}
+
+/// Reads the side at which long texts are truncated, from the tokenizer's options or configuration.
+fn read_truncate_start(transformer: &Path, path: &Path, config: &Value) -> Result<bool> {
+    const KEY: &str = "truncation_side";
+    let tokenizer_path = transformer.join("tokenizer_config.json");
+    let tokenizer_config = read_json(&tokenizer_path)?;
+    let options = ["processor_kwargs", "tokenizer_args"].map(|key| (path, config.get(key)));
+    for (path, options) in
+        options.into_iter().chain([(&*tokenizer_path, tokenizer_config.as_ref())])
+    {
+        match options.and_then(|options| options.get(KEY)) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(side)) if side == "right" => return Ok(false),
+            Some(Value::String(side)) if side == "left" => return Ok(true),
+            Some(other) => {
+                let problem = format!("{KEY}: expected \"left\" or \"right\", got {other}");
+                return Err(file_error(path, problem));
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Reads a positive integer; `None` if the key is absent or null, or if the number exceeds the
@@ -384,6 +426,35 @@ mod tests {
         r#"{"word_embedding_dimension": 384, "pooling_mode_cls_token": true,
             "pooling_mode_mean_tokens": false, "include_prompt": true}"#,
     );
+
+    #[test]
+    fn the_truncated_side_is_that_of_the_tokenizer() {
+        let truncate_start = |files: &[(&str, &str)]| {
+            read_settings("mine", files).map(|settings| settings.truncate_start)
+        };
+        let left = ("tokenizer_config.json", r#"{"truncation_side": "left"}"#);
+        let right =
+            ("sentence_bert_config.json", r#"{"processor_kwargs": {"truncation_side": "right"}}"#);
+        assert!(!truncate_start(&[]).unwrap());
+        assert!(truncate_start(&[left]).unwrap());
+        assert!(!truncate_start(&[left, right]).unwrap());
+        let other = ("tokenizer_config.json", r#"{"truncation_side": "both"}"#);
+        let error = truncate_start(&[other]).unwrap_err().to_string();
+        assert!(error.contains("truncation_side") && error.contains("\"both\""), "{error}");
+    }
+
+    #[test]
+    fn outputs_other_than_hidden_states_are_errors() {
+        let settings = |output: &str| {
+            let config = format!(
+                r#"{{"modality_config": {{"text": {{"method": "forward", "method_output_name": {output}}}}}}}"#
+            );
+            read_settings("mine", &[("sentence_bert_config.json", &config)])
+        };
+        settings("\"last_hidden_state\"").unwrap();
+        let error = settings("\"pooler_output\"").unwrap_err().to_string();
+        assert!(error.contains("modality_config.text.method_output_name"), "{error}");
+    }
 
     #[test]
     fn settings_are_read_from_the_files_of_sentence_transformers() {
