@@ -8,6 +8,7 @@ mod arguments;
 mod reader;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pyo3::prelude::*;
@@ -30,7 +31,14 @@ mod module {
 ///
 /// `--help` and `--version` end the process.
 #[pyfunction]
-fn program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-    let code = py.detach(|| polyqa::program::main(arguments));
-    (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX)
+fn program(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+    let package = package_folder(py)?;
+    let code = py.detach(|| polyqa::program::main(arguments, package.as_deref()));
+    Ok((0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX))
+}
+
+/// Returns the folder of the Python package, which may contain the default reader.
+fn package_folder(py: Python<'_>) -> PyResult<Option<PathBuf>> {
+    let file: PathBuf = py.import("polyqa")?.getattr("__file__")?.extract()?;
+    Ok(file.parent().map(PathBuf::from))
 }

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
 
 use crate::arguments::{self, py_error, to_count, value_error};
+use crate::package_folder;
 
 /// Number of questions with contexts that are answered together, between two checks for signals.
 const QUESTIONS_PER_BATCH: usize = 256;
@@ -19,7 +20,8 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 /// An extractive reader: a model with a span head that answers questions over documents.
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
-/// `owner/name@revision`, which is downloaded if it is not cached. The keyword arguments are
+/// `owner/name@revision`, which is downloaded if it is not cached. Without a model, the environment
+/// variable `POLYQA_MODEL` or the reader that comes with the package is used. The keyword arguments are
 /// options of `polyqa answer` and have the same defaults. Pickling a reader stores its arguments;
 /// unpickling loads the model again.
 #[pyclass(module = "polyqa", frozen)]
@@ -27,6 +29,8 @@ pub struct Reader {
     /// Allows one call at a time, because tensors are not shared between threads.
     reader: Mutex<polyqa::Reader>,
     model: String,
+    /// The argument `model`.
+    model_argument: Option<String>,
     /// Name of the selected precision.
     precision: &'static str,
     /// The keyword arguments, including defaults.
@@ -37,13 +41,13 @@ pub struct Reader {
 impl Reader {
     #[new]
     #[pyo3(signature = (
-        model, *, device="auto", precision=None, batch_size=None, max_length=None, doc_stride=None,
+        model=None, *, device="auto", precision=None, batch_size=None, max_length=None, doc_stride=None,
         max_answer_length=30, answers=3, null_threshold=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
-        model: PathBuf,
+        model: Option<PathBuf>,
         device: &str,
         precision: Option<&str>,
         batch_size: Option<i64>,
@@ -68,9 +72,20 @@ impl Reader {
         let max_answer_length = to_count("max_answer_length", max_answer_length, 1)?;
         let max_length = max_length.map(|value| to_count("max_length", value, 1)).transpose()?;
         let doc_stride = doc_stride.map(|value| to_count("doc_stride", value, 0)).transpose()?;
-        let model = model.into_os_string().into_string().map_err(|model| {
-            value_error(&format!("model {}: must be UTF-8", model.to_string_lossy()))
-        })?;
+        let to_text = |model: PathBuf| {
+            model.into_os_string().into_string().map_err(|model| {
+                value_error(&format!("model {}: must be UTF-8", model.to_string_lossy()))
+            })
+        };
+        let model_argument = model.map(to_text).transpose()?;
+        let model = match &model_argument {
+            Some(model) => model.clone(),
+            None => {
+                let package = package_folder(py)?;
+                let model = polyqa::default_model(package.as_deref());
+                model.map_err(|error| py_error(&error))?
+            }
+        };
         let device_choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
         let reader = py.detach(|| {
             let device = resolve_device(device_choice).map_err(|error| py_error(&error))?;
@@ -94,7 +109,8 @@ impl Reader {
             load().map_err(|error| py_error(&error))
         })?;
         let precision = reader.precision().name();
-        Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
+        let reader = Mutex::new(reader);
+        Ok(Self { reader, model, model_argument, precision, options: options.unbind() })
     }
 
     /// Returns the best answers to a question over documents as a dict. For a list of questions
@@ -157,8 +173,8 @@ impl Reader {
     }
 
     /// Returns the constructor arguments for pickle.
-    fn __getnewargs_ex__(&self, py: Python<'_>) -> ((String,), Py<PyDict>) {
-        ((self.model.clone(),), self.options.clone_ref(py))
+    fn __getnewargs_ex__(&self, py: Python<'_>) -> ((Option<String>,), Py<PyDict>) {
+        ((self.model_argument.clone(),), self.options.clone_ref(py))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

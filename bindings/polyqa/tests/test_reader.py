@@ -4,6 +4,7 @@ import copy
 import json
 import multiprocessing
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -162,6 +163,24 @@ def test_invalid_model_folders_are_reported(model, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json: not the configuration of a model"):
         polyqa.Reader(tmp_path)
+
+
+def test_the_model_is_optional(model, reader, monkeypatch, tmp_path):
+    monkeypatch.setenv("POLYQA_MODEL", str(model))
+    by_variable = polyqa.Reader(device="cpu")
+    assert answers(by_variable) == answers(reader) and str(model) in repr(by_variable)
+    monkeypatch.setenv("POLYQA_MODEL", "nowhere")
+    with pytest.raises(ValueError, match="nowhere"):
+        polyqa.Reader()
+    # A reader in the package; pickle does not store its path.
+    monkeypatch.setenv("POLYQA_MODEL", "")
+    shutil.copytree(model, tmp_path / "reader")
+    monkeypatch.setattr(polyqa, "__file__", str(tmp_path / "__init__.py"))
+    by_package = polyqa.Reader(device="cpu")
+    assert str(tmp_path / "reader") in repr(by_package)
+    copied = pickle.loads(pickle.dumps(by_package))
+    assert answers(copied) == answers(reader)
+    assert by_package.__getnewargs_ex__()[0] == (None,)
 
 
 def test_bfloat16_answers_are_close(reader, model, questions):

@@ -40,6 +40,9 @@ pub enum Error {
         /// Supported values, or the device that the precision requires.
         problem: String,
     },
+    /// No model was given, and there is no default. The message has the reason.
+    #[error("{0}")]
+    NoModel(String),
     /// A model's name cannot be resolved.
     #[error(transparent)]
     Hub(#[from] model_hub::Error),

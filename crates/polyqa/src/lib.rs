@@ -3,6 +3,7 @@
 mod answer;
 mod calibration;
 mod collection_search;
+mod default_reader;
 mod document;
 mod earlier_readers;
 mod embedding_file;
@@ -20,6 +21,7 @@ mod sentence;
 
 pub use answer::{Answer, Answers, Place, TruncatedQuestion};
 pub use calibration::{AnsweredFile, Calibration};
+pub use default_reader::{MODEL_VARIABLE, default_model};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::{DEFAULT_CANDIDATES, FirstPass, OtherLanguages, Ranking};

@@ -44,7 +44,7 @@ class Answers(_Answers, total=False):
 class Reader:
     def __new__(
         cls,
-        model: Union[str, PathLike[str]],
+        model: Optional[Union[str, PathLike[str]]] = None,
         *,
         device: str = "auto",
         precision: Optional[Literal["auto", "f32", "bf16", "int8", "f16"]] = None,
@@ -63,6 +63,6 @@ class Reader:
     def answer(
         self, question: Iterable[Dict[str, Any]], documents: None = None
     ) -> List[Answers]: ...
-    def __getnewargs_ex__(self) -> Tuple[Tuple[str], Dict[str, Any]]: ...
+    def __getnewargs_ex__(self) -> Tuple[Tuple[Optional[str]], Dict[str, Any]]: ...
 
 def program(arguments: Sequence[str]) -> int: ...

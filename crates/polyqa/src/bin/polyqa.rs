@@ -5,5 +5,5 @@ torch_ext::restart_before_libtorch!();
 
 fn main() -> ExitCode {
     torch_ext::exit_without_destructors();
-    polyqa::program::main(std::env::args_os())
+    polyqa::program::main(std::env::args_os(), None)
 }

@@ -31,7 +31,7 @@ use crate::reader::QUESTIONS_PER_PASS;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    reader: ReaderArgs,
+    pub reader: ReaderArgs,
     /// Question; may be repeated. Without --question and --questions, questions are read from
     /// standard input, one per line
     #[arg(short, long, value_name = "TEXT")]

@@ -1,11 +1,11 @@
 //! `polyqa doctor`.
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::Calibration;
 use crate::earlier_readers::trained_with_segments;
 use crate::reader::default_windows;
 use crate::retriever_files::load_settings;
+use crate::{Calibration, default_model};
 use anyhow::Result;
 use cli::TextOutput;
 use model_hub::{Origin, ResolvedModel};
@@ -15,7 +15,7 @@ use xlmr_model::{Config, Head, Inspection};
 
 use crate::program::model::resolve;
 
-/// Print the version, GPUs and threads, and the possible uses of a model
+/// Print the version, GPUs, threads and default reader, or the possible uses of a model
 #[derive(clap::Args)]
 #[command(after_help = "\
 With --model, the lines answer, train and encode (as --retriever) state what the model can be used
@@ -32,6 +32,9 @@ pub struct Args {
     /// is not cached
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
+    /// Folder that may contain the reader that comes with polyqa, see [`default_model`].
+    #[arg(skip)]
+    pub package: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -52,6 +55,10 @@ pub fn run(args: &Args) -> Result<()> {
         ("GPUs", gpus),
         ("threads", format!("{} of {cores} cores", tch::get_num_threads())),
     ];
+    if args.model.is_none() {
+        let reader = default_model(args.package.as_deref());
+        lines.push(("reader", reader.unwrap_or_else(|error| format!("none: {error}"))));
+    }
     let result = args.model.as_ref().map_or(Ok(()), |name| describe_model(name, &mut lines));
     if args.json {
         let error = result.as_ref().err().map(|error| ("error", format!("{error:#}")));

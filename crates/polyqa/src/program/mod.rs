@@ -1,5 +1,6 @@
 //! The program `polyqa`; see `polyqa --help`.
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -81,15 +82,24 @@ fn command() -> clap::Command {
 
 /// Runs the program and returns its exit code: 0 for success, 2 for an error, or 128 plus the
 /// number of the signal that stopped the program. The first argument is the program's name.
-/// `--help` and `--version` end the process.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// `--help` and `--version` end the process. `package` is a folder that may contain the default
+/// reader, see [`default_model`](crate::default_model).
+pub fn main(arguments: impl IntoIterator<Item = OsString>, package: Option<&Path>) -> ExitCode {
     torch_ext::configure_process();
     let parsed_args = cli::parse_command(command(), arguments)
         .and_then(|matches| Args::from_arg_matches(&matches).map_err(|_| ExitCode::from(2)));
-    let command = match parsed_args {
+    let mut command = match parsed_args {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
+    let package = package.map(Path::to_owned);
+    match &mut command {
+        Command::Answer(args) => args.reader.package = package,
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => args.reader.package = package,
+        Command::Doctor(args) => args.package = package,
+        _ => (),
+    }
     // Overwriting an input is an error, except in `train`, which reads and rewrites files of its
     // run folder.
     if !matches!(command, Command::Train(_)) {

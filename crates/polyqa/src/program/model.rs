@@ -1,14 +1,15 @@
 //! Options for the model and the reader.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, ResolvedModel};
 use torch_ext::{DeviceChoice, Precision, resolve_device};
 
+use crate::default_reader;
 use crate::reader::with_long_questions;
-use crate::{Reader, Retriever, select_precision};
+use crate::{MODEL_VARIABLE, Reader, Retriever, default_model, select_precision};
 
 /// The command-line option `--model`.
 #[derive(clap::Args)]
@@ -55,8 +56,14 @@ pub fn resolve(model: &str) -> Result<ResolvedModel> {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Reader")]
 pub struct ReaderArgs {
-    #[command(flatten)]
-    model: ModelArg,
+    /// Model: a Hugging Face folder, the folder of a training run, or a repository of the hub as owner/name or
+    /// owner/name@revision, which is downloaded if it is not cached [default: POLYQA_MODEL, or the
+    /// reader that comes with polyqa]
+    #[arg(long, value_name = "DIR|NAME")]
+    model: Option<String>,
+    /// Folder that may contain the reader that comes with polyqa, see [`default_model`].
+    #[arg(skip)]
+    pub package: Option<PathBuf>,
     /// Maximum number of answers per question
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
     pub answers: usize,
@@ -157,6 +164,7 @@ impl RetrieverArgs {
 impl ReaderArgs {
     /// Rejects invalid values before any file is read.
     pub fn check(&self) -> Result<()> {
+        self.model_name()?;
         ensure!(self.answers > 0, "--answers must be at least 1");
         ensure!(self.batch_size != Some(0), "--batch-size must be at least 1");
         if let Some(threshold) = self.null_threshold {
@@ -166,6 +174,26 @@ impl ReaderArgs {
             );
         }
         Ok(())
+    }
+
+    /// Returns the model of the command line, or the default.
+    fn model_name(&self) -> Result<String> {
+        match &self.model {
+            Some(model) => Ok(model.clone()),
+            None => Ok(default_model(self.package.as_deref())?),
+        }
+    }
+
+    /// Returns the model's folder, and prints the progress of downloads. Prints a note if the model
+    /// is the value of an environment variable, because nothing else shows it.
+    fn resolve_model(&self) -> Result<ResolvedModel> {
+        let model = self.model_name()?;
+        if self.model.is_some() || default_reader::variable().is_none() {
+            return resolve(&model);
+        }
+        let resolved = resolve(&model).context(MODEL_VARIABLE)?;
+        cli::print_stderr(&format!("note: the model is {model} ({MODEL_VARIABLE})"));
+        Ok(resolved)
     }
 
     /// Loads the reader, and returns it with the model's name: the repository or, for a local
@@ -180,7 +208,7 @@ impl ReaderArgs {
         let float32_matmul = if precision == Precision::F32 { "auto" } else { "highest" }.into();
         let run = RunConfig { float32_matmul, ..RunConfig::default() };
         Runtime::set_up(&RunConfig { device: self.device.clone(), ..run })?;
-        let ResolvedModel { folder, origin } = self.model.resolve()?;
+        let ResolvedModel { folder, origin } = self.resolve_model()?;
         let reader = Reader::load(&folder, device, precision)?;
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);

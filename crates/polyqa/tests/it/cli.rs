@@ -217,6 +217,48 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
 }
 
 #[test]
+fn the_model_is_optional() {
+    let program = polyqa();
+    program.write("text.txt", "Lima liegt in Peru.");
+    let question = "-q Wo? text.txt --json";
+    let expected = program.expect_success(&format!("answer --model model {question}")).out;
+    let line = format!("answer {question}");
+    let run = |line: &str, variable: &str| {
+        testkit::run_command(program.command(line).env("POLYQA_MODEL", variable))
+    };
+    let by_variable = run(&line, "model");
+    assert_eq!(by_variable.out, expected);
+    assert_eq!(by_variable.err, "note: the model is model (POLYQA_MODEL)\n");
+    assert!(run("doctor", "model").out.contains("reader     model\n"));
+    let missing = run(&line, "nowhere");
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.starts_with("error: POLYQA_MODEL: nowhere"), "{}", missing.err);
+    // The option takes precedence.
+    let by_option = run(&format!("answer --model model {question}"), "nowhere");
+    assert_eq!((by_option.out.as_str(), by_option.err.as_str()), (&*expected, ""));
+
+    // A reader that is installed with the program.
+    copy_model(&program, "model", "usr/share/polyqa/reader");
+    let installed = program.path_of("usr/bin/polyqa");
+    std::fs::create_dir_all(installed.parent().unwrap()).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_polyqa"), &installed).unwrap();
+    let run_installed = |line: &str| {
+        let mut command = std::process::Command::new(&installed);
+        command.args(line.split(' ')).current_dir(program.path_of(""));
+        command.env("POLYQA_PRECISION", "f32").env("POLYQA_MODEL", "");
+        testkit::run_command(&mut command)
+    };
+    let by_folder = run_installed(&line);
+    assert_eq!((by_folder.out.as_str(), by_folder.err.as_str()), (&*expected, ""));
+    let doctor = run_installed("doctor").out;
+    assert!(doctor.contains("/usr/share/polyqa/reader\n"), "{doctor}");
+    // A folder next to the program has precedence.
+    copy_model(&program, "model", "usr/bin/reader");
+    let doctor = run_installed("doctor").out;
+    assert!(doctor.contains("/usr/bin/reader\n"), "{doctor}");
+}
+
+#[test]
 fn examples_of_the_help_run() {
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["score"], 3);
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 2);

@@ -9,7 +9,7 @@ use torch_ext::TensorFile;
 use crate::adapters::adapter::{ADAPTER_PREFIX, AdapterConfig};
 use crate::config::fields::{Fields, shorten};
 use crate::config::json_file::read_json;
-use crate::folder::checkpoint::read_weight;
+use crate::folder::stored::read_float;
 use crate::heads::projection::copy_into;
 use crate::layers::linear::find;
 use crate::parameters::{Spec, head_specs};
@@ -92,7 +92,7 @@ impl Model {
                 return Err(Error::damaged(file.path(), reason));
             };
             let source = "according to adapter_config.json and the model";
-            let tensor = read_weight(file, &stored, &spec.shape, self.device(), source)?;
+            let tensor = read_float(file, &stored, &spec.shape, self.device(), source)?;
             tensors.insert(spec.name.clone(), tensor);
         }
         match unread_names.into_values().next() {

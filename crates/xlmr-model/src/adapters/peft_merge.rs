@@ -10,7 +10,7 @@ use crate::adapters::peft::{NAME_PREFIX, WEIGHTS_FILE};
 use crate::adapters::peft_config::PeftConfig;
 use crate::config::json_file::read_json;
 use crate::family::names::Names;
-use crate::folder::checkpoint::{check_weight, stored_error};
+use crate::folder::stored::{check_float, stored_error};
 use crate::{Error, Result};
 
 /// A LoRA of PEFT whose weights are merged into a checkpoint, in float64.
@@ -247,7 +247,7 @@ impl MergedAdapter {
         if let Some(module) = name.strip_suffix(".bias")
             && let Some(Update { up_bias: Some(up_bias), scale, .. }) = self.updates.get(module)
         {
-            check_weight(&self.file, up_bias, shape, SOURCE)?;
+            check_float(&self.file, up_bias, shape, SOURCE)?;
             if headers_only {
                 return Ok(value);
             }
@@ -264,8 +264,8 @@ impl MergedAdapter {
             return Err(stored_error(&self.file, down, expected.into(), got));
         };
         let (inputs, outputs) = if update.is_embedding { (rows, columns) } else { (columns, rows) };
-        check_weight(&self.file, down, &[update.rank, inputs], SOURCE)?;
-        check_weight(&self.file, up, &[outputs, update.rank], SOURCE)?;
+        check_float(&self.file, down, &[update.rank, inputs], SOURCE)?;
+        check_float(&self.file, up, &[outputs, update.rank], SOURCE)?;
         if let Some(magnitude) = &update.magnitude {
             check_magnitude(&self.file, magnitude, outputs)?;
         }
@@ -300,7 +300,7 @@ impl MergedAdapter {
 fn check_magnitude(file: &TensorFile, name: &str, outputs: i64) -> Result<()> {
     let shape = file.shape(name).expect("the file contains the magnitudes");
     match shape.iter().product::<i64>() == outputs {
-        true => check_weight(file, name, &shape, SOURCE),
+        true => check_float(file, name, &shape, SOURCE),
         false => {
             let expected = format!("{outputs} elements {SOURCE}");
             Err(stored_error(file, name, expected, format!("shape {shape:?}")))

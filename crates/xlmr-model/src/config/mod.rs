@@ -110,9 +110,11 @@ impl Config {
         config.architectures = class_names.into_iter().flatten().collect();
         config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;
-        // This key is removed, because 8-bit weights are converted to floats on loading and saved
-        // as floats.
-        config.extra.retain(|key, value| key != quantize::CONFIG_KEY || !quantize::is_int8(value));
+        // This key is removed, because quantised weights are converted to floats on loading and
+        // saved as floats.
+        config
+            .extra
+            .retain(|key, value| key != quantize::CONFIG_KEY || !quantize::is_quantized(value));
         config.check(file)?;
         Ok(config)
     }

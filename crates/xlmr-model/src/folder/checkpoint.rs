@@ -8,20 +8,16 @@ use torch_ext::TensorFile;
 
 use crate::adapters::peft_merge::MergedAdapter;
 use crate::family::names::Names;
+use crate::folder::stored;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
-/// Name of a weight file with 8-bit matrices. A program without support for such matrices would use
-/// the integers as weights, so the file has a name that such a program does not open.
+/// Name of a weight file with matrices in 8 or 4 bits. A program without support for such matrices
+/// would use the integers as weights, so the file has a name that such a program does not open.
 pub(crate) const INT8_FILE: &str = "model.int8.safetensors";
 /// File with all heads except the head that `config.json` names.
 pub(crate) const HEADS_FILE: &str = "heads.safetensors";
-
-/// The dtype of matrices stored in 8 bits.
-const INT8: &str = "I8";
-/// The name of the scales of a matrix stored in 8 bits is the matrix's name and this suffix.
-pub(crate) const SCALE_SUFFIX: &str = "_scale";
 
 /// File and name of a stored tensor.
 #[derive(Clone, Debug)]
@@ -158,12 +154,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns all tensor names, with the encoder's prefix, except the scales of 8-bit matrices.
+    /// Returns all tensor names, with the encoder's prefix, except the scales of quantised matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let stored = self.tensors.keys().map(String::as_str).filter(|name| {
-            let matrix_name = name.strip_suffix(SCALE_SUFFIX);
-            matrix_name.and_then(|matrix| self.dtype(matrix)).as_deref() != Some(INT8)
-        });
+        let is_weight =
+            |tensor: &StoredTensor| !stored::is_scale(&self.files[tensor.file_index], &tensor.name);
+        let weights = self.tensors.iter().filter(move |(_, tensor)| is_weight(tensor));
+        let stored = weights.map(|(name, _)| name.as_str());
         let added = self.adapter.iter().flat_map(MergedAdapter::replaced_names);
         stored.chain(added.filter(|name| !self.tensors.contains_key(*name)))
     }
@@ -181,8 +177,8 @@ impl Checkpoint {
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
-        let (file, stored) = self.find(name)?;
-        file.shape(stored)
+        let (file, name) = self.find(name)?;
+        stored::shape(file, name)
     }
 
     /// Returns shape and dtype of a tensor that the checkpoint contains.
@@ -192,9 +188,10 @@ impl Checkpoint {
         known.expect("the checkpoint contains the tensor")
     }
 
+    /// Returns the dtype in which a tensor is stored, see [`stored::dtype`].
     pub(crate) fn dtype(&self, name: &str) -> Option<String> {
-        let (file, stored) = self.find(name)?;
-        file.dtype(stored)
+        let (file, name) = self.find(name)?;
+        stored::dtype(file, name)
     }
 
     /// Returns the path of the file that contains a tensor. The checkpoint contains the tensor.
@@ -236,71 +233,17 @@ impl Checkpoint {
     }
 
     fn load_stored(&self, name: &str, shape: &[i64], device: Device) -> Result<Option<Tensor>> {
-        let Some((file, stored)) = self.find(name) else { return Ok(None) };
-        let source = "according to config.json";
-        let scales = self.find(&format!("{name}{SCALE_SUFFIX}"));
-        if let (Some(INT8), Some((scale_file, scale))) = (file.dtype(stored).as_deref(), scales) {
-            let scales_shape = [shape[0], 1];
-            check_shape(file, stored, shape, source)?;
-            check_weight(scale_file, scale, &scales_shape, source)?;
-            if self.headers_only {
-                return Ok(Some(Tensor::new()));
-            }
-            let values = file.read(stored)?.f_to_device(device)?;
-            let scales = read_weight(scale_file, scale, &scales_shape, device, source)?;
-            return Ok(Some(values.f_mul(&scales)?));
-        }
-        check_weight(file, stored, shape, source)?;
+        let Some((file, name)) = self.find(name) else { return Ok(None) };
+        stored::check_weight(file, name, shape, "according to config.json")?;
         if self.headers_only {
             return Ok(Some(Tensor::new()));
         }
-        if self.maps_weights {
-            return Ok(Some(file.map(stored)?.f_to_device(device)?.f_to_kind(Kind::Float)?));
+        if let Some(matrix) = stored::read_quantized(file, name, device)? {
+            return Ok(Some(matrix));
         }
-        read_weight(file, stored, shape, device, source).map(Some)
+        let tensor = if self.maps_weights { file.map(name)? } else { file.read(name)? };
+        Ok(Some(tensor.f_to_device(device)?.f_to_kind(Kind::Float)?))
     }
-}
-
-/// Reads a weight that is stored as F32, F16 or BF16, and converts it to float32. Returns an error
-/// if its shape is not `shape`; the error message contains `source`, which describes what
-/// determines the expected shape.
-pub(crate) fn read_weight(
-    file: &TensorFile,
-    name: &str,
-    shape: &[i64],
-    device: Device,
-    source: &str,
-) -> Result<Tensor> {
-    check_weight(file, name, shape, source)?;
-    Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
-}
-
-fn check_shape(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
-    match file.shape(name) {
-        Some(got) if got != shape => {
-            Err(stored_error(file, name, format!("shape {shape:?} {source}"), format!("{got:?}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn check_weight(
-    file: &TensorFile,
-    name: &str,
-    shape: &[i64],
-    source: &str,
-) -> Result<()> {
-    check_shape(file, name, shape, source)?;
-    if let Some(dtype) = file.dtype(name)
-        && !matches!(dtype.as_str(), "F32" | "F16" | "BF16")
-    {
-        return Err(stored_error(file, name, "dtype F32, F16 or BF16".into(), dtype));
-    }
-    Ok(())
-}
-
-pub(crate) fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
-    Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
 /// Prefixes of all names in checkpoints of wrapped models: of `torch.compile`, and of

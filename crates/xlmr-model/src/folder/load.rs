@@ -55,7 +55,8 @@ pub struct LoadReport {
     /// and the bias of the masked-LM head if its decoder has a separate bias
     /// (`lm_head.decoder.bias`).
     pub ignored: Vec<String>,
-    /// Names of parameters that are not stored as F32, with their stored dtypes.
+    /// Names of parameters that are not stored as F32, with their stored dtypes; I4 for matrices that
+    /// [`quantize`](crate::quantize) stored in 4 bits.
     pub converted: Vec<(String, String)>,
     /// Names of tensors that the LoRA of PEFT next to the weights changes or adds.
     pub merged: Vec<String>,
@@ -126,7 +127,8 @@ impl Model {
     /// `modules.json` names for the transformer.
     ///
     /// `model_type` of `config.json` determines the [`Architecture`](crate::Architecture). Weights
-    /// stored as F32, F16 or BF16 become float32. Tensor names may omit the encoder's prefix
+    /// stored as F32, F16 or BF16, and matrices that [`quantize`](crate::quantize) stored in 8 or 4
+    /// bits, become float32. Tensor names may omit the encoder's prefix
     /// (`roberta.`), as in folders written by `XLMRobertaModel`. `heads` may differ from the
     /// checkpoint's heads: missing parameters are initialised and reported. If heads of several
     /// classes share a tensor name, such as ModernBERT's `head.dense`, every head is loaded from

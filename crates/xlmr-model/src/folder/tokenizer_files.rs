@@ -247,7 +247,7 @@ fn with_post_processor(tokenizer: &Tokenizer, specials: SpecialTokens) -> Result
     };
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_post_processor(Some(processor));
-    tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
+    tokenizer.to_string(false).map_err(|error| Error::Tokenizer(error.to_string()))
 }
 
 /// Returns `tokenizer.json` with a post-processor that adds the tokens of `layout` and gives pairs
@@ -291,7 +291,7 @@ fn with_segments(
         .map_err(|error| Error::Tokenizer(format!("cannot create a post-processor: {error}")))?;
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_post_processor(Some(processor));
-    tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
+    tokenizer.to_string(false).map_err(|error| Error::Tokenizer(error.to_string()))
 }
 
 /// Returns the special tokens by their keys in transformers.

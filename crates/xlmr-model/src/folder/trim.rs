@@ -10,8 +10,9 @@ use torch_ext::{TensorFile, to_i64};
 
 use crate::config::json_file::{read_json, write_json};
 use crate::folder::changed_copy;
-use crate::folder::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, stored_error, weight_files};
+use crate::folder::checkpoint::{INT8_FILE, SINGLE_FILE, weight_files};
 use crate::folder::load::model_folder;
+use crate::folder::stored::{is_token_embeddings, matrix_name, stored_error};
 use crate::folder::tokenizer_files::{parse, tokenizer_path};
 use crate::{Architecture, Error, Result, TokenizerFiles};
 
@@ -271,14 +272,12 @@ fn read_trimmed_tensor(
     if tensor.size().first() != Some(&vocab_size) {
         return Ok(tensor);
     }
-    let matrix_name = name.strip_suffix(SCALE_SUFFIX).unwrap_or(name);
-    let is_known = Architecture::all_names().iter().any(|names| {
-        let embeddings_name =
-            names.word_embeddings.strip_prefix(names.prefix).unwrap_or(names.word_embeddings);
-        matrix_name.ends_with(embeddings_name)
-            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&matrix_name)
-            || names.vocabulary_prefixes.iter().any(|prefix| matrix_name.starts_with(prefix))
-    });
+    let matrix_name = matrix_name(name);
+    let is_known = is_token_embeddings(matrix_name)
+        || Architecture::all_names().iter().any(|names| {
+            [names.decoder, names.lm_bias, names.decoder_bias].contains(&matrix_name)
+                || names.vocabulary_prefixes.iter().any(|prefix| matrix_name.starts_with(prefix))
+        });
     if is_known {
         return Ok(tensor.f_index_select(0, row_index)?);
     }

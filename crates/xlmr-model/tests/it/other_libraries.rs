@@ -74,11 +74,16 @@ fn resave(from: &Path, to: PathBuf, head: Head) -> PathBuf {
 }
 
 #[test]
-fn transformers_opens_trimmed_and_merged_models() {
+fn transformers_opens_trimmed_exported_and_merged_models() {
     let Some(python) = python_with(PythonPackages::Torch) else { return };
     let program = program_with_trimmed_model();
     let root = tempfile::tempdir().unwrap();
     let mut folders = vec![program.path_of("trimmed")];
+    program.expect_success("quantize --model trimmed --out small");
+    for dtype in ["f16", "f32"] {
+        program.expect_success(&format!("export --model small --out {dtype} --dtype {dtype}"));
+        folders.push(program.path_of(dtype));
+    }
     for adapter in ["dora", "bias_all", "embedding", "saved_embeddings"] {
         let folder = root.path().join(format!("{adapter}-base"));
         fs::create_dir(&folder).unwrap();

@@ -25,7 +25,7 @@ use crate::reading::Cutter;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    reader: ReaderArgs,
+    pub reader: ReaderArgs,
     #[command(flatten)]
     retriever: RetrieverArgs,
     /// Collection made by `polyqa index` that is searched for questions without documents. Changes

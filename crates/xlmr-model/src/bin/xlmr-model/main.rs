@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod export;
 mod info;
 mod init;
 mod quantize;
@@ -27,8 +28,10 @@ enum Command {
     Init(init::Args),
     /// Write a model whose vocabulary is reduced to the tokens of given texts
     Trim(trim::Args),
-    /// Write a model whose matrices are stored in 8 bits, for inference
+    /// Write a model whose matrices are stored in 8 or 4 bits, for inference
     Quantize(quantize::Args),
+    /// Write a model for transformers and other programs, also from a quantised one
+    Export(export::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Init(args) => init::init(&args),
         Command::Trim(args) => trim::trim(&args),
         Command::Quantize(args) => quantize::quantize(&args),
+        Command::Export(args) => export::export(&args),
     };
     cli::end(outcome)
 }
