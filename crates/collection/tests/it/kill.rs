@@ -115,7 +115,11 @@ fn kill_repeatedly(kills: usize) {
         let mut child = start(&path, &mut Command::new(std::env::current_exe().unwrap()));
         let longest = if kill % 10 == 0 { 60 } else { 600 };
         std::thread::sleep(Duration::from_millis(rng.random_range(5..longest)));
-        assert_eq!(child.try_wait().unwrap(), None, "the writer ended with an error before the kill");
+        assert_eq!(
+            child.try_wait().unwrap(),
+            None,
+            "the writer ended with an error before the kill"
+        );
         child.kill().unwrap();
         child.wait().unwrap();
         if !path.join("collection.json").exists() {
