@@ -241,8 +241,10 @@ impl Calibration {
             );
             return Err(Error::Content { path, problem });
         }
-        let mut fits = calibration.no_answer.iter().flat_map(NoAnswer::fits);
-        if let Some((key, value)) = fits.find_map(NoAnswerFit::invalid_parameter) {
+        let no_answer = calibration.no_answer.as_ref();
+        let invalid = no_answer
+            .and_then(|no_answer| no_answer.fits().find_map(NoAnswerFit::invalid_parameter));
+        if let Some((key, value)) = invalid {
             let problem = format!("no_answer: {key} is {value}, but must be a finite number");
             return Err(Error::Content { path, problem });
         }
