@@ -13,13 +13,17 @@ use crate::arguments::{self, py_error, to_count, value_error};
 /// Number of questions with contexts that are answered together, between two checks for signals.
 const QUESTIONS_PER_BATCH: usize = 256;
 
+/// The environment variable that sets the default model.
+const MODEL_VARIABLE: &str = "POLYQA_MODEL";
+
 /// Interval between checks for signals. Each check waits for the interpreter's lock.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An extractive reader: a model with a span head that answers questions over documents.
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
-/// `owner/name@revision`, which is downloaded if it is not cached. The keyword arguments are
+/// `owner/name@revision`, which is downloaded if it is not cached. The default is the environment
+/// variable `POLYQA_MODEL`, or the reader in the package. The keyword arguments are
 /// options of `polyqa answer` and have the same defaults. Pickling a reader stores its arguments;
 /// unpickling loads the model again.
 #[pyclass(module = "polyqa", frozen)]
@@ -37,13 +41,13 @@ pub struct Reader {
 impl Reader {
     #[new]
     #[pyo3(signature = (
-        model, *, device="auto", precision=None, batch_size=None, max_length=None, doc_stride=None,
+        model=None, *, device="auto", precision=None, batch_size=None, max_length=None, doc_stride=None,
         max_answer_length=30, answers=3, null_threshold=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
-        model: PathBuf,
+        model: Option<PathBuf>,
         device: &str,
         precision: Option<&str>,
         batch_size: Option<i64>,
@@ -68,6 +72,7 @@ impl Reader {
         let max_answer_length = to_count("max_answer_length", max_answer_length, 1)?;
         let max_length = max_length.map(|value| to_count("max_length", value, 1)).transpose()?;
         let doc_stride = doc_stride.map(|value| to_count("doc_stride", value, 0)).transpose()?;
+        let model = model.map_or_else(|| default_model(py), Ok)?;
         let model = model.into_os_string().into_string().map_err(|model| {
             value_error(&format!("model {}: must be UTF-8", model.to_string_lossy()))
         })?;
@@ -179,6 +184,23 @@ impl Reader {
             operation(&reader, &mut SignalChecker { last_check: Instant::now() })
         };
         py.detach(locked_operation).map_err(|StopError(error)| error)
+    }
+}
+
+/// Returns the value of `POLYQA_MODEL`, or the folder `reader` of the package if the wheel contains
+/// a reader.
+fn default_model(py: Python<'_>) -> PyResult<PathBuf> {
+    if let Some(model) = std::env::var_os(MODEL_VARIABLE).filter(|model| !model.is_empty()) {
+        return Ok(model.into());
+    }
+    let file: PathBuf = py.import("polyqa")?.getattr("__file__")?.extract()?;
+    let reader = file.with_file_name("reader");
+    match reader.join("config.json").is_file() {
+        true => Ok(reader),
+        false => Err(value_error(&format!(
+            "model is missing, and this build contains no reader: pass a folder or a repository of the hub, or set \
+             {MODEL_VARIABLE}"
+        ))),
     }
 }
 

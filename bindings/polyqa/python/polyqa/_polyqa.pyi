@@ -44,7 +44,7 @@ class Answers(_Answers, total=False):
 class Reader:
     def __new__(
         cls,
-        model: Union[str, PathLike[str]],
+        model: Union[str, PathLike[str], None] = None,
         *,
         device: str = "auto",
         precision: Optional[Literal["auto", "f32", "bf16", "int8", "f16"]] = None,
