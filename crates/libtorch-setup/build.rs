@@ -1,5 +1,4 @@
-//! Ends the build with instructions if libtorch is missing. `torch-sys` would fail later, and with
-//! less information.
+//! Ends the build with instructions if libtorch is missing. `torch-sys` prints less information.
 use std::path::Path;
 
 #[path = "src/check.rs"]
