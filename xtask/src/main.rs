@@ -14,7 +14,8 @@
 //! | `gpu_bundle` | creates a folder for checking the programs on a machine with a GPU |
 //! | `package` | packs the libraries as for the registry, and builds the packages |
 //! | `peers` | a Python environment with third-party programs for comparisons |
-//! | `wheel` | builds and tests the Python packages |
+//! | `wheel` | tests the Python packages |
+//! | `distribution` | builds wheels and a tarball for users without a compiler |
 //! | `pretrained` | creates a pretrained encoder from pinned wheels |
 //! | `files` | files and folders, with their paths in errors |
 //! | `builds` | cargo arguments that several tasks share |
@@ -22,6 +23,7 @@
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod builds;
+mod distribution;
 mod embedded_reader;
 mod files;
 mod gpu_bundle;
@@ -211,8 +213,28 @@ enum Task {
     },
     /// Package every library as for publication, and build the packages and the templates
     Package,
-    /// Build the Python packages of bindings and run their tests with .peers
-    Wheel,
+    /// Build the wheels of the Python packages, with the program polyqa and its reader
+    #[command(
+        after_help = "Builds optimised code, which takes a quarter of an hour, and needs maturin \
+        (`pip install maturin`, or .peers).\nThe wheels run with the build machine's version of glibc or \
+        a newer one.\n\nExamples:\n  cargo xtask wheel\n  cargo xtask wheel --test"
+    )]
+    Wheel {
+        /// Output folder [default: target/dist]
+        #[arg(long, value_name = "DIR", conflicts_with = "test")]
+        out: Option<PathBuf>,
+        /// Build without optimisation, and run the packages' tests with .peers
+        #[arg(long)]
+        test: bool,
+    },
+    /// Build a tarball of the programs that need no libtorch
+    #[command(after_help = "Contains mlqa-eval, kg-triples, transfer-eval, qa-translate and \
+        qa-report.\n\nExample:\n  cargo xtask tarball --out dist")]
+    Tarball {
+        /// Output folder [default: target/dist]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
     #[command(after_help = "Options are passed on to criterion; --quick also skips the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
@@ -286,7 +308,9 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
         }
         Task::Readme { seeds, tables } => readme::update_pages(root, seeds.as_deref(), &tables),
         Task::Package => package::check_packages(root),
-        Task::Wheel => wheel::check_wheels(root),
+        Task::Wheel { test: true, .. } => wheel::check_wheels(root),
+        Task::Wheel { out, test: false } => distribution::build_wheels(root, out),
+        Task::Tarball { out } => distribution::build_tarball(root, out),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure_libtorch(root, Options::default())?;

@@ -35,6 +35,12 @@ fn listed_packages(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
+/// Returns the entry `maturin==VERSION` of the packages that are always installed.
+pub fn maturin_pin() -> &'static str {
+    let mut lines = BASE_LIST.lines();
+    lines.find(|line| line.starts_with("maturin==")).expect("maturin is always installed")
+}
+
 /// Returns `name==version` for each package; `torch` adds torch and torchrun, and the requirements
 /// of transformers' models.
 fn pinned_packages(torch: bool) -> Vec<String> {

@@ -84,6 +84,13 @@ pub fn cargo(root: &Path) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root)
 }
 
+/// Returns the target triple of this machine, such as `x86_64-unknown-linux-gnu`.
+pub fn host_triple(root: &Path) -> Result<String> {
+    let version = read_stdout(cargo(root).arg("-vV")).context("`cargo -vV` failed")?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`cargo -vV` printed no host")?.to_owned())
+}
+
 /// Returns the target folder; this program's path is `<target>/debug/xtask`.
 pub fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot determine the path of this program")?;

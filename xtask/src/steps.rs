@@ -53,7 +53,7 @@ const STEPS: &[Step] = &[
     step("libtorch-free tests", &["test", "--features", PARQUET]),
     Step {
         quick: false,
-        ..step(WHEEL, &["xtask", "wheel"])
+        ..step(WHEEL, &["xtask", "wheel", "--test"])
     },
     // The feature `mlqa-eval/parquet` is not enabled in this step, because it would increase the
     // build time of the packages that require libtorch.

@@ -1,9 +1,9 @@
-//! `cargo xtask wheel`: builds the Python packages of `bindings`, installs them below the target
-//! folder, and tests them with the programs.
+//! `cargo xtask wheel --test`: builds the Python packages of `bindings` without optimisation,
+//! installs them below the target folder, and tests them with the programs.
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::peers::FOLDER as PEERS;
-use crate::process::{Failed, cargo, command, read_stdout, run_checked, target_folder};
+use crate::process::{Failed, cargo, command, host_triple, run_checked, target_folder};
 use crate::setup::{Options, ensure_libtorch};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -78,9 +78,7 @@ impl Wheel {
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
         build.arg(&wheels).arg("--interpreter").arg(&python);
         if let Some(settings) = link_settings(&String::from_utf8_lossy(&built.stdout)) {
-            let version = read_stdout(cargo(root).arg("-vV")).context("`cargo -vV` failed")?;
-            let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-            let host = host.context("`cargo -vV` printed no host")?;
+            let host = host_triple(root)?;
             for setting in settings {
                 build.args(["--config", &format!("target.{host}.{LINKS_VALUE}.{setting}")]);
             }

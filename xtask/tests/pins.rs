@@ -9,9 +9,7 @@ fn read(relative: &str) -> String {
 
 #[test]
 fn tch_and_torch_sys_have_the_same_pin_everywhere() {
-    for file in
-        ["Cargo.toml", "crates/objectives/template/Cargo.toml", "crates/tasks/template/Cargo.toml"]
-    {
+    for file in ["Cargo.toml", "crates/tasks/template/Cargo.toml"] {
         let text = read(file);
         let pins: Vec<&str> = text
             .lines()
@@ -20,6 +18,24 @@ fn tch_and_torch_sys_have_the_same_pin_everywhere() {
         assert!(!pins.is_empty(), "{file}: neither tch nor torch-sys is pinned");
         assert!(pins.iter().all(|pin| pin.contains("\"=0.24.0\"")), "{file}: {pins:?}");
     }
+}
+
+/// The build scripts, the set-up and the Python package expect the same version of libtorch.
+#[test]
+fn libtorch_has_the_same_version_everywhere() {
+    let value = |file: &str, start: &str| -> String {
+        let text = read(file);
+        let rest = text.lines().find_map(|line| line.strip_prefix(start));
+        let rest = rest.unwrap_or_else(|| panic!("{file}: no line starts with {start:?}"));
+        rest.trim_end_matches(';').trim_matches('"').to_owned()
+    };
+    let start = "pub const VERSION: &str = ";
+    let version = value("xtask/src/libtorch.rs", start);
+    assert_eq!(value("crates/libtorch-setup/src/check.rs", start), version);
+    let release = value("bindings/polyqa/python/polyqa/_libtorch.py", "RELEASE = ");
+    assert_eq!(version.rsplit_once('.').unwrap().0, release);
+    let workflow = read(".github/workflows/release.yml");
+    assert!(workflow.contains(&format!("torch=={version}")), "release.yml: not {version}");
 }
 
 /// The Python module is a separate workspace, and must use the versions tested in this workspace.

@@ -6,12 +6,14 @@ import inspect
 import re
 import shutil
 import subprocess
+import sys
+import unittest.mock
 from pathlib import Path
 
 import polyqa
 import pytest
 import torch
-from polyqa import _polyqa
+from polyqa import _libtorch, _polyqa
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -45,6 +47,39 @@ def test_everything_has_a_docstring():
     assert importlib.metadata.requires("polyqa") == [f"torch=={major}.{minor}.*"]
 
 
+def test_all_files_have_the_same_release_of_torch():
+    (required,) = importlib.metadata.requires("polyqa")
+    backend = (HERE / "backend/polyqa_backend.py").read_text()
+    (release,) = re.findall(r'^RELEASE = "(.*)"$', backend, re.MULTILINE)
+    assert required == f"torch=={release}.*" and release == _libtorch.RELEASE
+
+
+@pytest.mark.parametrize("text, version", [
+    ("__all__ = []\n__version__ = '2.11.0+cpu'\ndebug = False\n", "2.11.0+cpu"),
+    ("__version__: str = \"2.15.0\"\n", "2.15.0"),
+    ("version = '2.11.0'\n", None),
+    (None, None),
+])
+def test_torchs_version_is_read_without_importing_torch(text, version, tmp_path, monkeypatch):
+    # The backend imports maturin, which is not installed with the package.
+    monkeypatch.setitem(sys.modules, "maturin", unittest.mock.MagicMock())
+    monkeypatch.syspath_prepend(HERE / "backend")
+    import polyqa_backend
+
+    (tmp_path / "torch").mkdir()
+    if text is not None:
+        (tmp_path / "torch/version.py").write_text(text)
+    assert _libtorch._version(tmp_path / "torch") == version
+    paths = {"purelib": str(tmp_path), "platlib": str(tmp_path / "none")}
+    assert polyqa_backend.installed_torch(paths) == version
+    monkeypatch.setattr(polyqa_backend.sysconfig, "get_paths", lambda: paths)
+    if version == "2.15.0":
+        with pytest.raises(SystemExit, match="has torch 2.15.0, and polyqa needs torch 2.11"):
+            polyqa_backend.check_torch()
+        monkeypatch.setenv("POLYQA_REPLACE_TORCH", "1")
+    polyqa_backend.check_torch()
+
+
 def test_the_examples_of_the_readme_run(capsys, model, monkeypatch, tmp_path):
     shutil.copytree(model, tmp_path / "runs/mine/model")
     monkeypatch.chdir(tmp_path)
@@ -59,7 +94,8 @@ def test_the_extension_finds_libtorch_by_name():
         pytest.skip("readelf is not installed")
     line = ["readelf", "--dynamic", "--wide", _polyqa.__file__]
     output = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    assert "RPATH" not in output and "RUNPATH" not in output
+    # Only the torch in the same folder is found without torch's Python code.
+    assert re.findall(r"(?:RPATH|RUNPATH).*\[(.*)\]", output) == ["$ORIGIN/../torch/lib"]
     libraries = re.findall(r"NEEDED.*\[(.*)\]", output)
     torch_libraries = {name for name in libraries if re.match(r"lib(torch|c10)", name)}
     assert torch_libraries == {"libtorch_cpu.so", "libc10.so"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,14 +84,66 @@ def test_a_closed_pipe_is_not_an_error(model, tmp_path):
     assert (process.returncode, stderr) == (0, "")
 
 
-def test_another_torch_version_is_rejected_in_one_line(tmp_path):
-    (tmp_path / "torch.py").write_text("__version__ = '2.10.1+cpu'")
+@pytest.mark.parametrize("code, error", [
+    ("from polyqa import Reader", "ImportError: polyqa needs"),
+    ("import polyqa; polyqa.__version__", "ImportError: polyqa needs"),
+    ("import torch; from polyqa import Reader", "ImportError: polyqa needs"),
+    ("import sys, polyqa.__main__; sys.exit(polyqa.__main__.main())", "error: polyqa needs"),
+])
+@pytest.mark.parametrize("is_package", [True, False])
+def test_another_torch_version_is_rejected_in_one_line(code, error, is_package, tmp_path):
+    version = "__version__ = '2.15.0+cpu'"
+    if is_package:
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch/version.py").write_text(version)
+        (tmp_path / "torch/__init__.py").write_text("from .version import __version__")
+    else:
+        (tmp_path / "torch.py").write_text(version)
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     process = subprocess.run(
-        [sys.executable, "-c", "import polyqa"], capture_output=True, text=True,
+        [sys.executable, "-c", code], capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": path},
     )
+    is_program = error.startswith("error")
+    assert process.returncode == (2 if is_program else 1)
+    assert process.stderr.count("\n") == 1 or not is_program
+    line = process.stderr.splitlines()[-1]
+    assert line.startswith(f"{error} torch 2.11 and found 2.15.0+cpu: ")
+    assert "pip install 'torch==2.11.*'" in line
+
+
+def test_a_missing_torch_is_reported(tmp_path):
+    code = "import importlib.util; importlib.util.find_spec = lambda name: None; import polyqa; polyqa.Reader"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.returncode == 1
-    assert process.stderr.splitlines()[-1] == (
-        "ImportError: polyqa needs torch 2.11 and found 2.10.1+cpu: pip install 'torch==2.11.*'"
+    assert "ImportError: polyqa needs torch 2.11, which is not installed. " in process.stderr
+
+
+def test_the_default_model_is_the_packages_reader(installed, model, tmp_path):
+    """Copies the package, because a wheel for tests contains no reader."""
+    package = tmp_path / "polyqa"
+    shutil.copytree(Path(polyqa.__file__).parent, package)
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    environment = {key: value for key, value in os.environ.items() if key != "POLYQA_MODEL"}
+
+    def run(code, **variables):
+        process = subprocess.run(
+            [sys.executable, "-c", f"import polyqa; {code}"], capture_output=True, text=True,
+            env=environment | {"PYTHONPATH": path} | variables,
+        )
+        return (process.stdout + process.stderr).splitlines()[-1]
+
+    assert "this build contains no reader" in run("polyqa.Reader()")
+    assert run("print(polyqa.Reader(device='cpu', precision='f32'))", POLYQA_MODEL=str(model)) == (
+        f"<Reader: {model}, cpu, f32>"
     )
+    shutil.copytree(model, package / "reader")
+    assert run("print(polyqa.Reader(device='cpu', precision='f32'))") == (
+        f"<Reader: {package}/reader, cpu, f32>"
+    )
+    show_variable = (
+        "import os; from polyqa.__main__ import main; polyqa._polyqa.program = lambda line: None; "
+        "main(); print(os.environ['POLYQA_MODEL'])"
+    )
+    assert run(show_variable) == f"{package}/reader"
+    assert run(show_variable, POLYQA_MODEL="mine") == "mine"

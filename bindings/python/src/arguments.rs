@@ -112,6 +112,8 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
             let language = to_language(code)?;
+            let rules = Normalization::Mlqa(language);
+            rules.check().map_err(py_error)?;
             if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
                 let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
                 let note = "its articles are not removed";
@@ -120,7 +122,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
                     &format!("{language} is not one of MLQA's languages ({supported}); {note}"),
                 )?;
             }
-            Ok(Some(Normalization::Mlqa(language)))
+            Ok(Some(rules))
         }
         _ => Err(value_error(&format!(
             "norm={norm:?}: must be \"mlqa\", \"squad\" or, of `score` and \

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Creates a progress bar for `length` steps.
+/// Creates a progress bar for `length` steps. It is displayed at once, and its spinner turns during
+/// long steps.
 pub fn progress(length: usize, message: impl Into<Cow<'static, str>>) -> ProgressBar {
     // A `usize` fits into 64 bits.
     let bar = ProgressBar::new(length as u64).with_message(message);
-    with_template(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
+    animated(with_template(bar, "{spinner} {msg} {wide_bar} {human_pos}/{human_len} {eta}"))
 }
 
 /// Creates a progress bar for the bytes of a file. Without `length`, only the number of bytes and
@@ -25,7 +26,11 @@ pub fn byte_progress(length: Option<u64>) -> ProgressBar {
 
 /// Creates a spinner with a message.
 pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(message);
+    animated(ProgressBar::new_spinner().with_message(message))
+}
+
+/// Draws the bar ten times per second, unless it is hidden.
+fn animated(bar: ProgressBar) -> ProgressBar {
     if !bar.is_hidden() {
         bar.enable_steady_tick(Duration::from_millis(100));
     }

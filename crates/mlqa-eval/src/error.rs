@@ -206,6 +206,16 @@ pub enum Error {
         /// The language argument.
         language: language::Language,
     },
+    /// MLQA's rules were requested for a language whose words are not separated by spaces.
+    #[error(
+        "MLQA has no scoring rules for `{language}`, whose words are not separated by spaces: an answer would be one \
+         token, and F1 nearly exact match; score by the rules of zh, which make each Chinese character a token, or by \
+         SQuAD's rules (`--norm squad`)"
+    )]
+    NoRules {
+        /// The language.
+        language: language::Language,
+    },
     /// A folder has no file to score.
     #[error("no {what} in {}", path.display())]
     NothingFound {

@@ -182,7 +182,7 @@ fn add_pair(
     ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), mlqa_eval::Error> {
     let (dataset, pair_index) = (&questions.dataset, all.pairs.len());
-    let rules = pair.rules(files, config.squad);
+    let rules = pair.rules(files, config.squad)?;
     let mut values_by_run: Vec<Vec<Vec<[f64; 2]>>> = Vec::new();
     let mut pair_runs: Vec<Option<PairRun>> = Vec::new();
     let mut first_seeds: Vec<Option<FirstSeedAnswers>> = Vec::new();

@@ -466,12 +466,20 @@ impl Pair {
     /// Returns the normalisation for all answers of the pair. SQuAD's rules apply if `squad` is
     /// true, or if `squad` is `None` and one of `files` prescribes SQuAD's rules. Otherwise, MLQA's
     /// rules apply.
-    pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
+    ///
+    /// # Errors
+    /// [`mlqa_eval::Error::NoRules`].
+    pub fn rules(
+        &self,
+        files: &[Vec<&AnswerFile>],
+        squad: Option<bool>,
+    ) -> Result<Normalization, mlqa_eval::Error> {
         let any_squad_rules = || files.iter().flatten().any(|file| file.squad_rules);
-        match squad.unwrap_or_else(any_squad_rules) {
+        let rules = match squad.unwrap_or_else(any_squad_rules) {
             true => Normalization::SquadEn,
             false => Normalization::Mlqa(self.context.0),
-        }
+        };
+        rules.check().map(|()| rules)
     }
 }
 

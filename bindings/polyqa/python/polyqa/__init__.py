@@ -1,24 +1,28 @@
 """Answers questions over your documents with any extractive reader, in any language."""
 
 import os
-import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyqa._polyqa import Reader, __version__
+
+__all__ = ["Reader", "__version__"]
 
 if "GOMP_SPINCOUNT" not in os.environ:
     # With this setting, libtorch's waiting threads sleep instead of spinning, which is many times
-    # faster if other programs use the cores. libgomp reads the setting when torch is imported.
+    # faster if other programs use the cores. libgomp reads the setting when libtorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# torch is imported first, because the extension uses the libraries that torch loads.
-with warnings.catch_warnings():
-    # torch warns if numpy is not installed; this package does not need it.
-    warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
-    import torch
 
-if str(torch.__version__).split(".")[:2] != ["2", "11"]:
-    raise ImportError(
-        f"polyqa needs torch 2.11 and found {torch.__version__}: pip install 'torch==2.11.*'"
-    )
+def __getattr__(name: str):
+    """Loads the extension when it is first used, so that the program can report errors in one line."""
+    if name not in ("Reader", "__version__", "_polyqa"):
+        raise AttributeError(f"module 'polyqa' has no attribute {name!r}")
+    from polyqa import _libtorch
 
-from polyqa._polyqa import Reader, __version__
+    _libtorch.provide()
+    import importlib
 
-__all__ = ["Reader", "__version__"]
+    extension = importlib.import_module("polyqa._polyqa")
+    globals().update(Reader=extension.Reader, __version__=extension.__version__)
+    return globals()[name]

@@ -3,8 +3,6 @@
 import signal
 import sys
 
-from polyqa._polyqa import program
-
 
 def main() -> int:
     """Runs the program with this process's arguments; returns its exit code."""
@@ -12,7 +10,12 @@ def main() -> int:
     # ignores SIGINT. SIGPIPE needs no change, because Python and Rust programs both ignore it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return program(["polyqa", *sys.argv[1:]])
+    try:
+        from polyqa import _polyqa
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return _polyqa.program(["polyqa", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

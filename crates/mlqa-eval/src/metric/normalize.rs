@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::unicode::{is_punctuation, is_space, is_word, lower};
-use crate::Language;
+use crate::{Error, Language};
 
 /// The normalisation of an official script.
 ///
@@ -23,14 +23,36 @@ pub enum Normalization {
     /// The official script rejects languages outside its seven. This crate scores such languages by
     /// the rules common to all languages: lower case, punctuation deleted, tokens split at white
     /// space, no articles removed (French `la` and `les` remain). The mixMRC paper, which has
-    /// French data, uses SQuAD's metrics, that is, [`Normalization::SquadEn`]. In languages without
-    /// spaces (Thai, Japanese) an answer is one token, so F1 is close to exact match.
+    /// French data, uses SQuAD's metrics, that is, [`Normalization::SquadEn`]. Languages without
+    /// spaces between words, other than Chinese, cannot be scored ([`check`](Self::check)).
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
     SquadEn,
 }
 
+/// Languages whose words are not separated by spaces, and for which MLQA has no rules: Japanese, Thai,
+/// Lao, Khmer, Burmese, Shan, Tibetan, Dzongkha, Yi, Okinawan and other languages written in Chinese
+/// characters.
+const WITHOUT_SPACES: [&str; 18] = [
+    "ja", "th", "lo", "km", "my", "shn", "bo", "dz", "ii", "ryu", "yue", "wuu", "gan", "hak",
+    "hsn", "lzh", "cdo", "cjy",
+];
+
 impl Normalization {
+    /// Checks that the rules split an answer into words.
+    ///
+    /// # Errors
+    /// [`Error::NoRules`] for MLQA's rules and a language whose words are not separated by spaces,
+    /// such as Japanese or Thai: an answer would be a single token.
+    pub fn check(self) -> Result<(), Error> {
+        match self {
+            Self::Mlqa(language) if WITHOUT_SPACES.contains(&language.base()) => {
+                Err(Error::NoRules { language })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the range of `text` without the white space, punctuation and articles that
     /// normalisation deletes at both ends. The range is empty if nothing remains.
     pub(crate) fn content_range(self, text: &[char]) -> Range<usize> {
@@ -169,6 +191,20 @@ fn articles(language: &str) -> Articles {
 #[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
     use super::*;
+
+    #[test]
+    fn languages_without_spaces_have_no_rules() {
+        let check = |code: &str| Normalization::Mlqa(code.parse().unwrap()).check();
+        for code in WITHOUT_SPACES.into_iter().chain(["ja-JP", "th_TH"]) {
+            let (error, language) = (check(code).unwrap_err(), Language::new(code).unwrap());
+            assert!(matches!(error, Error::NoRules { language: other } if other == language));
+            assert!(Language::registered(code).is_ok(), "{code}");
+        }
+        for code in ["zh", "zh-Hant", "en", "fr", "ko", "ru", "vi"] {
+            assert!(check(code).is_ok(), "{code}");
+        }
+        assert!(Normalization::SquadEn.check().is_ok());
+    }
 
     #[test]
     fn texts_are_normalised_as_by_the_official_scripts() {

@@ -118,7 +118,8 @@ impl Score {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
+/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer. A language
+/// without rules ([`Normalization::check`]) is no error, because its exact match is meaningful.
 pub fn score(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -128,7 +129,7 @@ pub fn score(
 }
 
 /// Scores predictions like [`score`]. If `rules` is `None`, each question is scored by the rules of
-/// the language in its id.
+/// the language in its id; a language without rules is an error then.
 pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -143,14 +144,20 @@ pub(crate) fn score_with(
         return Err(dataset.no_gold_error(question));
     }
     let fixed_steps = rules.map(Normalization::steps);
-    let steps_of =
-        |id: &str| fixed_steps.or_else(|| Some(Normalization::Mlqa(language_of(id)?).steps()));
     let path = || dataset.path.clone();
+    let steps_of = |id: &str| match fixed_steps {
+        Some(steps) => Ok(steps),
+        None => {
+            let language = language_of(id).ok_or_else(|| Error::NoLanguage { path: path() })?;
+            let rules = Normalization::Mlqa(language);
+            rules.check().map(|()| rules.steps())
+        }
+    };
     let questions = dataset.questions.par_iter().with_min_len(BLOCK_QUESTIONS);
     let results: Vec<Result<QuestionScore, Error>> = questions
         .map_init(Comparison::default, |comparison, question| {
             let id = question.id.clone();
-            let steps = steps_of(&id).ok_or_else(|| Error::NoLanguage { path: path() })?;
+            let steps = steps_of(&id)?;
             let Some(prediction) = predictions.get(&id) else {
                 return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
             };

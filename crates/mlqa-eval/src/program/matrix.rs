@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let file = name.to_string();
         bar.set_message(file.clone());
         if let Some((dataset, predictions)) = join_folders(args, &file)? {
-            let result = score(&dataset, &predictions, args.norm.rules(name.context))?;
+            let result = score(&dataset, &predictions, args.norm.rules(name.context)?)?;
             matrix.insert(name.context, name.question, Cell::from(&result));
         }
         bar.inc(1);

@@ -57,7 +57,7 @@ impl RunsArgs {
                     (files_of(&self.baseline), files_of(&self.predictions));
                 if baseline.iter().chain(&predictions).all(|path| path.exists()) {
                     let label = format!("context {}, question {}", name.context, name.question);
-                    let rules = self.norm.rules(name.context);
+                    let rules = self.norm.rules(name.context)?;
                     add(&label, find_language_file(data, &file), [&baseline, &predictions], rules)?;
                 }
             }

@@ -103,18 +103,21 @@ pub struct NormArg {
 /// Normalisation of answers.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Norm {
-    /// MLQA's rules for the language; no article removal for languages outside MLQA
+    /// MLQA's rules for the language; no article removal for languages outside MLQA, and an error for
+    /// languages without spaces such as Japanese
     Mlqa,
     /// SQuAD v1.1's English rules for every language (official for XQuAD)
     Squad,
 }
 
 impl NormArg {
-    pub fn rules(&self, language: Language) -> Normalization {
-        match self.norm {
+    /// Returns the rules for a language; a language without rules is an error.
+    pub fn rules(&self, language: Language) -> Result<Normalization, Error> {
+        let rules = match self.norm {
             Some(Norm::Squad) => Normalization::SquadEn,
             _ => Normalization::Mlqa(language),
-        }
+        };
+        rules.check().map(|()| rules)
     }
 
     /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note if the
@@ -128,14 +131,15 @@ impl NormArg {
             return Err(Failure::Usage(message.into()));
         };
         let language = Language::registered(code).map_err(Error::from)?;
+        let rules = self.rules(language)?;
         if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
             let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
             print_stderr(&format!(
                 "note: {language} is not a language of MLQA ({supported}); articles are not removed, and words are \
-                 separated by spaces only; for a script without spaces, zh scores each character"
+                 separated by spaces"
             ));
         }
-        Ok(self.rules(language))
+        Ok(rules)
     }
 }
 

@@ -46,11 +46,35 @@ fn language_outside_mlqa_is_scored_with_a_note() {
     let scored = program.expect_success("score fr.json p.json fr");
     assert_eq!(scored.out, "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
     let note = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
-                removed, and words are separated by spaces only; for a script without spaces, zh \
-                scores each character\n";
+                removed, and words are separated by spaces\n";
     assert_eq!(scored.err, note);
     // A region does not change the language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");
+}
+
+#[test]
+fn a_language_without_spaces_has_no_rules() {
+    let program = program();
+    let text = |id: &str| {
+        format!(
+            r#"{{"version": "1.0", "data": [{{"paragraphs": [{{"context": "リマ市", "qas":
+            [{{"id": "{id}", "question": "?", "answers": [{{"text": "リマ市", "answer_start": 0}}]}}]}}]}}]}}"#
+        )
+    };
+    program.write("ja.json", text("q"));
+    program.write("p.json", r#"{"q": "リマ"}"#);
+    let words = ["no scoring rules for `ja`", "not separated by spaces", "zh", "--norm squad"];
+    program.expect_only_error("score ja.json p.json ja", &words);
+    program.expect_success("score ja.json p.json zh");
+    program.expect_success("score ja.json p.json --norm squad");
+    // The language in the name of a file, or in the id of a question.
+    program.write("in/test-context-ja-question-en.json", text("q"));
+    program.write("answers/test-context-ja-question-en.json", r#"{"q": "リマ"}"#);
+    program.expect_only_error("matrix --data in --predictions answers --out to", &words);
+    program.expect_success("matrix --data in --predictions answers --out to --norm squad");
+    program.write("tydi.json", text("japanese-1-2"));
+    program.write("tydi-p.json", r#"{"japanese-1-2": "リマ"}"#);
+    program.expect_only_error("score tydi.json tydi-p.json", &words);
 }
 
 #[test]

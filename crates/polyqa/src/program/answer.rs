@@ -97,8 +97,9 @@ are those in the text of the document (`polyqa text`). truncated_question has th
 a question of which only the first max_tokens were read. Each line is written as a whole, so an
 interrupted run leaves only complete lines.";
 
-/// Number of questions of a file that are evaluated together.
-const QUESTIONS_PER_BATCH: usize = 256;
+/// Number of questions of a file that are evaluated together. The progress bar moves after each of
+/// these batches.
+const QUESTIONS_PER_BATCH: usize = 64;
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
@@ -141,9 +142,17 @@ pub fn run(args: &Args) -> Result<()> {
     if let (Some((pass, candidates)), None) = (&first_pass, &retriever) {
         warn_of_mismatch(pass, *candidates, &questions);
     }
-    let bar = cli::progress(count, "documents");
+    // Each group of questions reads the documents once.
+    let passes = questions.len().div_ceil(QUESTIONS_PER_PASS);
+    let label = match passes {
+        1 => "documents".to_owned(),
+        _ => format!("documents, once per {QUESTIONS_PER_PASS} questions"),
+    };
+    let bar = cli::progress(count * passes, label);
+    let mut passes_done = 0;
     let print_batch = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
-        bar.set_position(documents_read as u64);
+        passes_done += usize::from(!answers.is_empty());
+        bar.set_position((count * passes_done + documents_read) as u64);
         bar.suspend(|| answers.iter().try_for_each(|answers| print(args, answers)))
     };
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));

@@ -21,14 +21,14 @@ pub struct Args {
     #[command(flatten)]
     pub model: ModelArg,
     /// Training questions in SQuAD form; several files are concatenated
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", required = true, num_args = 1.., help_heading = "Data")]
     train: Vec<PathBuf>,
     /// Files or folders of questions to answer after training; questions with gold answers are
     /// scored
-    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    #[arg(long, value_name = "FILE|DIR", num_args = 1.., help_heading = "Data")]
     dev: Vec<PathBuf>,
     /// Questions with gold answers for fitting the calibration [default: the files of --dev]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Data")]
     calibration: Vec<PathBuf>,
     /// How to fit when the reader returns "no answer", if neither the training questions nor the
     /// questions of the calibration include unanswerable ones
@@ -36,53 +36,53 @@ pub struct Args {
     no_answer: NoAnswerSource,
     /// Run folder: model/ (with --lora or --bottleneck also adapter/), predictions.json,
     /// n-best.json, null-odds.json, table.md and summary.json
-    #[arg(long, value_name = "DIR", default_value = "runs/reader")]
+    #[arg(long, value_name = "DIR", default_value = "runs/reader", help_heading = "Run")]
     pub out: PathBuf,
     /// How to handle training questions without an answer
-    #[arg(long, value_enum, default_value = "train")]
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     unanswerable: Unanswerable,
     /// How to handle training questions whose answers are not at their offsets, or whose labels
     /// contradict each other
-    #[arg(long, value_enum, default_value = "error")]
+    #[arg(long, value_enum, default_value = "error", help_heading = "Data")]
     invalid_questions: InvalidQuestions,
     /// Train each window that contains the answer together with up to N negatives: windows of the
     /// same article without the answer. This makes scores comparable across the windows of a
     /// document. A negative takes as much time as any other window. Articles are recognised by
     /// their titles [default: 0]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MAX_NEGATIVES))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MAX_NEGATIVES), help_heading = "Training")]
     negatives: Option<u8>,
     /// Epochs
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, help_heading = "Training")]
     epochs: u64,
     /// Peak learning rate; decays linearly to 0
-    #[arg(long, default_value_t = 3e-5)]
+    #[arg(long, default_value_t = 3e-5, help_heading = "Training")]
     learning_rate: f64,
     /// Windows per training step, negatives not counted
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, help_heading = "Training")]
     batch_size: usize,
     /// Train the head and a LoRA of this rank on queries, keys and values, instead of all weights.
     /// Alpha is twice the rank. adapter/ contains the LoRA in PEFT's format, and model/ contains
     /// the merged weights
-    #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
+    #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK), help_heading = "Adapters")]
     lora: Option<i64>,
     /// Train the head and a bottleneck adapter after every layer, instead of all weights. The
     /// adapter's width is the hidden size divided by REDUCTION. adapter/ and model/adapters/
     /// contain the adapter in AdapterHub's format
-    #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..), help_heading = "Adapters")]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout
-    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MAX_SEED))]
+    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MAX_SEED), help_heading = "Training")]
     seed: u64,
     /// Language of the contexts of --dev and --calibration, which selects the scoring rules
     /// [default: from the file's name, such as test-context-de-question-en.json or xquad.de.json;
     /// else en, with a note]
-    #[arg(long, value_name = "CODE", value_parser = Language::registered)]
+    #[arg(long, value_name = "CODE", value_parser = Language::registered, help_heading = "Data")]
     language: Option<Language>,
     /// Device: auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", help_heading = "Run")]
     device: String,
     /// Set any key of the run's recipe.toml, such as windows.max_length=256
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     set: Vec<String>,
 }
 

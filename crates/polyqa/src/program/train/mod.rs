@@ -11,7 +11,8 @@ use crate::{AnsweredFile, Calibration};
 use anyhow::{Context, Result, anyhow, bail};
 use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{
-    Cell, Dataset, DatasetName, InvalidQuestion, Language, Matrix, NBest, NullOdds, Predictions,
+    Cell, Dataset, DatasetName, InvalidQuestion, Language, Matrix, NBest, Normalization, NullOdds,
+    Predictions,
 };
 use mlqa_eval::{QuestionSource, QuestionSources, languages_in_name, write_n_best};
 use serde::Serialize;
@@ -54,11 +55,11 @@ pub fn run(args: &Args) -> Result<()> {
     let mut recipe = args.recipe(&model)?;
     // All files are read before training starts and before any file is written.
     let train = read_training_questions(&mut recipe)?;
-    let read_all = |paths: &[InputPath]| -> Result<Vec<DevFile>> {
-        paths.iter().map(|path| read_dev_file(path, &recipe)).collect()
+    let read_all = |paths: &[InputPath], is_dev: bool| -> Result<Vec<DevFile>> {
+        paths.iter().map(|path| read_dev_file(path, &recipe, is_dev)).collect()
     };
     let (dev, calibration_files) =
-        (read_all(&recipe.data.dev)?, read_all(&recipe.data.calibration)?);
+        (read_all(&recipe.data.dev, true)?, read_all(&recipe.data.calibration, false)?);
 
     check_names(&recipe.data.dev, &dev)?;
     let experiment = Experiment::open(recipe, &args.out)?;
@@ -176,7 +177,9 @@ fn check_names(paths: &[InputPath], files: &[DevFile]) -> Result<()> {
     Ok(())
 }
 
-fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
+/// Reads a development file, or a file for the calibration if `is_dev` is false. The calibration only
+/// uses exact matches, so it needs no scoring rules for the language.
+fn read_dev_file(path: &Path, recipe: &Recipe, is_dev: bool) -> Result<DevFile> {
     // A path without a name, such as `..`, is a folder, which cannot be read.
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let stem = file.split_once(".json").map_or(&*file, |(stem, _)| stem);
@@ -191,6 +194,14 @@ fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
         _ => format!("predictions/{stem}"),
     };
     let dataset = Dataset::read(path)?;
+    let is_scored = is_dev && dataset.questions.iter().any(|question| !question.answers.is_empty());
+    if is_scored && Normalization::Mlqa(language).check().is_err() {
+        bail!(
+            "{}: MLQA has no scoring rules for `{language}`, whose words are not separated by spaces. Set --language zh, \
+             whose rules make each Chinese character a token, or score the file later with `polyqa score --norm squad`",
+            path.display()
+        );
+    }
     Ok(DevFile { name, dataset_name, language, language_source, dataset })
 }
 

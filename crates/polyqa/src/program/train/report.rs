@@ -245,9 +245,29 @@ pub fn log_languages<'f>(files: impl Iterator<Item = &'f DevFile>) {
     }
 }
 
+/// Returns F1 of all scored files and their mean in one line, if there are several. Files are named by
+/// their languages if these are different.
+fn overview(scores: &[Scores]) -> Option<String> {
+    let scored: Vec<(&Scores, f64)> =
+        scores.iter().filter_map(|file| Some((file, file.score.as_ref()?.f1))).collect();
+    if scored.len() < 2 {
+        return None;
+    }
+    let languages: BTreeSet<&str> = scored.iter().map(|(file, _)| file.language.as_str()).collect();
+    let name = |file: &Scores| match languages.len() == scored.len() {
+        true => file.language.to_string(),
+        false => file.file.clone(),
+    };
+    let cells: Vec<String> =
+        scored.iter().map(|(file, f1)| format!("{} {f1:.1}", name(file))).collect();
+    let mean = scored.iter().map(|(_, f1)| f1).sum::<f64>() / scored.len() as f64;
+    Some(format!("F1 by MLQA's rules: {}; mean {mean:.1}", cells.join(", ")))
+}
+
 /// Returns the scores as a table, and remarks about results that are not in the table.
 pub fn table(scores: &[Scores], calibration: Option<&CalibrationReport>) -> (String, String) {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
+    remarks.extend(overview(scores));
     for file_scores in scores {
         let file = &file_scores.file;
         let Some(score) = &file_scores.score else {
@@ -323,4 +343,43 @@ fn no_answer_remarks(calibration: &Calibration) -> Vec<String> {
         ),
     };
     texts.map(remark).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(file: &str, language: Language, f1: Option<f64>) -> Scores {
+        let score = |f1| AnsweredScores {
+            questions: 1,
+            f1,
+            exact_match: 0.0,
+            squad_f1: f1,
+            squad_exact_match: 0.0,
+        };
+        Scores {
+            file: file.into(),
+            questions: 1,
+            without_answer: 0,
+            language,
+            language_source: LanguageSource::FileName,
+            score: f1.map(score),
+            squad2: None,
+        }
+    }
+
+    #[test]
+    fn the_scores_of_all_files_are_in_one_line() {
+        let [en, de] = [(Language::EN, 60.26), (Language::DE, 50.0)]
+            .map(|(language, f1)| scores(&format!("xquad.{language}.json"), language, Some(f1)));
+        let without_gold = scores("other.json", Language::ES, None);
+        let files = [en, de, without_gold];
+        let line = overview(&files).unwrap();
+        assert_eq!(line, "F1 by MLQA's rules: en 60.3, de 50.0; mean 55.1");
+        assert!(table(&files, None).1.starts_with(&line));
+        assert_eq!(overview(&files[1..]), None, "a single file with scores");
+        let same = ["a.json", "b.json"].map(|file| scores(file, Language::EN, Some(50.0)));
+        let expected = "F1 by MLQA's rules: a.json 50.0, b.json 50.0; mean 50.0";
+        assert_eq!(overview(&same).as_deref(), Some(expected));
+    }
 }
