@@ -21,9 +21,9 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
 /// `owner/name@revision`, which is downloaded if it is not cached. Without a model, the environment
-/// variable `POLYQA_MODEL` or the reader that comes with the package is used. The keyword arguments are
-/// options of `polyqa answer` and have the same defaults. Pickling a reader stores its arguments;
-/// unpickling loads the model again.
+/// variable `POLYQA_MODEL` or the reader that comes with the package is used. The keyword arguments
+/// are options of `polyqa answer` and have the same defaults. Pickling a reader stores its
+/// arguments; unpickling loads the model again.
 #[pyclass(module = "polyqa", frozen)]
 pub struct Reader {
     /// Allows one call at a time, because tensors are not shared between threads.

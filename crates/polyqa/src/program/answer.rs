@@ -82,7 +82,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.pdf notes/*.md
+  polyqa answer -q 'Where is Lima?' peru.pdf notes/*.md
   polyqa answer --model deepset/xlm-roberta-base-squad2 -q 'Wo liegt Lima?' --documents docs.jsonl --json
   polyqa answer --model runs/mine/model --retriever intfloat/multilingual-e5-small -q 'Wo liegt Lima?' \\
     --documents docs.jsonl

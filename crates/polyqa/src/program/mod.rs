@@ -28,10 +28,10 @@ struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  polyqa answer --model runs/mine/model --question 'Where is Lima?' peru.txt
+  polyqa answer --question 'Where is Lima?' peru.txt
   polyqa index --documents docs.jsonl --out library
   polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
-  polyqa serve --model runs/mine/model
+  polyqa serve
   polyqa score dev.json runs/mine/predictions.json de
   polyqa report runs/mine --out report.html
   polyqa text manual.pdf

@@ -154,7 +154,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns all tensor names, with the encoder's prefix, except the scales of quantised matrices.
+    /// Returns the names of all tensors except scales of quantised matrices, with the encoder's
+    /// prefix.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let is_weight =
             |tensor: &StoredTensor| !stored::is_scale(&self.files[tensor.file_index], &tensor.name);

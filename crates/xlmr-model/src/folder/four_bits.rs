@@ -32,8 +32,7 @@ pub(crate) struct FourBits {
 
 impl FourBits {
     /// Stores a floating-point matrix `[rows, columns]` on the CPU without loss. Returns `None` if
-    /// it cannot be stored so: the bits of every element must be those that [`to_float32`](Self::to_float32)
-    /// returns.
+    /// [`to_float32`](Self::to_float32) would return an element with other bits.
     pub(crate) fn of(matrix: &Tensor) -> Result<Option<Self>> {
         let &[rows, columns] = matrix.size().as_slice() else { return Ok(None) };
         let is_supported = matches!(matrix.f_kind()?, Kind::Float | Kind::Half | Kind::BFloat16);

@@ -91,7 +91,7 @@ pub struct Limits {
 
 const EXAMPLES: &str = "\
 Examples:
-  polyqa serve --model runs/mine/model
+  polyqa serve
   polyqa serve --model deepset/xlm-roberta-base-squad2 --port 9000 --device cuda
   polyqa serve --model runs/mine/model --retriever intfloat/multilingual-e5-small
   polyqa serve --model runs/mine/model --collection library
