@@ -15,7 +15,7 @@ use crate::generator::{Files, Generator, dataset_json};
 pub struct MixtureConfig {
     /// Folder with xquad.<lang>.json: parallel questions in each language
     #[arg(long, value_name = "DIR")]
-    pub xquad: PathBuf,
+    pub xquad: Option<PathBuf>,
     /// Languages of XQuAD
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
     pub languages: Vec<Language>,
@@ -26,7 +26,7 @@ pub struct MixtureConfig {
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub pairs: usize,
     /// Files of other questions with answers
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "xquad")]
     pub questions: Vec<PathBuf>,
     /// Number of unanswerable questions as a fraction of the other questions. An unanswerable
     /// question is one of the others with the context of another article in the same language
@@ -41,9 +41,10 @@ impl MixtureConfig {
     /// Returns XQuAD's first articles with questions in all languages: first each language with
     /// itself, then pairs of different languages.
     fn parallel_questions(&self) -> Result<Vec<Dataset>> {
+        let Some(folder) = &self.xquad else { return Ok(Vec::new()) };
         let mut datasets = Vec::new();
         for language in &self.languages {
-            let mut dataset = Dataset::read(self.xquad.join(format!("xquad.{language}.json")))?;
+            let mut dataset = Dataset::read(folder.join(format!("xquad.{language}.json")))?;
             let articles = dataset.articles().len();
             ensure!(
                 (1..articles).contains(&self.first),

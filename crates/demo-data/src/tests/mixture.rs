@@ -9,7 +9,7 @@ use crate::mixture::MixtureConfig;
 
 fn config() -> MixtureConfig {
     MixtureConfig {
-        xquad: data_path("xquad"),
+        xquad: Some(data_path("xquad")),
         languages: ["en", "de", "zh"].map(|code| code.parse().unwrap()).into(),
         first: 3,
         pairs: 2,
@@ -79,6 +79,13 @@ fn unanswerable_questions_have_contexts_of_other_articles() {
         let source = question.id.strip_prefix("none-").unwrap();
         assert_ne!(titles[source], &*question.title);
     }
+}
+
+#[test]
+fn files_alone_are_mixed_with_as_many_unanswerable_questions() {
+    let mixture = generate(&MixtureConfig { xquad: None, unanswerable: 1.0, ..config() });
+    let unanswerable = mixture.questions.iter().filter(|question| question.answers.is_empty());
+    assert_eq!((mixture.questions.len(), unanswerable.count()), (2 * 1263, 1263));
 }
 
 #[test]
