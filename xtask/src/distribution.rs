@@ -39,6 +39,10 @@ const DOCUMENTS: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"];
 /// Name of the file with the licences of third-party crates.
 const THIRD_PARTY: &str = "LICENSES-THIRD-PARTY.txt";
 
+/// Variable that suppresses maturin's warning about another build backend, which is maturin with a
+/// check.
+pub const NO_BACKEND_WARNING: &str = "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING";
+
 const ADD_TO_WHEEL: &str = include_str!("distribution/add_to_wheel.py");
 
 /// Builds the wheels of the Python packages, and adds licences and the reader.
@@ -57,6 +61,7 @@ pub fn build_wheels(root: &Path, out: Option<PathBuf>) -> Result<()> {
         let mut build = command(&maturin, root);
         build.args(["build", "--release", "--locked", "--compatibility", &platform_tag(root)?]);
         build.arg("--out").arg(&new).current_dir(&folder).env("CARGO_TARGET_DIR", &target);
+        build.env(NO_BACKEND_WARNING, "1");
         run_checked(&mut build)?;
         let wheels = files::entries(&new)?;
         let [wheel] = wheels.as_slice() else {
@@ -257,8 +262,8 @@ mod tests {
         }
     }
 
-    /// Returns the rows of a wheel's RECORD whose digests and sizes match the files, and the number
-    /// of files.
+    /// A program that checks the digests and sizes in a wheel's RECORD, and prints the names of all
+    /// files.
     const CHECK: &str = "
 import base64, csv, hashlib, io, sys, zipfile
 archive = zipfile.ZipFile(sys.argv[1])

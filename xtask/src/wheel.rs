@@ -1,6 +1,7 @@
 //! `cargo xtask wheel --test`: builds the Python packages of `bindings` without optimisation,
 //! installs them below the target folder, and tests them with the programs.
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
+use crate::distribution::NO_BACKEND_WARNING;
 use crate::files;
 use crate::peers::FOLDER as PEERS;
 use crate::process::{Failed, cargo, command, host_triple, run_checked, target_folder};
@@ -76,7 +77,7 @@ impl Wheel {
         let mut build = command(root.join(PEERS).join("bin/maturin"), root);
         // The wheel is unoptimised like the tests, and is built for this machine only.
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
-        build.arg(&wheels).arg("--interpreter").arg(&python);
+        build.arg(&wheels).arg("--interpreter").arg(&python).env(NO_BACKEND_WARNING, "1");
         if let Some(settings) = link_settings(&String::from_utf8_lossy(&built.stdout)) {
             let host = host_triple(root)?;
             for setting in settings {

@@ -13,6 +13,9 @@ from maturin import build_editable, build_sdist, build_wheel  # noqa: F401
 from maturin import get_requires_for_build_editable, get_requires_for_build_sdist  # noqa: F401
 from maturin import get_requires_for_build_wheel  # noqa: F401
 
+# maturin warns about a build backend of another name.
+os.environ.setdefault("MATURIN_NO_MISSING_BUILD_BACKEND_WARNING", "1")
+
 RELEASE = "2.11"
 VARIABLE = "POLYQA_REPLACE_TORCH"
 
