@@ -241,9 +241,11 @@ impl Calibration {
             );
             return Err(Error::Content { path, problem });
         }
-        let no_answer = calibration.no_answer.as_ref();
-        let invalid = no_answer
-            .and_then(|no_answer| no_answer.fits().find_map(NoAnswerFit::invalid_parameter));
+        let invalid = calibration
+            .no_answer
+            .iter()
+            .flat_map(NoAnswer::fits)
+            .find_map(NoAnswerFit::invalid_parameter);
         if let Some((key, value)) = invalid {
             let problem = format!("no_answer: {key} is {value}, but must be a finite number");
             return Err(Error::Content { path, problem });
@@ -440,8 +442,10 @@ mod tests {
             answered(english, false, &[-1.0, -2.0], 100),
             answered(german, false, &[-5.0, -6.0], 40),
         ];
+        // The rules for English remove the answer "a", because it is an article.
         fn files(all: &[(Dataset, Vec<NBest>)]) -> Vec<AnsweredFile<'_>> {
-            all.iter().map(|(dataset, lists)| (dataset, &**lists, Language::EN)).collect()
+            let language = Language::registered("fr").unwrap();
+            all.iter().map(|(dataset, lists)| (dataset, &**lists, language)).collect()
         }
         let fit = |n: usize| {
             let (answerable, mismatched) = (files(&answerable[..n]), files(&mismatched[..n]));
