@@ -18,7 +18,7 @@ const FORMS: [(&str, &str); 4] = [
 ];
 
 /// The places at which absence is meant: file, form and reason. A file can be listed repeatedly.
-const MEANT: [(&str, &str, &str); 25] = [
+const MEANT: [(&str, &str, &str); 24] = [
     ("benches/src/compare.rs", "conversion", "a number of runs is far below u32::MAX"),
     ("benches/src/compare.rs", "extreme value", "see above"),
     ("benches/src/process.rs", "extreme value", "a system without /proc has no peak memory"),
@@ -32,7 +32,6 @@ const MEANT: [(&str, &str, &str); 25] = [
     ("crates/kg-triples/src/phrases/mine.rs", "extreme value", "an unlimited number of passages"),
     ("crates/objectives/src/top_k_spans.rs", "conversion", "more spans than any text has"),
     ("crates/objectives/src/top_k_spans.rs", "extreme value", "see above"),
-    ("crates/polyqa/src/answer.rs", "extreme value", "a passage without windows"),
     ("crates/qa-translate/src/provider/http.rs", "extreme value", "a server without a limit"),
     ("crates/tasks/src/fusion/task.rs", "extreme value", "a head without padded scores"),
     ("crates/tasks/src/graph_retrieval.rs", "lookup", "objects without a label"),

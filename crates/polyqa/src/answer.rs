@@ -3,9 +3,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mlqa_eval::{Candidate, NBest};
+use mlqa_eval::{Candidate, LanguageCounts, NBest};
 use serde::Serialize;
 
+use crate::question_pairs::is_other_language;
 use crate::sentence::sentence_around;
 use crate::{Calibration, Document};
 
@@ -37,7 +38,9 @@ pub struct Answer {
     pub page: Option<usize>,
     /// Probability of the answer, 0 to 1. This probability is a softmax over the best answers of
     /// all passages and "no answer". The logit of an answer is its score minus the passage's null
-    /// score, divided by the temperature; the logit of "no answer" is 0.
+    /// score, divided by the temperature; the logit of "no answer" is 0. With
+    /// [`Calibration::no_answer`], the probability of "no answer" is fitted, and the answers share
+    /// the rest.
     pub probability: f64,
     /// Sum of the probabilities of all places with this text, ignoring case.
     pub total_probability: f64,
@@ -73,13 +76,15 @@ pub struct Answers {
     /// The answers; empty if the documents contain no words, or if no passage of a collection shares
     /// words with the question.
     pub answers: Vec<Answer>,
-    /// Probability of "no answer" in the softmax of [`Answer::probability`], 0 to 1.
+    /// Probability of "no answer", 0 to 1: in the softmax of [`Answer::probability`] or, with
+    /// [`Calibration::no_answer`], fitted for the passage with the best answer.
     pub null_probability: f64,
     /// The number of tokens of a question that was truncated; `None` if it was evaluated as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated_question: Option<TruncatedQuestion>,
-    /// Whether the question has no answer: `answers` is empty, or in every passage the null score
-    /// exceeds the best answer's score by more than the null threshold.
+    /// Whether the question has no answer: `answers` is empty, or in the passage with the best
+    /// answer, and so in every passage, the null score exceeds the best answer's score by more than
+    /// the null threshold. Passages in other languages than the question may have another threshold.
     pub no_answer: bool,
 }
 
@@ -112,10 +117,17 @@ pub(crate) struct Collector {
     answers: Vec<Answer>,
     /// Log-sum-exp of the margins of all candidates and of "no answer", whose margin is 0.
     log_total: f64,
+    /// Log-sum-exp of the margins of all candidates; `None` without candidates.
+    log_candidates: Option<f64>,
     /// The texts of all candidates in lower case, with their places.
     texts: HashMap<String, Places>,
     /// Null score minus the best answer's score: the minimum over all passages.
     null_odds: f64,
+    /// Whether the passage with the lowest null odds seems to be in another language than the
+    /// question.
+    is_other_language: bool,
+    /// The letters and frequent words of the question.
+    question_language: LanguageCounts,
 }
 
 /// The places of a text.
@@ -140,13 +152,16 @@ fn text_key(text: &str) -> String {
 }
 
 impl Collector {
-    pub fn new(n_best: usize) -> Self {
+    pub fn new(n_best: usize, question: &str) -> Self {
         Self {
             n_best,
             answers: Vec::new(),
             log_total: 0.0,
+            log_candidates: None,
             texts: HashMap::new(),
             null_odds: f64::INFINITY,
+            is_other_language: false,
+            question_language: LanguageCounts::of(question),
         }
     }
 
@@ -160,15 +175,16 @@ impl Collector {
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        self.add_part(document, None, n_best, calibration, max_answers);
+        self.add_part(document, None, &document.text, n_best, calibration, max_answers);
     }
 
-    /// Like [`add`](Self::add); with `offset`, only the text of a document at this offset is known.
-    /// Its answers have no page numbers.
+    /// Like [`add`](Self::add) for a passage of a document. With `offset`, only the text of the
+    /// document at this offset is known, and the answers have no page numbers.
     pub fn add_part(
         &mut self,
         document: &Document,
         offset: Option<TextOffset>,
+        passage: &str,
         n_best: &NBest,
         calibration: &Calibration,
         max_answers: usize,
@@ -177,15 +193,26 @@ impl Collector {
         let null_score = n_best.null_score.map_or(0.0, f64::from);
         let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
         for candidate in n_best.candidates.iter().take(self.n_best) {
-            self.log_total = log_add_exp(self.log_total, margin(candidate.score));
+            let margin = margin(candidate.score);
+            self.log_total = log_add_exp(self.log_total, margin);
+            self.log_candidates =
+                Some(self.log_candidates.map_or(margin, |total| log_add_exp(total, margin)));
             if !candidate.text.is_empty() {
                 let start = candidate.answer_start + offset.map_or(0, |offset| offset.chars);
                 let end = start + candidate.text.chars().count();
-                let (document, probability) = (document.id.clone(), margin(candidate.score));
-                self.add_place(&candidate.text, Place { document, start, end, probability });
+                let document = document.id.clone();
+                let place = Place { document, start, end, probability: margin };
+                self.add_place(&candidate.text, place);
             }
         }
-        self.null_odds = self.null_odds.min(n_best.null_odds().unwrap_or(f64::INFINITY));
+        if let Some(null_odds) = n_best.null_odds()
+            && null_odds < self.null_odds
+        {
+            self.null_odds = null_odds;
+            // Only a fit of "no answer" distinguishes languages.
+            self.is_other_language = calibration.no_answer.is_some()
+                && is_other_language(&self.question_language, passage);
+        }
         let mut selected: Vec<Range<usize>> = Vec::new();
         for candidate in &n_best.candidates {
             let start = candidate.answer_start;
@@ -242,9 +269,17 @@ impl Collector {
         self,
         (id, question): Query,
         truncated_question: Option<TruncatedQuestion>,
-        threshold: Option<f64>,
+        calibration: &Calibration,
     ) -> Answers {
-        let Self { mut answers, log_total, texts, null_odds, .. } = self;
+        let Self { mut answers, texts, null_odds, is_other_language, .. } = self;
+        let fit = calibration.no_answer_fit(is_other_language);
+        let (log_total, null_margin) = match (fit, self.log_candidates) {
+            (Some(fit), Some(log_candidates)) => {
+                let null_margin = log_candidates + fit.logit(null_odds);
+                (log_add_exp(log_candidates, null_margin), null_margin)
+            }
+            _ => (self.log_total, 0.0),
+        };
         let probability = |margin: f64| (margin - log_total).exp();
         for answer in &mut answers {
             answer.probability = probability(answer.probability);
@@ -260,7 +295,8 @@ impl Collector {
                 None => (answer.probability, vec![answer.place()]),
             };
         }
-        let null_probability = (-log_total).exp();
+        let null_probability = probability(null_margin);
+        let threshold = calibration.threshold(is_other_language);
         let no_answer =
             answers.is_empty() || threshold.is_some_and(|threshold| null_odds > threshold);
         Answers { id, question, answers, null_probability, truncated_question, no_answer }
@@ -314,6 +350,7 @@ fn to_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::no_answer::{NoAnswer, NoAnswerFit};
 
     #[test]
     fn probabilities_are_a_softmax_over_all_passages_and_no_answer() {
@@ -331,12 +368,12 @@ mod tests {
             null: false,
         };
         let calibration = Calibration { temperature: 2.0, ..Calibration::default() };
-        let mut collector = Collector::new(20);
+        let mut collector = Collector::new(20, "Where?");
         let first = passage(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
         collector.add(&document, &first, &calibration, 2);
         let second = passage(vec![candidate(11, "Bogota", 2.0)], -4.0);
         collector.add(&document, &second, &calibration, 2);
-        let result = collector.finish((None, "Where?".into()), None, None);
+        let result = collector.finish((None, "Where?".into()), None, &calibration);
         let weights = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
         let total: f64 = weights.iter().sum();
         let expected = [("Lima", weights[0]), ("Bogota", weights[2])];
@@ -347,10 +384,75 @@ mod tests {
         assert!((result.null_probability - weights[3] / total).abs() < 1e-12);
         let places = |answer: &Answer| answer.places.len();
         assert_eq!(result.answers.iter().map(places).collect::<Vec<_>>(), [1, 1]);
-        assert_eq!(
-            Collector::new(20).finish((None, String::new()), None, None).null_probability,
-            1.0
-        );
+        let empty = Collector::new(20, "").finish((None, String::new()), None, &calibration);
+        assert_eq!(empty.null_probability, 1.0);
+    }
+
+    #[test]
+    fn the_passage_with_the_best_answer_decides_on_no_answer() {
+        let english = "The lighthouse is on the hill, and it is open to the visitors of the town.";
+        let german = "Der Leuchtturm steht auf dem Hügel und ist für die Gäste der Stadt offen.";
+        let candidate = |score| Candidate { score, text: "ist".into(), ..Candidate::default() };
+        let n_best = |score: f32| NBest {
+            id: "q".into(),
+            candidates: vec![candidate(score), candidate(score - 1.0)],
+            null_score: Some(1.0),
+            null: false,
+        };
+        let fit = |null_threshold| NoAnswerFit {
+            null_threshold,
+            slope: 0.5,
+            intercept: 3.0,
+            mismatched: 30,
+            answerable: 30,
+            auroc: 0.9,
+            rejected: 80.0,
+            lost_f1: 1.0,
+        };
+        let answers = |calibration: &Calibration, passages: &[(&str, f32)]| {
+            let mut collector = Collector::new(20, "Wer hat den Leuchtturm auf dem Hügel gebaut?");
+            for &(text, score) in passages {
+                let document = Document { id: text.into(), text: text.into() };
+                collector.add(&document, &n_best(score), calibration, 5);
+            }
+            collector.finish((None, "Wer?".into()), None, calibration)
+        };
+        let no_answer =
+            NoAnswer { same_language: Some(fit(-6.0)), other_language: Some(fit(-3.0)) };
+        let both = Calibration { no_answer: Some(no_answer), ..Calibration::default() };
+        for (passages, expected) in [
+            (vec![(german, 6.0)], true), // null odds of -5
+            (vec![(german, 8.0)], false),
+            (vec![(english, 6.0)], false),
+            (vec![(english, 3.0)], true),
+            (vec![(english, 3.0), (german, 6.0)], true),
+            (vec![(german, 4.0), (english, 6.0)], false),
+        ] {
+            let result = answers(&both, &passages);
+            assert_eq!(result.no_answer, expected, "{passages:?}");
+            // The probability of "no answer" is that of the best passage, and the answers share
+            // the rest.
+            let odds =
+                1.0 - passages.iter().map(|&(_, score)| f64::from(score)).fold(0.0, f64::max);
+            let probability = 1.0 / (1.0 + (-0.5 * odds - 3.0).exp());
+            assert!((result.null_probability - probability).abs() < 1e-9, "{passages:?}");
+            let weights = passages.iter().flat_map(|&(_, score)| [score, score - 1.0]);
+            let total: f64 = weights.map(|score| f64::from(score).exp()).sum();
+            let share = (1.0 - odds).exp() / total;
+            let expected = (1.0 - probability) * share;
+            assert!((result.answers[0].probability - expected).abs() < 1e-9, "{passages:?}");
+        }
+        // Without a fit for other languages, these texts always have an answer, and probabilities
+        // are a softmax. The threshold of the calibration or the user precedes.
+        let same_only = NoAnswer { same_language: Some(fit(-6.0)), other_language: None };
+        let same_only = Calibration { no_answer: Some(same_only), ..Calibration::default() };
+        assert!(answers(&same_only, &[(german, 3.0)]).no_answer);
+        let result = answers(&same_only, &[(english, -9.0)]);
+        let softmax = 1.0 / (1.0 + (-10f64).exp() + (-11f64).exp());
+        assert!(!result.no_answer && (result.null_probability - softmax).abs() < 1e-9);
+        let overridden = Calibration { null_threshold: Some(-2.0), ..both };
+        assert!(!answers(&overridden, &[(german, 4.0)]).no_answer);
+        assert!(answers(&overridden, &[(english, 2.0)]).no_answer);
     }
 
     #[test]
@@ -363,11 +465,11 @@ mod tests {
             null: false,
         };
         let calibration = Calibration::default();
-        let mut collector = Collector::new(20);
+        let mut collector = Collector::new(20, "Where?");
         for (place, score) in [("Lima", 1.0), ("LIMA", 3.0), ("Quito", 2.0), ("Lima.", 0.0)] {
             collector.add(&text(place), &n_best(place, score), &calibration, 2);
         }
-        let answers = collector.finish((None, "Where?".into()), None, None).answers;
+        let answers = collector.finish((None, "Where?".into()), None, &calibration).answers;
         let total: f64 = [1.0f64, 3.0, 2.0, 0.0, 0.0].iter().map(|score| score.exp()).sum();
         let lima = &answers[0];
         assert_eq!((&*lima.text, &*answers[1].text), ("LIMA", "Quito"));
@@ -384,7 +486,7 @@ mod tests {
 
     #[test]
     fn the_number_of_texts_is_limited() {
-        let mut collector = Collector::new(20);
+        let mut collector = Collector::new(20, "Where?");
         for number in 0..=MAX_TEXTS {
             let place =
                 Place { document: "d".into(), start: 0, end: 1, probability: number as f64 };

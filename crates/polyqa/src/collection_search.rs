@@ -163,7 +163,8 @@ impl Reader {
         SelectedPassages { passages, selection }: &SelectedPassages,
         snapshot: &Snapshot,
     ) -> Result<Vec<Answers>> {
-        let mut collectors: Vec<Collector> = questions.iter().map(|_| self.collector()).collect();
+        let mut collectors: Vec<Collector> =
+            questions.iter().map(|(_, question)| self.collector(question)).collect();
         let mut pairs = PairBatch::default();
         for (question_index, (_, question)) in questions.iter().enumerate() {
             for (index, passage) in passages[question_index].iter().enumerate() {

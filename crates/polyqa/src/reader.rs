@@ -167,11 +167,27 @@ impl Reader {
         Self { max_answers, ..self }
     }
 
-    /// Sets the null threshold; `None` leaves the calibration's threshold unchanged.
+    /// Sets the null threshold for texts in all languages; `None` leaves the calibration's thresholds
+    /// unchanged.
     #[must_use]
     pub fn with_null_threshold(mut self, threshold: Option<f64>) -> Self {
         self.calibration.null_threshold = threshold.or(self.calibration.null_threshold);
         self
+    }
+
+    /// Removes the fits of "no answer" on mismatched pairs, so that probabilities are a softmax over
+    /// answers and "no answer", and only the null threshold of the calibration applies.
+    #[must_use]
+    pub fn without_no_answer_fit(mut self) -> Self {
+        self.calibration.no_answer = None;
+        self
+    }
+
+    /// Returns whether a question has no answer in its context by the null threshold alone, which
+    /// is fitted on unanswerable questions or set by the user.
+    pub(crate) fn is_null(&self, n_best: &NBest) -> bool {
+        let Some(threshold) = self.calibration.null_threshold else { return false };
+        n_best.null_odds().is_none_or(|odds| odds > threshold)
     }
 
     /// Returns the window settings.
@@ -201,7 +217,7 @@ impl Reader {
         })?;
         match results.pop() {
             Some(answers) => Ok(answers),
-            None => self.finish(self.collector(), (None, question.to_owned())),
+            None => self.finish(self.collector(question), (None, question.to_owned())),
         }
     }
 
@@ -229,7 +245,8 @@ impl Reader {
         on_answers: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for batch in questions.chunks(QUESTIONS_PER_PASS) {
-            let mut collectors: Vec<Collector> = batch.iter().map(|_| self.collector()).collect();
+            let mut collectors: Vec<Collector> =
+                batch.iter().map(|(_, question)| self.collector(question)).collect();
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
             let selection = selection.transpose()?;
@@ -294,14 +311,14 @@ impl Reader {
         self.predictor().with_max_candidates(usize::MAX)
     }
 
-    pub(crate) fn collector(&self) -> Collector {
-        Collector::new(self.decoding.n_best)
+    pub(crate) fn collector(&self, question: &str) -> Collector {
+        Collector::new(self.decoding.n_best, question)
     }
 
     /// Returns the collected answers to a question.
     pub(crate) fn finish(&self, collector: Collector, query: Query) -> Result<Answers> {
         let truncated = self.truncated_question(&query.1)?;
-        Ok(collector.finish(query, truncated, self.calibration.null_threshold))
+        Ok(collector.finish(query, truncated, &self.calibration))
     }
 
     /// Returns the number of tokens of a question that is longer than the maximum
@@ -341,7 +358,7 @@ impl Reader {
         let max_candidates = self.decoding.n_best.max(self.max_answers);
         let answers = questions.iter().zip(n_bests).map(|(question, mut n_best)| {
             let document = Document { id: question.title.clone(), text: question.context.clone() };
-            let mut collector = self.collector();
+            let mut collector = self.collector(&question.question);
             collector.add(&document, &n_best, &self.calibration, self.max_answers);
             n_best.truncate(max_candidates);
             let query = (Some(question.id.clone()), question.question.clone());
@@ -385,8 +402,8 @@ impl Pair {
         }
         let n_best = self.passage.to_document_offsets(n_best);
         let collector = &mut collectors[self.question];
-        let Passage { document, offset, .. } = &self.passage;
-        collector.add_part(document, *offset, &n_best, calibration, max_answers);
+        let Passage { document, offset, text, .. } = &self.passage;
+        collector.add_part(document, *offset, text, &n_best, calibration, max_answers);
     }
 }
 

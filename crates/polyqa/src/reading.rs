@@ -174,7 +174,8 @@ impl Reading {
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
         let Self { queries, selection, groups, windows, logits, snapshot } = self;
         assert_eq!(logits.len(), windows.len(), "all windows have logits");
-        let mut answers: Vec<Collector> = queries.iter().map(|_| reader.collector()).collect();
+        let mut answers: Vec<Collector> =
+            queries.iter().map(|(_, question)| reader.collector(question)).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
         let calibration = &reader.calibration;
         for PairGroup { questions, items, n_windows } in groups {

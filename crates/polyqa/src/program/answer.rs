@@ -349,8 +349,9 @@ fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()
         for (answers, candidates) in reader.answer_in_contexts(batch)? {
             bar.suspend(|| print(args, &answers))?;
             bar.inc(1);
-            let best = answers.answers.first().filter(|_| !answers.no_answer);
-            // In a file of predictions, an empty text means "no answer".
+            // In a file of predictions, an empty text means "no answer". The thresholds that were
+            // fitted on mismatched pairs do not apply, so that scores are comparable.
+            let best = answers.answers.first().filter(|_| !reader.is_null(&candidates));
             let best_text = best.map_or_else(String::new, |best| best.text.clone());
             texts.push((candidates.id.clone(), best_text));
             n_best.push(candidates);

@@ -139,6 +139,30 @@ fn describe_files(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
     Ok(inspection)
 }
 
+/// Describes a calibration in words.
+fn describe(calibration: &Calibration) -> String {
+    let Calibration { temperature, questions, .. } = calibration;
+    if *questions == 0 {
+        return "none; `polyqa train --dev` fits one".to_owned();
+    }
+    let thresholds =
+        [false, true].map(|is_other_language| calibration.threshold(is_other_language));
+    let thresholds = match thresholds {
+        [None, None] => String::new(),
+        [Some(same), Some(other)] if same == other => format!(" and null threshold {same:.2}"),
+        [Some(same), Some(other)] => {
+            format!(" and null thresholds {same:.2} and {other:.2} (texts in other languages)")
+        }
+        [Some(same), None] => {
+            format!(" and null threshold {same:.2} (texts in the question's language only)")
+        }
+        [None, Some(other)] => {
+            format!(" and null threshold {other:.2} (texts in other languages only)")
+        }
+    };
+    format!("temperature {temperature:.2}{thresholds} on {questions} questions")
+}
+
 /// Checks that the model can be loaded as a reader, and adds its head and reader settings to
 /// `lines`.
 fn check_reader(folder: &Path, inspection: &Inspection, lines: &mut Properties) -> Result<()> {
@@ -146,7 +170,7 @@ fn check_reader(folder: &Path, inspection: &Inspection, lines: &mut Properties) 
     let head = if head_check.is_ok() { Head::Span.name() } else { "none" };
     lines.push(("QA head", head.to_owned()));
     head_check?;
-    let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;
+    let calibration = Calibration::read(folder)?;
     let segments = if inspection.pair_segments.is_some() {
         "the context is in segment 1"
     } else if trained_with_segments(folder, &inspection.config)? {
@@ -160,13 +184,6 @@ fn check_reader(folder: &Path, inspection: &Inspection, lines: &mut Properties) 
     let windows = default_windows(&inspection.config);
     let windows = format!("{} tokens, {} shared", windows.max_length, windows.doc_stride);
     lines.push(("windows", windows));
-    let calibration = match (questions, null_threshold) {
-        (0, _) => "none; `polyqa train --dev` fits one".to_owned(),
-        (_, None) => format!("temperature {temperature:.2} on {questions} questions"),
-        (_, Some(threshold)) => format!(
-            "temperature {temperature:.2} and null threshold {threshold:.2} on {questions} questions"
-        ),
-    };
-    lines.push(("calibrated", calibration));
+    lines.push(("calibrated", describe(&calibration)));
     Ok(())
 }

@@ -61,7 +61,7 @@ pub struct ReaderArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
     pub answers: usize,
     /// Report "no answer" if its score exceeds the best answer's by more than this value [default:
-    /// the model's fitted threshold, or no threshold]
+    /// the model's fitted thresholds, or no threshold]
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     null_threshold: Option<f64>,
     /// Maximum answer length in tokens
@@ -206,6 +206,10 @@ impl ReaderArgs {
             .with_batch_size(batch_size)
             .with_max_answers(self.answers)
             .with_null_threshold(self.null_threshold);
+        let reader = match compatible {
+            Some(Compatible::RunQa) => reader.without_no_answer_fit(),
+            None => reader,
+        };
         let name = match origin {
             Some(origin) => origin.repository,
             None => {

@@ -103,6 +103,79 @@ fn the_calibration_is_fitted_on_separate_questions() {
     assert!(!program.path_of("run/predictions").exists(), "--calibration is no development file");
 }
 
+#[test]
+fn no_answer_is_fitted_on_paragraphs_of_other_articles() {
+    let program = polyqa();
+    // Texts without titles are articles of their own.
+    program.write("train.jsonl", question_rows(30));
+    program.write("text.txt", "Somebody came home.");
+    let train = |out: &str, options: &str| {
+        let line = format!(
+            "train --model model --train train.jsonl --dev train.jsonl --device cpu --batch-size 4 \
+             --learning-rate 1e-3 --set training.steps=30 --out {out} {options}"
+        );
+        let printed = program.expect_success(&line).out;
+        (read_json(&program, &format!("{out}/model/calibration.json")), printed)
+    };
+    let (fitted, printed) = train("run", "");
+    let same = &fitted["no_answer"]["same_language"];
+    assert_eq!((&same["mismatched"], &same["answerable"]), (&json!(30), &json!(30)), "{fitted}");
+    assert!(fitted["null_threshold"].is_null() && fitted["no_answer"]["other_language"].is_null());
+    assert!(printed.contains("No answer, texts in the question's language: null threshold"));
+    assert!(printed.contains("No answer, texts in other languages: not fitted"), "{printed}");
+    let trained = program.read_bytes("run/model/model.safetensors");
+    let predictions = read_json(&program, "run/predictions.json");
+
+    // The thresholds apply to printed answers, but neither to predictions, nor with --compatible.
+    let answer = |options: &str| {
+        let line = format!("answer --model run/model --device cpu {options}");
+        program.expect_success(&line).out
+    };
+    let set_threshold = |threshold: f64| {
+        let mut changed = fitted.clone();
+        changed["no_answer"]["same_language"]["null_threshold"] = json!(threshold);
+        program.write("run/model/calibration.json", changed.to_string());
+    };
+    set_threshold(1e9);
+    let text_file = "-q Who? text.txt";
+    assert!(!answer(text_file).contains("no answer"));
+    set_threshold(-1e9);
+    let output = answer(text_file);
+    let lines: Vec<&str> = output.lines().collect();
+    assert!(
+        lines[1].starts_with("  no answer (") && lines[2].starts_with("  perhaps ["),
+        "{output}"
+    );
+    let results: Value = serde_json::from_str(&answer(&format!("{text_file} --json"))).unwrap();
+    assert_eq!(results["no_answer"], true);
+    let expected =
+        format!("  no answer ({:.0} %)", 100.0 * results["null_probability"].as_f64().unwrap());
+    assert_eq!(lines[1], expected);
+    for options in ["--compatible run_qa", "--null-threshold 1e9"] {
+        assert!(!answer(&format!("{text_file} {options}")).contains("no answer"), "{options}");
+    }
+    let printed = answer("--questions train.jsonl --predictions again.json");
+    assert_eq!(printed.matches("no answer (").count(), 30);
+    assert_eq!(read_json(&program, "again.json"), predictions);
+    answer("--questions train.jsonl --predictions null.json --null-threshold -1e9");
+    assert!(read_json(&program, "null.json").as_object().unwrap().values().all(|text| text == ""));
+
+    // `data.no_answer` is an evaluation key, so the model is not trained again.
+    let (never, printed) = train("run", "--no-answer never");
+    assert!(never.get("no_answer").is_none() && !printed.contains("No answer"), "{never}");
+    assert!(trained == program.read_bytes("run/model/model.safetensors"));
+    assert!(program.read("run/recipe.toml").contains("no_answer = \"never\""));
+    // A reader that was trained to return "no answer" has no such fit.
+    let unanswerable = json!({"id": "u", "question": "Who?", "context": "No.", "answers":
+        {"text": [], "answer_start": []}});
+    program.write("train.jsonl", question_rows(30) + &unanswerable.to_string());
+    program.write("dev.jsonl", question_rows(30));
+    let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu \
+                --set training.steps=1 --out other";
+    program.expect_success(line);
+    assert!(read_json(&program, "other/model/calibration.json").get("no_answer").is_none());
+}
+
 /// Returns an article of three paragraphs in SQuAD form.
 fn article_json() -> String {
     let paragraph = |(k, (text, answer)): (usize, &(&str, &str))| {

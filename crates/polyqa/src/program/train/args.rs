@@ -10,7 +10,7 @@ use xlmr_model::{BottleneckConfig, LoraConfig};
 
 use crate::program::model::ModelArg;
 
-use super::recipe::{Data, EXAMPLES, Recipe, Unanswerable};
+use super::recipe::{Data, EXAMPLES, NoAnswerSource, Recipe, Unanswerable};
 
 /// Fine-tune an encoder on questions with answers, and evaluate it
 ///
@@ -30,6 +30,10 @@ pub struct Args {
     /// Questions with gold answers for fitting the calibration [default: the files of --dev]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     calibration: Vec<PathBuf>,
+    /// How to fit when the reader returns "no answer", if neither the training questions nor the
+    /// questions of the calibration include unanswerable ones
+    #[arg(long, value_enum, default_value = "mismatched")]
+    no_answer: NoAnswerSource,
     /// Run folder: model/ (with --lora or --bottleneck also adapter/), predictions.json,
     /// n-best.json, null-odds.json, table.md and summary.json
     #[arg(long, value_name = "DIR", default_value = "runs/reader")]
@@ -115,6 +119,7 @@ impl Args {
                 unanswerable: self.unanswerable,
                 invalid_questions: self.invalid_questions,
                 negatives: self.negatives.map(usize::from),
+                no_answer: self.no_answer,
                 ..Data::default()
             },
             ..Recipe::default()

@@ -1,11 +1,13 @@
 //! `polyqa train`.
 mod args;
+mod pairs;
 mod recipe;
 mod report;
 
 use std::path::{Path, PathBuf};
 
-use crate::AnsweredFile;
+use crate::no_answer::MIN_QUESTIONS;
+use crate::{AnsweredFile, Calibration};
 use anyhow::{Context, Result, anyhow, bail};
 use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{
@@ -19,7 +21,8 @@ use tasks::question_answering::{
 use xlmr_model::{Head, Pretrained};
 
 pub use args::Args;
-use recipe::{Data, Recipe, STAGE, Unanswerable};
+use pairs::Pairs;
+use recipe::{Data, NoAnswerSource, Recipe, STAGE, Unanswerable};
 use report::{CalibrationReport, Scores, Summary, TrainingResult};
 
 /// A development file and its questions.
@@ -64,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     report::log_languages(dev.iter().chain(&calibration_files));
     let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
     let training = results.first().map(|result| result.trained.clone());
-    let (scores, calibration) = evaluate(&experiment, &dev, &calibration_files)?;
+    let (scores, calibration) = evaluate(&experiment, &train, &dev, &calibration_files)?;
     let (table, remark) = report::table(&scores, calibration.as_ref());
     let windows = experiment.recipe.windows.clone();
     let summary = Summary { model: model.origin, windows, training, scores, calibration };
@@ -92,6 +95,11 @@ pub struct Correction {
 const CORRECTIONS: &str = "invalid-questions.json";
 
 impl TrainingData {
+    /// Returns whether the reader is trained to return no answer to some of the questions.
+    fn has_unanswerable(&self) -> bool {
+        self.questions.questions.iter().any(|question| question.answers.is_empty())
+    }
+
     /// Writes the list of corrections, unless it is empty.
     fn write_corrections(&self, folder: &Path) -> Result<()> {
         if self.corrections.is_empty() {
@@ -217,6 +225,7 @@ fn fine_tune(trial: &Trial<Recipe>, data: &TrainingData) -> Result<TrainingResul
 /// `calibration_files`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
+    train: &TrainingData,
     dev: &[DevFile],
     calibration_files: &[DevFile],
 ) -> Result<(Vec<Scores>, Option<CalibrationReport>)> {
@@ -253,12 +262,34 @@ fn evaluate(
     let calibration_answers =
         calibration_files.iter().map(|file| predictor.predict(&file.dataset.questions));
     let calibration_answers = calibration_answers.collect::<Result<Vec<_>, _>>()?;
-    let mut calibration = match calibration_files {
-        [] => CalibrationReport::fit_on_dev_files(&answered_files(dev, &dev_answers))?,
-        _ => CalibrationReport::fit_on_separate_files(
-            &answered_files(calibration_files, &calibration_answers),
-            &answered_files(dev, &dev_answers),
-        )?,
+    let (files, answers) = match calibration_files {
+        [] => (dev, &dev_answers),
+        _ => (calibration_files, &calibration_answers),
+    };
+    let fit_no_answer = recipe.data.no_answer == NoAnswerSource::Mismatched
+        && !train.has_unanswerable()
+        && files.iter().flat_map(|file| &file.dataset.questions).all(|one| !one.answers.is_empty());
+    let fit_with_mismatched = match fit_no_answer {
+        true => Pairs::answer(&predictor, files, answers)?.fit()?,
+        false => None,
+    };
+    if fit_no_answer && fit_with_mismatched.is_none() {
+        experiment::log(format!(
+            "no answer is not fitted: fewer than {MIN_QUESTIONS} questions of the calibration have a \
+             paragraph of another article in their file, or hardly any answer is correct"
+        ));
+    }
+    let fit = match fit_with_mismatched {
+        Some(fit) => Some(fit),
+        None => Calibration::fit(&answered_files(files, answers))?,
+    };
+    let mut calibration = match (fit, calibration_files) {
+        (None, _) => None,
+        (Some(fit), []) => Some(CalibrationReport::of_dev_files(fit)),
+        (Some(fit), _) => {
+            let dev = answered_files(dev, &dev_answers);
+            Some(CalibrationReport::of_separate_files(fit, &dev)?)
+        }
     };
     if let Some(calibration) = &mut calibration {
         calibration.fit.window_score = recipe.decoding.window_score;

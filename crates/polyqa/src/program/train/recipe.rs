@@ -56,6 +56,9 @@ pub struct Data {
     pub negatives: Option<usize>,
     #[serde(skip_serializing_if = "is_shared")]
     pub negative_loss: NegativeLoss,
+    /// How "no answer" is fitted if no question of the calibration is unanswerable.
+    #[serde(skip_serializing_if = "is_mismatched")]
+    pub no_answer: NoAnswerSource,
 }
 
 /// Returns whether the loss is the default. The default is not serialised, so that the recipe
@@ -67,6 +70,23 @@ fn is_shared(loss: &NegativeLoss) -> bool {
 /// Returns whether the mode is the default, which is not serialised, like the default loss.
 fn is_error(mode: &InvalidQuestions) -> bool {
     *mode == InvalidQuestions::Error
+}
+
+/// Returns whether the fit is the default, which is not serialised, like the default loss.
+fn is_mismatched(fit: &NoAnswerSource) -> bool {
+    *fit == NoAnswerSource::Mismatched
+}
+
+/// How "no answer" is fitted for readers without unanswerable training questions, if all questions
+/// of the calibration have answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum NoAnswerSource {
+    /// Pair the questions of the calibration with paragraphs of other articles
+    #[default]
+    Mismatched,
+    /// Do not fit "no answer": every question has an answer
+    Never,
 }
 
 /// How training questions without an answer are used.
@@ -104,7 +124,7 @@ impl experiment::Recipe for Recipe {
     const ABOUT: &'static str = "Fine-tunes an encoder on questions and evaluates it";
     const EXAMPLES: &'static str = EXAMPLES;
     const EVALUATION_KEYS: &'static [&'static str] =
-        &["data.dev", "data.calibration", "data.language", "decoding"];
+        &["data.dev", "data.calibration", "data.language", "data.no_answer", "decoding"];
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {

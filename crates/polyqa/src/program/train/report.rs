@@ -1,7 +1,7 @@
 //! Log messages before training and scores after training.
 use std::collections::BTreeSet;
 
-use crate::{AnsweredFile, Calibration};
+use crate::{AnsweredFile, Calibration, NoAnswer, NoAnswerFit};
 use anyhow::Result;
 use experiment::log;
 use mlqa_eval::{
@@ -176,30 +176,26 @@ pub struct Summary {
 pub struct CalibrationReport {
     #[serde(flatten)]
     pub fit: Calibration,
-    /// Calibration error on `data.dev`, with temperature 1 and with the fitted temperature. Absent
-    /// if the calibration was fitted on these questions.
+    /// Calibration error on `data.dev`, with temperature 1 and without a fit of "no answer", and
+    /// with the fitted parameters. Absent if the calibration was fitted on these questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_error_on_dev: Option<[f64; 2]>,
 }
 
 impl CalibrationReport {
-    /// Fits the calibration on the development files.
-    pub fn fit_on_dev_files(dev: &[AnsweredFile]) -> Result<Option<Self>> {
-        let fit = Calibration::fit(dev)?;
-        Ok(fit.map(|fit| Self { fit, calibration_error_on_dev: None }))
+    /// Returns the report of a calibration that was fitted on the development files.
+    pub fn of_dev_files(fit: Calibration) -> Self {
+        Self { fit, calibration_error_on_dev: None }
     }
 
-    /// Fits the calibration on files that are not development files.
-    pub fn fit_on_separate_files(
-        files: &[AnsweredFile],
-        dev: &[AnsweredFile],
-    ) -> Result<Option<Self>> {
-        let Some(fit) = Calibration::fit(files)? else { return Ok(None) };
+    /// Returns the report of a calibration that was fitted on other files than the development
+    /// files.
+    pub fn of_separate_files(fit: Calibration, dev: &[AnsweredFile]) -> Result<Self> {
         let errors = match dev {
             [] => None,
             _ => Some(fit.calibration_errors(dev)?),
         };
-        Ok(Some(Self { fit, calibration_error_on_dev: errors }))
+        Ok(Self { fit, calibration_error_on_dev: errors })
     }
 }
 
@@ -296,6 +292,35 @@ pub fn table(scores: &[Scores], calibration: Option<&CalibrationReport>) -> (Str
              {before:.3} before, {after:.3} after, on {data}.",
             fit.questions, fit.temperature,
         ));
+        remarks.extend(no_answer_remarks(fit));
     }
     (tables.join("\n"), remarks.join("\n"))
+}
+
+/// Returns a remark for each fit of "no answer" on mismatched pairs.
+fn no_answer_remarks(calibration: &Calibration) -> Vec<String> {
+    let Some(NoAnswer { same_language, other_language }) = &calibration.no_answer else {
+        return Vec::new();
+    };
+    let texts = [
+        ("texts in the question's language", same_language),
+        ("texts in other languages", other_language),
+    ];
+    let remark = |(texts, fit): (&str, &Option<NoAnswerFit>)| match fit {
+        Some(fit) => format!(
+            "No answer, {texts}: null threshold {:.2} rejects {:.0} % of {} mismatched pairs (AUROC \
+             {:.3}) and costs {:.1} F1 on {} questions with answers.",
+            fit.null_threshold,
+            fit.rejected,
+            fit.mismatched,
+            fit.auroc,
+            fit.lost_f1,
+            fit.answerable,
+        ),
+        None => format!(
+            "No answer, {texts}: not fitted, because there are too few such questions; these texts \
+             always have an answer."
+        ),
+    };
+    texts.map(remark).into()
 }
