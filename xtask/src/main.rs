@@ -6,6 +6,7 @@
 //! | `setup` | finds, links or installs libtorch into `.libtorch` |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `lock` | digests of the recipes' outputs after a few steps |
+//! | `demo` | answers questions, and runs the demo's recipe |
 //! | `recipes` | runs a recipe, after the commands that prepare its data |
 //! | `reader` | trains a reader from the pretrained encoder |
 //! | `embedded_reader` | trains the reader that comes with the project |
@@ -23,6 +24,7 @@
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod builds;
+mod demo;
 mod distribution;
 mod embedded_reader;
 mod files;
@@ -56,7 +58,7 @@ use std::process::ExitCode;
     bin_name = "cargo xtask",
     about = "Sets up libtorch and runs the project's commands",
     after_help = "Examples:\n  \
-        cargo xtask demo                 train and evaluate the demo\n  \
+        cargo xtask demo                 answers, and a small recipe (seven minutes)\n  \
         cargo xtask reader               train a reader for real questions (half an hour)\n  \
         cargo xtask test                 all checks of CI\n  \
         cargo xtask setup --cuda         libtorch with its CUDA libraries"
@@ -108,7 +110,7 @@ enum Task {
     },
     /// Train the reader of data/reader again, into runs/embedded-reader (about an hour and a half)
     #[command(
-        after_help = "Trains on questions in nine languages with frozen word embeddings, and stores \
+        after_help = "Trains on questions in eight languages with frozen word embeddings, and stores \
         the reader in 4 and 8 bits.\nThe next run resumes an interrupted one. Options are passed on to \
         `polyqa train`.\n\nExamples:\n  cargo xtask embedded-reader\n  \
         polyqa answer --model runs/embedded-reader/reader -q 'Wo liegt Lima?' peru.txt"
@@ -147,7 +149,7 @@ enum Task {
         #[arg(long = "transformers-4", conflicts_with = "torch")]
         transformers_4: bool,
     },
-    /// Train and evaluate the embedded demo
+    /// Answer questions with the embedded reader, then train and evaluate a small recipe
     #[command(after_help = "Options are passed on to the program; `cargo xtask demo -- --help` \
         lists them.\n\nExamples:\n  cargo xtask demo\n  cargo xtask demo --seeds 3 --out runs/demo3")]
     Demo {
@@ -316,10 +318,7 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             ensure_libtorch(root, Options::default())?;
             steps::run_checks(root, quick, long)
         }
-        Task::Demo { arguments } => {
-            let (recipe, arguments) = (Path::new(recipes::DEMO), demo_arguments(&arguments));
-            recipes::run(root, recipe, &recipes::DEMO_BUILD, &arguments)
-        }
+        Task::Demo { arguments } => demo::run(root, &demo_arguments(&arguments)),
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &["--release"], &arguments),
         Task::Bench { arguments } => run_benches(root, &arguments),
     }

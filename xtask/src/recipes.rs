@@ -39,7 +39,7 @@ pub fn run(root: &Path, recipe: &Path, cargo_options: &[&str], arguments: &[Stri
 }
 
 /// Returns the name of a recipe's program, which is the name of the recipe's folder.
-fn program_name(root: &Path, recipe: &Path) -> Result<String> {
+pub fn program_name(root: &Path, recipe: &Path) -> Result<String> {
     let folder = std::path::absolute(recipe).ok();
     let name = folder.as_deref().and_then(|path| path.parent()?.file_name()?.to_str());
     let name = name.with_context(|| format!("{}: not in a folder", recipe.display()))?;

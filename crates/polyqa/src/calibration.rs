@@ -253,6 +253,15 @@ impl Calibration {
         Ok(calibration)
     }
 
+    /// Uses the fit of "no answer" for texts in the question's language in other languages, too,
+    /// unless they have a fit of their own.
+    pub(crate) fn with_one_no_answer_fit(mut self) -> Self {
+        if let Some(no_answer) = &mut self.no_answer {
+            no_answer.other_language = no_answer.other_language.or(no_answer.same_language);
+        }
+        self
+    }
+
     /// Writes the calibration to a model's folder atomically.
     ///
     /// # Errors
@@ -464,6 +473,9 @@ mod tests {
         assert!(both.calibration_error_before > 0.08 && both.calibration_error_after < 0.03);
         let english_only = fit(1);
         assert_eq!([false, true].map(|other| english_only.threshold(other)), [Some(-6.0), None]);
+        let shared = english_only.with_one_no_answer_fit();
+        assert_eq!([false, true].map(|other| shared.threshold(other)), [Some(-6.0); 2]);
+        assert_eq!(both.clone().with_one_no_answer_fit(), both);
         let [before, after] = both.calibration_errors(&files(&answerable)).unwrap();
         assert!(after < before, "{before} {after}");
         let few = [answered(english, true, &[6.0], 10)];

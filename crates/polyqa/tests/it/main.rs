@@ -4,6 +4,7 @@
 mod cli;
 mod collection;
 mod common;
+mod embedded;
 mod pretrained;
 mod reader;
 mod retrieval;

@@ -30,9 +30,9 @@ pub struct Args {
     /// Questions with gold answers for fitting the calibration [default: the files of --dev]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Data")]
     calibration: Vec<PathBuf>,
-    /// How to fit when the reader returns "no answer", if neither the training questions nor the
-    /// questions of the calibration include unanswerable ones
-    #[arg(long, value_enum, default_value = "mismatched")]
+    /// How to fit when the reader returns "no answer", if all questions of the calibration have
+    /// answers
+    #[arg(long, value_enum, default_value = "mismatched", help_heading = "Data")]
     no_answer: NoAnswerSource,
     /// Run folder: model/ (with --lora or --bottleneck also adapter/), predictions.json,
     /// n-best.json, null-odds.json, table.md and summary.json

@@ -278,7 +278,6 @@ fn evaluate(
         _ => (calibration_files, &calibration_answers),
     };
     let fit_no_answer = recipe.data.no_answer == NoAnswerSource::Mismatched
-        && !train.has_unanswerable()
         && files.iter().flat_map(|file| &file.dataset.questions).all(|one| !one.answers.is_empty());
     let fit_with_mismatched = match fit_no_answer {
         true => Pairs::answer(&predictor, files, answers)?.fit()?,
@@ -291,6 +290,8 @@ fn evaluate(
         ));
     }
     let fit = match fit_with_mismatched {
+        // Unanswerable training questions make scores comparable across languages.
+        Some(fit) if train.has_unanswerable() => Some(fit.with_one_no_answer_fit()),
         Some(fit) => Some(fit),
         None => Calibration::fit(&answered_files(files, answers))?,
     };

@@ -77,8 +77,7 @@ fn is_mismatched(fit: &NoAnswerSource) -> bool {
     *fit == NoAnswerSource::Mismatched
 }
 
-/// How "no answer" is fitted for readers without unanswerable training questions, if all questions
-/// of the calibration have answers.
+/// How "no answer" is fitted if all questions of the calibration have answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum NoAnswerSource {
