@@ -209,6 +209,8 @@ fn package_checks(root: &Path, folder: &Path, target: &Path, packages: &[Package
         build.current_dir(folder).env("CARGO_TARGET_DIR", target);
         // No build may find a libtorch, so LIBTORCH is a folder that does not exist.
         build.env("LIBTORCH", folder.join("no-libtorch"));
+        // Build scripts of the templates use `libtorch-setup` without the feature `doc-only`.
+        build.env("POLYQA_SKIP_LIBTORCH_CHECK", "1");
         build
     };
     let scorer =
