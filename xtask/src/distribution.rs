@@ -67,7 +67,7 @@ pub fn build_wheels(root: &Path, out: Option<PathBuf>) -> Result<()> {
         let [wheel] = wheels.as_slice() else {
             bail!("{}: expected one wheel, found {}", new.display(), wheels.len())
         };
-        let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = wheel.file_name().expect("an entry has a name").to_string_lossy().into_owned();
         let crate_name = crate_name(&folder)?;
         let licences = new.join(THIRD_PARTY);
         files::write(&licences, &third_party_licences(root, &folder, &host, &[&crate_name])?)?;

@@ -60,7 +60,7 @@ Examples:
   demo-data xquad-split --xquad data/xquad --first 36 --documents --out articles
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
   demo-data mixture --xquad data/xquad --first 36 --unanswerable 0.1 \\
-    --questions data/nq-qed/train.json.gz data/multilingual-qa/*.json.gz --out mixture
+    --questions data/multilingual-qa/arcd.train.json.gz --out mixture
   demo-data mixture --questions data/nq-qed/dev.json.gz --unanswerable 1 --out held-out
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text

@@ -7,7 +7,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_demo-data");
 #[cfg(unix)]
 #[test]
 fn examples_of_the_help_text_write_complete_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 10);
+    let folder = testkit::run_examples(PROGRAM, &[], 12);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -19,6 +19,8 @@ fn examples_of_the_help_text_write_complete_folders() {
         ("articles", "train-context-en-question-en.json"),
         ("fold-1", "test-context-zh-question-en.json"),
         ("relations", "test.zh.json"),
+        ("mixture", "train.json"),
+        ("held-out", "train.json"),
         ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
     ] {

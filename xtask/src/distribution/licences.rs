@@ -111,10 +111,10 @@ fn linked_packages<'a>(metadata: &'a Metadata, names: &[&str]) -> BTreeSet<&'a s
 
 /// Returns the licence texts in the folder of a manifest.
 fn licence_files(manifest: &Path) -> Result<Vec<String>> {
-    let folder = manifest.parent().unwrap_or(manifest);
+    let folder = manifest.parent().expect("a manifest is in a folder");
     let mut texts = Vec::new();
     for path in crate::files::entries(folder)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = path.file_name().expect("an entry has a name").to_string_lossy().to_lowercase();
         if path.is_file() && FILE_NAMES.iter().any(|start| name.starts_with(start)) {
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             texts.push(String::from_utf8_lossy(&bytes).into_owned());
