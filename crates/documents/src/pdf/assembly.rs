@@ -209,8 +209,9 @@ fn starts_item(text: &str) -> bool {
 }
 
 /// Appends the next line of a paragraph, and joins a word that the line end divides.
+#[expect(clippy::expect_used, reason = "lines are not empty")]
 fn join(text: &mut String, next: &str, words: &HashSet<String>) {
-    let first = next.chars().next().unwrap_or(' '); // lines are not empty
+    let first = next.chars().next().expect("a line is not empty");
     match text.chars().next_back() {
         Some('\u{ad}') => drop(text.pop()),
         Some('\u{2010}') if first.is_alphabetic() => drop(text.pop()),
@@ -218,7 +219,8 @@ fn join(text: &mut String, next: &str, words: &HashSet<String>) {
             let before = &text[..text.len() - 1];
             let start = before.trim_end_matches(char::is_alphanumeric).len();
             let first_half = &before[start..];
-            let second_half = next.split(|char: char| !char.is_alphanumeric()).next().unwrap_or(""); // split is never empty
+            let end = next.find(|char: char| !char.is_alphanumeric());
+            let second_half = end.map_or(next, |end| &next[..end]);
             let joined = format!("{first_half}{second_half}").to_lowercase();
             let is_dash = first_half.is_empty();
             let is_word = words.contains(&joined) || !words.contains(&second_half.to_lowercase());

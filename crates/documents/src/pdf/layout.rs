@@ -118,9 +118,10 @@ fn to_line(glyphs: Vec<Glyph>, is_right_to_left: bool) -> Option<Line> {
 }
 
 /// Returns the white space between two neighbours on a line.
+#[expect(clippy::expect_used, reason = "the caller skips empty texts")]
 fn space(last: &Placed<'_>, last_char: Option<char>, next: &Placed<'_>) -> &'static str {
     let Some(last_char) = last_char else { return "" };
-    let next_char = next.text.chars().next().unwrap_or(' '); // empty texts are skipped before
+    let next_char = next.text.chars().next().expect("empty texts are skipped");
     let gap = (next.start - last.end) / last.size.max(next.size);
     let min_space = if is_wide(last_char) && is_wide(next_char) { WIDE_SPACE } else { SPACE };
     match () {
