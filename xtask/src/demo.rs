@@ -37,7 +37,8 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     println!(
         "\n3. Train and evaluate the small recipe of the paper \"Bridging the Language Gap\" on embedded data:\n"
     );
-    recipes::run(root, Path::new(recipes::DEMO), &recipes::DEMO_BUILD, arguments)?;
+    // A build of the recipe alone would select other features, and compile most crates again.
+    recipes::run_built(root, Path::new(recipes::DEMO), &recipes::DEMO_BUILD, arguments)?;
     println!(
         "\nNext: ask your own texts, such as\n  \
          cargo run -p polyqa -- answer -q 'Wo liegt Lima?' my-text.txt my-paper.pdf\n\

@@ -33,6 +33,17 @@ pub fn run(root: &Path, recipe: &Path, cargo_options: &[&str], arguments: &[Stri
     let name = program_name(root, recipe)?;
     ensure_libtorch(root, Options::default())?;
     build(root, cargo_options, &["--example", &name])?;
+    run_built(root, recipe, cargo_options, arguments)
+}
+
+/// Runs a recipe's program, which was built with `cargo_options`, with `--prepare` and `arguments`.
+pub fn run_built(
+    root: &Path,
+    recipe: &Path,
+    cargo_options: &[&str],
+    arguments: &[String],
+) -> Result<()> {
+    let name = program_name(root, recipe)?;
     let profile = if cargo_options.contains(&"--release") { "release" } else { "debug" };
     let program = target_folder()?.join(profile).join("examples").join(name);
     run_checked(command(program, root).arg(recipe).arg("--prepare").args(arguments))
