@@ -58,7 +58,7 @@ use std::process::ExitCode;
     bin_name = "cargo xtask",
     about = "Sets up libtorch and runs the project's commands",
     after_help = "Examples:\n  \
-        cargo xtask demo                 answers, and a small recipe (seven minutes)\n  \
+        cargo xtask demo                 answers, and a small recipe of a paper\n  \
         cargo xtask reader               train a reader for real questions (half an hour)\n  \
         cargo xtask test                 all checks of CI\n  \
         cargo xtask setup --cuda         libtorch with its CUDA libraries"
