@@ -108,7 +108,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Train the reader of data/reader again, into runs/embedded-reader (about an hour and a half)
+    /// Train the reader of data/reader again, into runs/embedded-reader
     #[command(
         after_help = "Trains on questions in eight languages with frozen word embeddings, and stores \
         the reader in 4 and 8 bits.\nThe next run resumes an interrupted one. Options are passed on to \
@@ -216,11 +216,9 @@ enum Task {
     /// Package every library as for publication, and build the packages and the templates
     Package,
     /// Build the wheels of the Python packages, with the program polyqa and its reader
-    #[command(
-        after_help = "Builds optimised code, which takes a quarter of an hour, and needs maturin \
+    #[command(after_help = "Builds optimised code, which takes long, and needs maturin \
         (`pip install maturin`, or .peers).\nThe wheels run with the build machine's version of glibc or \
-        a newer one.\n\nExamples:\n  cargo xtask wheel\n  cargo xtask wheel --test"
-    )]
+        a newer one.\n\nExamples:\n  cargo xtask wheel\n  cargo xtask wheel --test")]
     Wheel {
         /// Output folder [default: target/dist]
         #[arg(long, value_name = "DIR", conflicts_with = "test")]
