@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::names::{
-    CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, MAX_JSON_BYTES, Repository, TOKENIZER, WEIGHTS,
-    is_commit, parse_shards,
+    CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, MAX_JSON_BYTES, QUANTIZED_WEIGHTS, Repository,
+    TOKENIZER, WEIGHTS, is_commit, parse_shards,
 };
 
 /// State of a model's snapshot in the cache.
@@ -87,7 +87,10 @@ impl Cache {
         let snapshot = self.snapshot(commit);
         let index = snapshot.join(INDEX);
         if snapshot.join(WEIGHTS).is_file() || !index.is_file() {
-            return Ok(vec![WEIGHTS.to_owned()]);
+            let is_quantized =
+                !snapshot.join(WEIGHTS).is_file() && snapshot.join(QUANTIZED_WEIGHTS).is_file();
+            let weights = if is_quantized { QUANTIZED_WEIGHTS } else { WEIGHTS };
+            return Ok(vec![weights.to_owned()]);
         }
         let bytes =
             read_limited(&index, MAX_JSON_BYTES).map_err(Error::io(&index, "read the file"))?;

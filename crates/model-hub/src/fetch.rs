@@ -12,8 +12,8 @@ use crate::cache::{Cache, create_parent_folder};
 use crate::error::{Error, Result};
 use crate::http::{Client, FILE_LIST, FileInfo};
 use crate::names::{
-    ADAPTER_FILES, CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, Repository, SENTENCE_ENCODER_FILES,
-    TOKENIZER, WEIGHTS, is_commit, is_sha256, quote,
+    ADAPTER_FILES, CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, POLYQA_FILES, QUANTIZED_WEIGHTS,
+    Repository, SENTENCE_ENCODER_FILES, TOKENIZER, WEIGHTS, is_commit, is_sha256, quote,
 };
 use crate::settings::Settings;
 
@@ -46,6 +46,7 @@ pub(crate) fn fetch(
         .into_iter()
         .chain(SENTENCE_ENCODER_FILES)
         .chain(ADAPTER_FILES)
+        .chain(POLYQA_FILES)
         .filter(|name| names.contains(*name));
     for name in small_files.chain([weights_file]) {
         downloader.fetch(name)?;
@@ -64,7 +65,8 @@ pub(crate) fn fetch(
 /// Returns the name of the weight file or of the index of its shards; an error if the repository
 /// has no supported model.
 fn find_weights(repository: &Repository, names: &BTreeSet<String>) -> Result<&'static str> {
-    let weights = [WEIGHTS, INDEX].into_iter().find(|name| names.contains(*name));
+    let weights =
+        [WEIGHTS, INDEX, QUANTIZED_WEIGHTS].into_iter().find(|name| names.contains(*name));
     let is_pickle = |file: &String| file.starts_with("pytorch_model") && file.contains(".bin");
     let reason = match weights {
         Some(weights) if names.contains(CONFIG) => return Ok(weights),

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// The weights of a folder that `xlmr-model quantize` wrote, which has neither of the other files.
+pub(crate) const QUANTIZED_WEIGHTS: &str = "model.int8.safetensors";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// Configuration and tokenizer files of a model. Only the files named in this module and the weight
@@ -36,6 +38,11 @@ pub(crate) const SENTENCE_ENCODER_FILES: [&str; 4] = [
 /// Files of a LoRA of PEFT next to the weights of its base model.
 #[cfg(feature = "fetch")]
 pub(crate) const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
+/// Files of polyqa next to the weights: additional heads, and the temperature and thresholds of a
+/// reader.
+#[cfg(feature = "fetch")]
+pub(crate) const POLYQA_FILES: [&str; 2] = ["heads.safetensors", "calibration.json"];
 
 /// Maximum size of a JSON response or an index in bytes.
 pub(crate) const MAX_JSON_BYTES: u64 = 16 << 20;

@@ -260,6 +260,45 @@ fn the_shards_of_an_index_are_downloaded() {
 }
 
 #[test]
+fn a_quantized_reader_is_downloaded_with_its_calibration() {
+    let reader = files(&[
+        ("config.json", "{}"),
+        ("tokenizer.json", "{}"),
+        ("model.int8.safetensors", "8 bits"),
+        ("heads.safetensors", "heads"),
+        ("calibration.json", "{}"),
+    ]);
+    let server = Server::with_files(reader.clone());
+    let home = Home::new(&server.url);
+    let resolved = home.resolve(NAME).unwrap();
+    for (name, content) in &reader {
+        assert_eq!(&fs::read(resolved.folder.join(name)).unwrap(), content, "{name}");
+    }
+    let origin = resolved.origin.clone().unwrap();
+    let names: Vec<&str> = origin.files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["config.json", "model.int8.safetensors", "tokenizer.json"]);
+    let n_requests = server.requests().len();
+    assert_eq!(home.resolve(NAME).unwrap(), resolved);
+    assert_eq!(server.requests().len(), n_requests, "the snapshot is complete");
+    // Only a deleted file is downloaded again.
+    fs::remove_file(resolved.folder.join("model.int8.safetensors")).unwrap();
+    fs::remove_file(home.blob(&sha256(b"8 bits"))).unwrap();
+    assert_eq!(home.resolve(NAME).unwrap(), resolved);
+    assert_eq!(server.n_content_requests("model.int8.safetensors"), 2);
+    assert_eq!(server.n_content_requests("config.json"), 1);
+
+    // Other programs cannot read the 8-bit weights, so folders for them have no such file; if both
+    // exist, the weights that all programs read are taken.
+    let mut both = reader;
+    both.insert("model.safetensors".into(), b"32 bits".to_vec());
+    let server = Server::with_files(both);
+    let home = Home::new(&server.url);
+    let origin = home.resolve(NAME).unwrap().origin.unwrap();
+    assert!(origin.files.contains_key("model.safetensors"), "{origin:?}");
+    assert_eq!(server.n_content_requests("model.int8.safetensors"), 0);
+}
+
+#[test]
 fn the_token_is_sent_to_the_endpoint_only() {
     let other_server = Server::with_files(model());
     let url = other_server.url.clone();

@@ -13,7 +13,8 @@ pub const NO_WORDS: &str = "the documents contain no words";
 pub const NO_COMMON_WORDS: &str = "no passage shares words with the question";
 
 /// Formats the question, the best answer with the sentence that contains the answer, and the other
-/// distinct answers. Without answers, the reason `no_answers` is given.
+/// distinct answers. Without answers, the reason `no_answers` is given. "No answer" is listed last if
+/// the threshold accepts an answer although "no answer" is more probable.
 pub fn format_answers(result: &Answers, no_answers: &str) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&result.question));
@@ -54,6 +55,11 @@ pub fn format_answers(result: &Answers, no_answers: &str) -> String {
             let _ = writeln!(text, "    {}", highlight_in_sentence(answer));
         }
     }
+    if let (None, Some(best)) = (&no_answer, result.answers.first())
+        && result.null_probability > best.total_probability
+    {
+        let _ = writeln!(text, "  or no answer ({:.0} %)", 100.0 * result.null_probability);
+    }
     text.push('\n');
     text
 }
@@ -74,4 +80,52 @@ fn highlight(text: &str) -> String {
     let text = one_line(text);
     let is_bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if is_bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { format!("[{text}]") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Place;
+
+    /// The answer "Lima" with a probability, and the probability of "no answer".
+    fn lima(probability: f64, null_probability: f64, no_answer: bool) -> Answers {
+        let document: std::sync::Arc<str> = "peru.txt".into();
+        let place = Place { document: document.clone(), start: 0, end: 4, probability };
+        let answer = Answer {
+            text: "Lima".to_owned(),
+            start: 0,
+            end: 4,
+            start_byte: 0,
+            end_byte: 4,
+            sentence: "Lima".to_owned(),
+            start_in_sentence: 0,
+            document,
+            page: None,
+            probability,
+            total_probability: probability,
+            places: vec![place],
+            score: 1.0,
+        };
+        let question = "Which city?".to_owned();
+        let answers = vec![answer];
+        Answers {
+            id: None,
+            question,
+            answers,
+            null_probability,
+            truncated_question: None,
+            no_answer,
+        }
+    }
+
+    #[test]
+    fn no_answer_is_listed_if_it_is_more_probable_than_the_best_answer() {
+        let format = |answers| format_answers(&answers, NO_WORDS);
+        let accepted = format(lima(0.18, 0.82, false));
+        assert_eq!(accepted, "Which city?\n  [Lima]  (18 %, peru.txt)\n  or no answer (82 %)\n\n");
+        assert_eq!(format(lima(0.6, 0.4, false)), "Which city?\n  [Lima]  (60 %, peru.txt)\n\n");
+        let rejected = format(lima(0.18, 0.82, true));
+        let expected = "Which city?\n  no answer (82 %)\n  perhaps [Lima]  (18 %, peru.txt)\n\n";
+        assert_eq!(rejected, expected);
+    }
 }
