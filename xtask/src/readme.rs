@@ -15,6 +15,8 @@ use std::path::Path;
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
 /// Stored summary of a demo run with several seeds and all arms.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
+/// The page with the claims of the papers.
+const EVIDENCE: &str = "docs/results/evidence.md";
 /// Start of a block's opening marker, before the block's name and ` -->`.
 const OPENING: &str = "<!-- results: ";
 /// Closing marker of a block.
@@ -32,10 +34,12 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read_json(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
-    Ok(vec![
+    let blocks = vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
-        block("evidence", "examples/README.md", evidence::format_claims(root)?),
-    ])
+        block("main claims", EVIDENCE, evidence::format_main_claims(root)?),
+        block("other claims", EVIDENCE, evidence::format_other_claims(root)?),
+    ];
+    Ok(blocks)
 }
 
 /// Stores the results of the specified runs, then fills all blocks. `seeds` is the folder of a demo
