@@ -4,6 +4,7 @@
 //! the two markers from summaries of runs. The summaries are stored in the repository, so that a
 //! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
+mod settings;
 mod tables;
 
 use crate::files;
@@ -34,11 +35,16 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read_json(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
-    let blocks = vec![
+    let mut blocks = vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
         block("main claims", EVIDENCE, evidence::format_main_claims(root)?),
         block("other claims", EVIDENCE, evidence::format_other_claims(root)?),
     ];
+    for page in settings::pages(root)? {
+        let text = settings::table(&page)?;
+        let page = page.strip_prefix(root).unwrap_or(&page).display().to_string();
+        blocks.push(block(settings::BLOCK, &page, text));
+    }
     Ok(blocks)
 }
 
