@@ -76,7 +76,8 @@ pub fn measure_answers<R: Recipe, T>(
 }
 
 /// Returns F1 and exact match, with the score of each seed and of each test item. The score of an
-/// item is a mean over the predictions in `folders`, which must contain all seeds.
+/// item is a mean over the predictions in `folders`, which must contain all seeds. Its weight is its
+/// share of the means of language pairs: an article with more questions has a larger weight.
 pub fn measure_items(
     Labels { title, setting, language }: Labels<'_>,
     seed_scores: &[[f64; 2]],
@@ -91,17 +92,22 @@ pub fn measure_items(
     Ok([("f1", 0), ("em", 1)].map(|(metric, index)| {
         let seed_values = seed_scores.iter().map(|scores| scores[index]);
         let measured = Measured::of_seeds(title, setting, language, metric, seed_values);
-        Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..measured }
+        measured.with_items(items.values().map(|sums| (sums.mean(index), sums.weight)))
     }))
 }
 
-/// Sums of F1 and exact match of an item's answers, in percent, and the number of answers.
+/// Weighted sums of F1 and exact match of an item's answers, in percent, and the sum of the weights.
+/// An answer's weight is 1 / the number of questions of its file, because a score is the mean over
+/// files of the means over questions.
 #[derive(Default)]
-struct Sums([f64; 2], f64);
+struct Sums {
+    scores: [f64; 2],
+    weight: f64,
+}
 
 impl Sums {
     fn mean(&self, metric: usize) -> f64 {
-        let mean = self.0[metric] / self.1;
+        let mean = self.scores[metric] / self.weight;
         (mean * 100.0).round() / 100.0
     }
 }
@@ -122,18 +128,19 @@ fn add_items(
         let dataset = Dataset::read(&source.path)?;
         let answers = Predictions::read(predictions.join(name))?;
         let scores = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
+        let weight = 1.0 / dataset.questions.len() as f64;
         for (question, question_score) in dataset.questions.iter().zip(&scores.per_question) {
             let item = match unit {
                 Item::Question => question.id.clone(),
                 Item::Article => question.title.to_string(),
             };
-            let Sums(sums, count) = items.entry(item).or_default();
+            let sums = items.entry(item).or_default();
             let values = [
                 100.0 * question_score.f1,
                 f64::from(u8::from(question_score.exact_match)) * 100.0,
             ];
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-            *count += 1.0;
+            sums.scores.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+            sums.weight += weight;
         }
     }
     Ok(())
@@ -166,4 +173,54 @@ pub fn check_english_contexts(config: &EvaluationConfig) -> Result<()> {
         "evaluation.questions: must be \"all\", because the tables report questions in all languages"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use mlqa_eval::QuestionSource;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn articles_weigh_by_their_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let qa = |id: &str| json!({"id": id, "question": "?", "answers": [{"text": "Bern", "answer_start": 0}]});
+        let article = |title: &str, ids: &[&str]| {
+            let qas: Vec<_> = ids.iter().map(|id| qa(id)).collect();
+            json!({"title": title, "paragraphs": [{"context": "Bern", "qas": qas}]})
+        };
+        let data = [article("A", &["a1", "a2", "a3"]), article("B", &["b1"])];
+        let questions = folder.path().join("questions-of-two-articles.json");
+        fs::write(&questions, json!({"data": data}).to_string()).unwrap();
+        let mut sources = QuestionSources::default();
+        // Correct answers: a1 and b1 in German, b1 in English.
+        for (language, answers) in [
+            (Language::DE, json!({"a1": "Bern", "a2": "x", "a3": "x", "b1": "Bern"})),
+            (Language::EN, json!({"a1": "x", "a2": "x", "a3": "x", "b1": "Bern"})),
+        ] {
+            let name = format!("{language}.json");
+            fs::write(folder.path().join(&name), answers.to_string()).unwrap();
+            let (path, context) = (questions.clone(), Language::EN);
+            let source = QuestionSource { path, context, question: language, squad_rules: false };
+            sources.insert(name, source);
+        }
+        sources.write(folder.path()).unwrap();
+        let labels = Labels { title: "a", setting: "s", language: "avg" };
+        let measure = |unit: Item| {
+            let scores = [[37.5, 37.5]];
+            let folders = [folder.path().to_owned()];
+            let [_, em] = measure_items(labels, &scores, &folders, unit, |_, _| true).unwrap();
+            em
+        };
+        // Means over both languages: 3 of 8 answers are correct. A has 1 of 6, B has 2 of 2.
+        let em = measure(Item::Article);
+        assert_eq!((em.items.clone(), em.weights.clone()), (vec![16.67, 100.0], vec![1.5, 0.5]));
+        let sum: f64 = em.weighted_items().map(|(value, weight)| value * weight).sum();
+        assert!((sum / 2.0 - em.value).abs() < 0.01, "{sum}");
+        let em = measure(Item::Question);
+        assert_eq!((em.items, em.weights), (vec![50.0, 0.0, 0.0, 100.0], Vec::new()));
+    }
 }

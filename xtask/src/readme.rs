@@ -4,6 +4,7 @@
 //! the two markers from summaries of runs. The summaries are stored in the repository, so that a
 //! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
+mod settings;
 mod tables;
 
 use crate::files;
@@ -15,6 +16,8 @@ use std::path::Path;
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
 /// Stored summary of a demo run with several seeds and all arms.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
+/// The page with the claims of the papers.
+const EVIDENCE: &str = "docs/results/evidence.md";
 /// Start of a block's opening marker, before the block's name and ` -->`.
 const OPENING: &str = "<!-- results: ";
 /// Closing marker of a block.
@@ -32,10 +35,17 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read_json(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
-    Ok(vec![
+    let mut blocks = vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
-        block("evidence", "examples/README.md", evidence::format_claims(root)?),
-    ])
+        block("main claims", EVIDENCE, evidence::format_main_claims(root)?),
+        block("other claims", EVIDENCE, evidence::format_other_claims(root)?),
+    ];
+    for page in settings::pages(root)? {
+        let text = settings::table(&page)?;
+        let page = page.strip_prefix(root).unwrap_or(&page).display().to_string();
+        blocks.push(block(settings::BLOCK, &page, text));
+    }
+    Ok(blocks)
 }
 
 /// Stores the results of the specified runs, then fills all blocks. `seeds` is the folder of a demo

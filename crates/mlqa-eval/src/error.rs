@@ -23,6 +23,16 @@ pub enum Error {
         /// The expected content.
         expected: &'static str,
     },
+    /// No question of a file has the key by which questions are grouped.
+    #[error("{}: no question has a value of `{key}`; {}", path.display(), keys_text(keys))]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The keys by which questions of the file can be grouped.
+        keys: Vec<String>,
+    },
     /// Two questions of a file have the same id.
     #[error("{}: question id `{id}` occurs twice; ids must be unique", path.display())]
     DuplicateQuestion {
@@ -249,5 +259,13 @@ impl Error {
     /// Creates [`Error::Config`] for a value that is out of range.
     pub(crate) fn config(key: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), rule: rule.into() }
+    }
+}
+
+/// Describes the keys by which questions can be grouped.
+fn keys_text(keys: &[String]) -> String {
+    match keys {
+        [] => "its questions have no keys by which they can be grouped".to_owned(),
+        keys => format!("questions can be grouped by: {}", keys.join(", ")),
     }
 }

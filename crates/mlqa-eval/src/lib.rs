@@ -29,10 +29,11 @@ pub use matrix::{
     TABLE_ONE_LANGUAGES, TableLanguage, set_tables, table_one,
 };
 pub use metric::{
-    BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore, LanguageScores,
-    MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions, QuestionScore, Score,
-    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, classify_boundaries, count_boundaries,
-    score, score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
+    BestThreshold, BoundaryClass, BoundaryCounts, Candidate, GroupScore, LanguageScore,
+    LanguageScores, MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions,
+    QuestionScore, Score, ScoreIntervals, ScoredFile, Squad2Score, SquadPart, classify_boundaries,
+    count_boundaries, score, score_by_language, score_files, score_squad2, top_k_exact_match,
+    write_n_best,
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, InvalidAction, InvalidQuestion,

@@ -14,6 +14,8 @@ pub(crate) struct QuestionScores {
     pub pair: usize,
     /// Index of the question id. A question id has the same index in all pairs of a set.
     pub id: usize,
+    /// The question's value for each key of [`ReportData::group_keys`].
+    pub groups: Vec<String>,
     /// F1 and exact match of each run in percent, as means over seeds; `None` if the run does not
     /// include the question.
     pub values: Vec<Option<[f64; 2]>>,
@@ -51,6 +53,8 @@ pub(crate) struct ReportData {
     pub seed_counts: Vec<usize>,
     pub pairs: Vec<PairScores>,
     pub question_scores: Vec<QuestionScores>,
+    /// The keys by which questions are grouped.
+    pub group_keys: Vec<String>,
     /// Number of distinct [`QuestionScores::id`] values.
     pub id_count: usize,
     pub browser: QuestionBrowser,
@@ -114,17 +118,19 @@ pub(crate) fn collect(
     config: &ReportConfig,
 ) -> Result<ReportData, mlqa_eval::Error> {
     let pairs = group_by_pair(runs);
-    let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
+    let keys = config.group_by.as_slice();
+    let sizes = pairs.values().map(|files| Ok(Questions::of(files, &[])?.dataset.questions.len()));
     let quotas =
         distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.max_questions);
     let mut all = ReportData {
         names: runs.iter().map(|run| run.name.clone()).collect(),
         seed_counts: runs.iter().map(|run| run.seeds.len()).collect(),
+        group_keys: keys.to_vec(),
         ..ReportData::default()
     };
     let mut ids = HashMap::new();
     for ((pair, files), quota) in pairs.into_iter().zip(quotas) {
-        let questions = Questions::of(&files)?;
+        let questions = Questions::of(&files, keys)?;
         add_pair(&mut all, pair, &questions, &files, config, quota, &mut ids)?;
     }
     for (run_index, run) in runs.iter().enumerate() {
@@ -208,7 +214,8 @@ fn add_pair(
         let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
         let values = values_by_run.iter().map(|seeds| mean_over_seeds(seeds, at)).collect();
-        all.question_scores.push(QuestionScores { pair: pair_index, id, values });
+        let groups = questions.groups.iter().map(|values| values[at].clone()).collect();
+        all.question_scores.push(QuestionScores { pair: pair_index, id, groups, values });
     }
     all.browser.add(pair, dataset, &first_seeds, quota);
     all.pairs.push(PairScores {

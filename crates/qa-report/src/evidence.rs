@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use mlqa_eval::{Interval, MeanInterval, PairedTest, Resampling, bootstrap, holm, paired_test};
 
-use crate::collect::{PairRun, ReportData};
+use crate::collect::{PairRun, QuestionScores, ReportData};
 
 /// The metrics, in the order of [`QuestionScores::values`](crate::collect::QuestionScores::values).
 pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
@@ -64,15 +64,15 @@ fn pairs_of(all: &ReportData, set: &str, runs: &[usize]) -> Vec<usize> {
 /// Sums a question's values over language pairs, so that they are resampled together. The values
 /// are weighted so that each pair of `pairs` has the same weight in the mean over question ids.
 /// Also returns the number of questions with a value, summed over pairs.
-fn sum_by_id<const N: usize>(
+pub(crate) fn sum_by_id<const N: usize>(
     all: &ReportData,
     pairs: &[usize],
-    value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
+    value: impl Fn(&QuestionScores) -> Option<[f64; N]>,
 ) -> (Vec<[f64; N]>, usize) {
     let mut counts: BTreeMap<usize, usize> = pairs.iter().map(|&pair| (pair, 0)).collect();
     let mut scored_questions = Vec::new();
     for row in &all.question_scores {
-        if let (Some(count), Some(values)) = (counts.get_mut(&row.pair), value(&row.values)) {
+        if let (Some(count), Some(values)) = (counts.get_mut(&row.pair), value(row)) {
             *count += 1;
             scored_questions.push((row, values));
         }
@@ -110,7 +110,7 @@ pub(crate) fn run_means(
             if pairs.is_empty() {
                 continue;
             }
-            let (values, _) = sum_by_id(all, &pairs, |values| values[run]);
+            let (values, _) = sum_by_id(all, &pairs, |row| row.values[run]);
             let run_scores = || pairs.iter().filter_map(|&pair| all.pairs[pair].runs[run].as_ref());
             let seeds = all.seed_counts[run];
             let score = |metric: usize| -> Result<MeanScore, mlqa_eval::Error> {
@@ -157,8 +157,8 @@ pub(crate) fn differences(
     let mut differences = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
-            let values_of_both_runs = |values: &[Option<[f64; 2]>]| {
-                let (first, second) = (values[0]?, values[run]?);
+            let values_of_both_runs = |row: &QuestionScores| {
+                let (first, second) = (row.values[0]?, row.values[run]?);
                 Some([first[0], second[0], first[1], second[1]])
             };
             let mut pairs = pairs_of(all, set, &[0, run]);

@@ -193,6 +193,12 @@ impl ReportRun {
         Ok(runs)
     }
 
+    /// Returns whether the run has no answers, as a `matrix.json`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_only_scores(&self) -> bool {
+        self.seeds.is_empty()
+    }
+
     /// Returns the number of language pairs with answers. A pair in two sets counts twice.
     pub fn pairs(&self) -> usize {
         let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();

@@ -7,6 +7,7 @@ mod curves;
 mod draw;
 mod evidence;
 mod finding;
+mod groups;
 mod heat;
 mod input;
 mod page;
@@ -29,6 +30,7 @@ use mlqa_eval::{Resampling, to_json_bytes, write_files};
 use crate::collect::{ReportData, collect};
 use crate::curves::Curve;
 use crate::evidence::{Difference, RunMean};
+use crate::groups::GroupMean;
 use crate::heat::HeatMap;
 pub use crate::input::ReportRun;
 pub use crate::question_files::QuestionFiles;
@@ -48,6 +50,10 @@ pub struct ReportConfig {
     pub squad: Option<bool>,
     /// Maximum number of questions in the report; incorrectly answered questions take precedence.
     pub max_questions: usize,
+    /// Keys of the questions, such as `type`. The report has a table for each key, with the scores of
+    /// the questions with each value ([`mlqa_eval::squad::File::group_values`]). Runs with only scores
+    /// are not in these tables.
+    pub group_by: Vec<String>,
 }
 
 impl Default for ReportConfig {
@@ -57,6 +63,7 @@ impl Default for ReportConfig {
             resampling: Resampling::default(),
             squad: None,
             max_questions: 2000,
+            group_by: Vec::new(),
         }
     }
 }
@@ -96,6 +103,7 @@ pub struct Report {
     all: ReportData,
     means: Vec<RunMean>,
     differences: Vec<Difference>,
+    groups: Vec<GroupMean>,
     heat_maps: Vec<HeatMap>,
     curves: Vec<Curve>,
     setup: Setup,
@@ -123,6 +131,8 @@ impl Report {
     ///   have different questions for the same language pair, or if the seeds of a run have no
     ///   language pair in common.
     /// - [`mlqa_eval::Error::NothingFound`] if no run has scores.
+    /// - The errors of [`mlqa_eval::squad::File::group_values`] for a key of
+    ///   [`ReportConfig::group_by`].
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
@@ -139,6 +149,7 @@ impl Report {
             resampling: config.resampling,
             means: evidence::run_means(&all, &config.resampling)?,
             differences: evidence::differences(&all, &config.resampling)?,
+            groups: groups::group_means(&all, &config.resampling)?,
             heat_maps: all.sets().iter().flat_map(|set| heat::heat_maps(&all, set)).collect(),
             curves: curves::read(&runs)?,
             setup: setup::read(&runs, &all)?,
@@ -153,6 +164,7 @@ impl Report {
         tables.extend(self.heat_maps.iter().map(HeatMap::table));
         tables.push(tables::scores(&self.all));
         tables.push(tables::differences(&self.all, &self.differences, resampling));
+        tables.extend(groups::tables(&self.all, &self.groups, resampling));
         tables.push(tables::boundaries(&self.all));
         tables.extend(self.setup.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());

@@ -8,7 +8,7 @@ use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
 use crate::text::{escape, escape_script_json, thousands, with_unit};
-use crate::{Report, draw, tables};
+use crate::{Report, draw, groups, tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -121,6 +121,8 @@ fn sections(report: &Report) -> Vec<Section> {
     let body = figures(&draw::differences(report)) + &collapsed_table(&differences);
     let title = format!("{}.", escape(&differences.title));
     add("differences", "Differences", with_explanation(&title, body));
+    let groups = groups::tables(all, &report.groups, resampling);
+    add("groups", "Scores by key", groups.iter().map(group_table).collect());
     let drawing = figures(draw::boundaries(all).as_slice());
     let body = drawing + &collapsed_table(&tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.percent_not_in_context > Some(0.0)) {
@@ -161,6 +163,10 @@ fn collapsed_table(table: &Table) -> String {
             table.html()
         ),
     }
+}
+
+fn group_table(table: &Table) -> String {
+    with_explanation(&format!("{}.", escape(&table.title)), table.html())
 }
 
 fn figures(drawings: &[Svg]) -> String {

@@ -22,6 +22,9 @@ Examples:
   qa-report crates/testkit/fixtures/scorer/ar/predictions.json \\
     --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
     --out arabic.html --formats md,csv,json,svg
+  qa-report crates/testkit/fixtures/scorer/ar/predictions.json \\
+    --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
+    --out titles.html --by title
 With your own runs:
   qa-report runs/demo --arms base,injected --out report.html
   qa-report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
@@ -65,6 +68,10 @@ pub struct Args {
     /// Maximum number of questions in the report; incorrectly answered questions take precedence
     #[arg(long, value_name = "N", default_value_t = ReportConfig::default().max_questions)]
     questions: usize,
+    /// Add a table with the scores for each value of this key of the questions, such as type; may be
+    /// repeated
+    #[arg(long, value_name = "KEY")]
+    by: Vec<String>,
     /// Normalisation of answers before comparison [default: the rules of each data set]
     #[arg(long)]
     norm: Option<Norm>,
@@ -103,12 +110,21 @@ impl Args {
         if !self.arms.is_empty() {
             runs = select_arms(&runs, &self.arms)?;
         }
+        if let Some(key) = self.by.first()
+            && runs.iter().all(ReportRun::has_only_scores)
+        {
+            return Err(format!(
+                "--by {key}: the runs have only scores; expected run folders, or predictions with their \
+                 question files"
+            ));
+        }
         let config = ReportConfig {
             // Without a title, the report derives one from the names of the runs.
             title: self.title.as_deref().unwrap_or("").to_owned(),
             resampling: self.resampling.config(),
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
             max_questions: self.questions,
+            group_by: self.by.clone(),
         };
         Report::of(&runs, &config).map_err(message)
     }

@@ -1,5 +1,5 @@
 //! Reads the questions of a language pair.
-use mlqa_eval::{Dataset, Error};
+use mlqa_eval::{Dataset, Error, squad};
 use std::collections::BTreeSet;
 
 use crate::ReportRun;
@@ -13,18 +13,27 @@ pub(crate) struct Questions {
     pub dataset: Dataset,
     /// Number of questions that were removed because they have no gold answer.
     pub without_gold: usize,
+    /// For each key by which questions are grouped, the value of each question.
+    pub groups: Vec<Vec<String>>,
 }
 
 impl Questions {
-    /// Reads the questions of a pair from the question files of its answer files.
-    pub fn of(files: &PairFiles<'_>) -> Result<Self, Error> {
+    /// Reads the questions of a pair from the question files of its answer files, with their values
+    /// of `keys`.
+    pub fn of(files: &PairFiles<'_>, keys: &[String]) -> Result<Self, Error> {
         let mut questions: Option<Dataset> = None;
+        let mut groups: Vec<Vec<String>> = Vec::new();
         for file in files.iter().flatten() {
             let path = &file.questions;
             if questions.as_ref().is_some_and(|first| first.path == *path) {
                 continue;
             }
-            let dataset = Dataset::read(path)?;
+            let squad_file = squad::File::read(path)?;
+            if questions.is_none() {
+                let values = keys.iter().map(|key| squad_file.group_values(key, path));
+                groups = values.collect::<Result<_, Error>>()?;
+            }
+            let dataset = Dataset::from_squad(squad_file, path)?;
             match &questions {
                 // Each run folder may have a copy of the question file; all copies must have equal
                 // questions.
@@ -41,11 +50,17 @@ impl Questions {
         }
         let mut dataset = questions.expect("a pair has an answer file");
         let total = dataset.questions.len();
+        let has_gold: Vec<bool> =
+            dataset.questions.iter().map(|question| !question.answers.is_empty()).collect();
+        for values in &mut groups {
+            let mut has_gold = has_gold.iter();
+            values.retain(|_| *has_gold.next().expect("a question has one value per key"));
+        }
         dataset.questions.retain(|question| !question.answers.is_empty());
         let without_gold = total - dataset.questions.len();
         match dataset.questions.is_empty() {
             true => Err(Error::NoQuestions { path: dataset.path }),
-            false => Ok(Self { dataset, without_gold }),
+            false => Ok(Self { dataset, without_gold, groups }),
         }
     }
 }

@@ -10,7 +10,7 @@ mod published;
 mod seeds;
 mod table;
 
-pub use bootstrap::{bootstrap_means, percentile_interval};
+pub use bootstrap::{bootstrap_means, bootstrap_weighted_means, percentile_interval};
 pub use error::{Error, Result};
 pub use mean_interval::{INTERVAL_LEGEND, MeanInterval, ScoreMeans};
 pub use measured::Measured;

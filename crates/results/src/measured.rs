@@ -32,10 +32,14 @@ pub struct Measured {
     /// The value of each seed, in the order of the seeds; empty for a single seed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<f64>,
-    /// The mean over seeds for each test item; `value` is the mean over items. All translations of
-    /// a text are one item. All models of a run have the items in the same order.
+    /// The mean over seeds for each test item; `value` is the mean over items, weighted by `weights`.
+    /// All translations of a text are one item. All models of a run have the items in the same order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<f64>,
+    /// The weight of each item in `value`, such as an article's share of the questions; positive, with
+    /// a mean of 1. Empty if all items have the same weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
 }
 
 impl Measured {
@@ -65,6 +69,7 @@ impl Measured {
             half_width,
             seeds: Vec::new(),
             items: Vec::new(),
+            weights: Vec::new(),
         }
     }
 
@@ -83,6 +88,34 @@ impl Measured {
         if seeds.len() > 1 { Self { seeds, ..number } } else { number }
     }
 
+    /// Returns the number with the scores of all items, each with its weight in `value`. Weights are
+    /// divided by their mean and rounded to four decimals; equal weights are omitted.
+    ///
+    /// ```
+    /// use results::Measured;
+    ///
+    /// let number = Measured::new("ours", "XQuAD", "avg", "em", 62.5);
+    /// let number = number.with_items([(50.0, 30.0), (100.0, 10.0)]);
+    /// assert_eq!((number.items, number.weights), (vec![50.0, 100.0], vec![1.5, 0.5]));
+    /// let number = Measured::new("ours", "XQuAD", "avg", "em", 75.0);
+    /// assert!(number.with_items([(50.0, 7.0), (100.0, 7.0)]).weights.is_empty());
+    /// ```
+    #[must_use]
+    pub fn with_items(self, items: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let (items, weights): (Vec<f64>, Vec<f64>) = items.into_iter().unzip();
+        let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+        let weights: Vec<f64> =
+            weights.into_iter().map(|weight| (weight / mean * 1e4).round() / 1e4).collect();
+        let is_equal = weights.iter().all(|weight| *weight == 1.0);
+        Self { items, weights: if is_equal { Vec::new() } else { weights }, ..self }
+    }
+
+    /// Iterates over the items with their weights, which are 1 if all are equal.
+    pub fn weighted_items(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
+        self.items.iter().copied().zip(weights)
+    }
+
     /// Returns the mean with its interval.
     pub fn mean_interval(&self) -> MeanInterval {
         MeanInterval { mean: self.value, half_width: self.half_width }
@@ -91,7 +124,8 @@ impl Measured {
     /// Reads numbers, one JSON object per line; blank lines are skipped.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Line`] naming the line.
+    /// [`Error::File`]; [`Error::Line`] naming the line, also for weights that are not positive or not
+    /// as many as items.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let mut lines = Lines::open(path)?;
@@ -100,15 +134,30 @@ impl Measured {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
-            numbers.push(serde_json::from_slice(lines.bytes()).map_err(|error| {
-                let text = error.to_string();
-                let suffix = format!(" at line {} column {}", error.line(), error.column());
-                let message = text.strip_suffix(&suffix).unwrap_or(&text);
+            let line_error = |message: String| {
                 let message = format!("{message}; expected {EXPECTED_LINE}");
                 Error::Line { path: path.to_path_buf(), line: lines.number(), message }
-            })?);
+            };
+            let number: Self = serde_json::from_slice(lines.bytes()).map_err(|error| {
+                let text = error.to_string();
+                let suffix = format!(" at line {} column {}", error.line(), error.column());
+                line_error(text.strip_suffix(&suffix).unwrap_or(&text).to_owned())
+            })?;
+            number.check_weights().map_err(line_error)?;
+            numbers.push(number);
         }
         Ok(numbers)
+    }
+
+    fn check_weights(&self) -> Result<(), String> {
+        let (items, weights) = (self.items.len(), self.weights.len());
+        if weights != 0 && weights != items {
+            return Err(format!("{weights} `weights` for {items} `items`"));
+        }
+        match self.weights.iter().find(|weight| **weight <= 0.0) {
+            Some(weight) => Err(format!("`weights` contains {weight}, which is not positive")),
+            None => Ok(()),
+        }
     }
 
     /// Writes numbers in the format of [`Measured::read`], atomically; missing folders are created.

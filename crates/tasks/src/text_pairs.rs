@@ -154,7 +154,10 @@ impl PairData {
 /// [`PairLoss::CosineRegression`]. Both texts are encoded by the same encoder and pooled by
 /// [`Pooling`].
 ///
-/// A text with more tokens than its kind allows is truncated and counted.
+/// A text with more tokens than its kind allows is truncated and counted. With the contrastive loss,
+/// batches are not sorted by length by default
+/// ([`TrainConfig::bucket_batches`](trainer::TrainConfig::bucket_batches)), because the other keys of
+/// a batch are the negatives.
 ///
 /// # Example
 /// ```

@@ -76,7 +76,11 @@ pub struct TrainConfig {
     /// Maximum number of batches per bucket. The examples of a bucket are sorted by length, which
     /// reduces padding; 1 disables sorting. See [`Batches`](crate::Batches). Streamed examples
     /// remain in the stream's order.
-    pub bucket_batches: usize,
+    ///
+    /// Default: 50, or 1 for a task that takes its negatives from the batch
+    /// ([`Task::min_batch_size`](crate::Task::min_batch_size) above 1), because in sorted batches a
+    /// query is compared only with keys of similar length.
+    pub bucket_batches: Option<usize>,
     /// Number of steps between checkpoints. Default: a checkpoint at the end only.
     pub checkpoint_steps: Option<u64>,
     /// Number of newest checkpoints to retain.
@@ -120,7 +124,7 @@ impl Default for TrainConfig {
             eps: 1e-8,
             max_grad_norm: Some(1.0),
             groups: Vec::new(),
-            bucket_batches: 50,
+            bucket_batches: None,
             checkpoint_steps: None,
             keep_checkpoints: 2,
             keep_models: false,
@@ -203,7 +207,7 @@ impl TrainConfig {
         for group in &self.groups {
             group.validate()?;
         }
-        expect(self.bucket_batches > 0, "bucket_batches", 0, AT_LEAST_ONE)?;
+        expect(self.bucket_batches != Some(0), "bucket_batches", 0, AT_LEAST_ONE)?;
         expect(self.keep_checkpoints > 0, "keep_checkpoints", 0, AT_LEAST_ONE)?;
         expect(self.evaluation_steps != Some(0), "evaluation_steps", 0, AT_LEAST_ONE)?;
         expect(self.patience != Some(0), "patience", 0, AT_LEAST_ONE)?;

@@ -76,8 +76,11 @@ fn matching_results<'r>(
 fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some(first_run) = runs.first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
-        let is_comparable =
-            |result: &Measured| result.seeds.is_empty() && result.items.len() == number.items.len();
+        let is_comparable = |result: &Measured| {
+            result.seeds.is_empty()
+                && result.items.len() == number.items.len()
+                && result.weights == number.weights
+        };
         let seed_results = matching_results(runs, number, is_comparable)?;
         let [model, setting, language, metric] = key(number);
         let seeds: Vec<f64> = seed_results.iter().map(|result| result.value).collect();
@@ -86,13 +89,14 @@ fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
             let sum: f64 = seed_results.iter().map(|result| result.items[index]).sum();
             sum / seed_results.len() as f64
         };
-        Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..combined })
+        let items = (0..number.items.len()).map(mean).collect();
+        Ok(Measured { items, weights: number.weights.clone(), ..combined })
     };
     first_run.iter().map(join).collect()
 }
 
 /// Combines results of runs that tested different parts of the items; runs are weighted by their
-/// number of items.
+/// number of items. Within a run, the weights of the items remain.
 fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first_run, other_runs)) = runs.split_first() else { return Ok(Vec::new()) };
     if other_runs.is_empty() {
@@ -102,10 +106,10 @@ fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         let is_comparable =
             |part: &Measured| part.seeds.len() == number.seeds.len() && !part.items.is_empty();
         let parts = matching_results(runs, number, is_comparable)?;
-        let items: Vec<f64> = parts.iter().flat_map(|part| part.items.iter().copied()).collect();
+        let item_count: usize = parts.iter().map(|part| part.items.len()).sum();
         let mean = |value: &dyn Fn(&Measured) -> f64| {
             let sum: f64 = parts.iter().map(|&part| value(part) * part.items.len() as f64).sum();
-            sum / items.len() as f64
+            sum / item_count as f64
         };
         let seeds = match number.seeds.len() {
             0 => vec![mean(&|result| result.value)],
@@ -115,7 +119,8 @@ fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         };
         let [model, setting, language, metric] = key(number);
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
-        Ok(Measured { items, ..combined })
+        // The mean weight of each part is 1, so a part's sum of weights is its number of items.
+        Ok(combined.with_items(parts.iter().flat_map(|part| part.weighted_items())))
     };
     first_run.iter().map(pool).collect()
 }
@@ -229,12 +234,25 @@ mod tests {
             let number = Measured::of_seeds("a", "two languages", "avg", "f1", seeds);
             vec![Measured { items: items.to_vec(), ..number }]
         };
-        let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
-        let pooled = pool_items(&runs).unwrap();
+        let equal_runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
+        let pooled = pool_items(&equal_runs).unwrap();
         assert_eq!(pooled[0].seeds, [17.5, 18.5]);
         assert_eq!(pooled[0].items, [12.0, 15.0, 18.0, 27.0]);
         assert_eq!(pooled[0].value, 18.0);
+        assert!(pooled[0].weights.is_empty());
         assert!(create_table(&pooled).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        // The first run has an article with 30 questions and one with 10, the second two with 20.
+        let unequal = |value: f64, items: [(f64, f64); 2]| {
+            vec![Measured::new("a", "XQuAD", "avg", "em", value).with_items(items)]
+        };
+        let runs = [
+            unequal(35.0, [(30.0, 30.0), (50.0, 10.0)]),
+            unequal(45.0, [(40.0, 20.0), (50.0, 20.0)]),
+        ];
+        let pooled = &pool_items(&runs).unwrap()[0];
+        assert_eq!(pooled.weights, [1.5, 0.5, 1.0, 1.0]);
+        let sum: f64 = pooled.weighted_items().map(|(value, weight)| value * weight).sum();
+        assert_eq!((pooled.value, sum / 4.0), (40.0, 40.0));
         let run_of_seed = |value: f64, items: &[f64]| {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
@@ -246,9 +264,10 @@ mod tests {
         assert_eq!(combined[0].seeds, [10.0, 14.0]);
         assert_eq!(combined[0].items, [0.5, 1.0]);
         assert!(combine_seeds(&[run_of_seed(10.0, &[0.0]), run_of_seed(14.0, &[])]).is_err());
-        let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
+        let error =
+            pool_items(&[equal_runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
-        assert_eq!(pool_items(&runs[..1]).unwrap(), runs[0]);
+        assert_eq!(pool_items(&equal_runs[..1]).unwrap(), equal_runs[0]);
     }
 
     const RUN: &str = "| F1 | en |\n|---|---:|\n| a | 1 |\n\n### by language\n\n| | k |\n|---|---|\n\

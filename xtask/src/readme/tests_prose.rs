@@ -23,7 +23,11 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
             let text = read(&file)?;
             // Values of single seeds and items are excluded, because almost any number is among
             // them.
-            let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
+            let lines = text.lines().map(|line| {
+                let keys = [",\"seeds\":", ",\"items\":"];
+                let end = keys.iter().filter_map(|key| line.find(key)).min();
+                &line[..end.unwrap_or(line.len())]
+            });
             stored_numbers.extend(lines.flat_map(decimal_numbers));
         }
         let stored_numbers: BTreeSet<String> =

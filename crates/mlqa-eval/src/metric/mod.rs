@@ -1,5 +1,6 @@
 //! Scores of predictions: exact match and F1, SQuAD 2.0 and boundaries.
 mod boundary;
+mod by_key;
 mod by_language;
 mod n_best;
 mod normalize;
@@ -13,6 +14,7 @@ pub(crate) mod unicode;
 
 pub(crate) use boundary::format_boundary_table;
 pub use boundary::{BoundaryClass, BoundaryCounts, classify_boundaries, count_boundaries};
+pub use by_key::GroupScore;
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};
 pub use normalize::Normalization;

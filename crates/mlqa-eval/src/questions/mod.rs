@@ -4,6 +4,7 @@ mod check;
 mod dataset;
 mod dataset_name;
 pub(crate) mod fields;
+mod group_keys;
 mod language_check;
 mod question_sources;
 mod record;

@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::fields::{self, Id};
+use super::group_keys::group_name;
 use super::squad::{Answer, Extra, Qa};
 
 /// The questions of a record with their context. The list is empty for MRQA's first line, which is
@@ -167,6 +168,16 @@ fn restore_dates(answers: &mut Value, context: &str) -> Result<(), String> {
     }
 }
 
+/// Copies a paragraph's additional keys with texts, numbers, true or false to its questions, unless
+/// a question has the key. Lists, such as the tokens of the context, are not copied.
+fn copy_scalars(paragraph: &Extra, qas: &mut [Qa]) {
+    let scalars = paragraph.entries().filter(|(_, value)| group_name(value).is_some());
+    for (key, value) in scalars {
+        let without_key = qas.iter_mut().filter(|qa| qa.extra.get(key).is_none());
+        without_key.for_each(|qa| qa.extra.push(key, value.clone()));
+    }
+}
+
 /// Reads a paragraph in SQuAD's form or a line of MRQA.
 fn read_paragraph(mut all: Extra) -> Result<Record, String> {
     let context: String = required(&mut all, "context")?;
@@ -187,8 +198,10 @@ fn read_paragraph(mut all: Extra) -> Result<Record, String> {
         Ok(Qa { id, question, answers, extra: qa })
     };
     let qas: Vec<Value> = required(&mut all, "qas")?;
-    let qas = qas.into_iter().enumerate().map(read_qa).collect::<Result<_, _>>()?;
-    Ok(Record { title: take_title(&mut all)?, context, qas })
+    let mut qas = qas.into_iter().enumerate().map(read_qa).collect::<Result<Vec<_>, _>>()?;
+    let title = take_title(&mut all)?;
+    copy_scalars(&all, &mut qas);
+    Ok(Record { title, context, qas })
 }
 
 /// Parses a value; an error starts with the path of the invalid key.
@@ -206,19 +219,23 @@ fn read_cmrc(mut all: Extra) -> Result<Record, String> {
         query_id: Id,
         query_text: String,
         answers: Option<Vec<String>>,
+        #[serde(flatten)]
+        extra: Extra,
     }
     let context = required(&mut all, "context_text")?;
     let queries: Value = required(&mut all, "qas")?;
     let queries: Vec<Query> = parse_value(queries).map_err(|error| format!("`qas`: {error}"))?;
     let without_offset = |text| Answer { text, answer_start: None, extra: Extra::default() };
-    let qa = |Query { query_id: Id(id), query_text: question, answers }| Qa {
+    let qa = |Query { query_id: Id(id), query_text: question, answers, extra }| Qa {
         id,
         question,
         answers: answers.map(|texts| texts.into_iter().map(without_offset).collect()),
-        extra: Extra::default(),
+        extra,
     };
-    let qas = queries.into_iter().map(qa).collect();
-    Ok(Record { title: take_title(&mut all)?, context, qas })
+    let mut qas: Vec<Qa> = queries.into_iter().map(qa).collect();
+    let title = take_title(&mut all)?;
+    copy_scalars(&all, &mut qas);
+    Ok(Record { title, context, qas })
 }
 
 /// `detected_answers` of MRQA: a list of answers, or lists of their values on the hub.

@@ -206,6 +206,11 @@ impl Extra {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// Iterates over all keys with their values, in the order of the file.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// Removes a key and returns its value; `None` if it is absent or null.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
         let mut last_value = None;

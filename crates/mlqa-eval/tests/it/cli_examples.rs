@@ -10,7 +10,7 @@ fn examples_of_help_run() {
     // a file that these examples write.
     for (command, count, output) in [
         ("", 4, "run/matrix.json"),
-        ("score", 3, ""),
+        ("score", 4, ""),
         ("matrix", 1, "tables/matrix.md"),
         ("check", 2, ""),
         ("tables", 2, ""),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod boundary;
+mod by_key;
 mod check;
 mod cli;
 mod cli_examples;

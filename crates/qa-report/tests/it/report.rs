@@ -59,9 +59,66 @@ pub(crate) const HOSTILE: &str = "</script><script>document.title='x'</script><!
 #[cfg(unix)]
 #[test]
 fn help_examples_succeed() {
-    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 2);
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 3);
     assert!(folder.path().join("report.html").exists());
     assert!(folder.path().join("arabic-f1.svg").exists());
+}
+
+#[test]
+fn scores_by_key_are_means_over_pairs_of_the_questions_with_each_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows = [("q1", "dog cat", "dog"), ("q2", "dog cat", "cat"), ("q3", "red sea", "red sea")];
+    for language in ["en", "de"] {
+        let rows = rows.map(|(id, context, answer)| (id, "?", context, answer));
+        let mut file = questions(&rows);
+        for (at, kind) in ["where", "when", "where"].into_iter().enumerate() {
+            file["data"][0]["paragraphs"][at]["qas"][0]["type"] = kind.into();
+        }
+        write(&folder.path().join(format!("data/test-context-en-question-{language}.json")), &file);
+    }
+    // English questions: q1 is correct, q2 wrong, q3 has half of the words (F1 2/3). German questions:
+    // q1 is wrong, the others are correct.
+    let answers = [
+        ("en", json!({"q1": "dog", "q2": "cow", "q3": "red"})),
+        ("de", json!({"q1": "cow", "q2": "cat", "q3": "red sea"})),
+    ];
+    for (language, predictions) in answers {
+        let name = format!("run/test-context-en-question-{language}.json");
+        write(&folder.path().join(name), &predictions);
+    }
+    let (run, data, out) = (path("run"), path("data"), path("report.html"));
+    report(&[&run, "--data", &data, "--out", &out, "--by", "type", "--formats", "json,csv"]);
+    let json = fs::read_to_string(path("report.json")).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let table = &json["tables"]["by-type"];
+    let row = |value: &str| {
+        let rows = table["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["value"] == value).unwrap().clone()
+    };
+    let number = |value: &str, column: &str| row(value)[column].as_f64().unwrap();
+    // `where`: F1 (100 + 66.7) / 2 in English, and (0 + 100) / 2 in German. `when`: 0 and 100.
+    assert_eq!((number("when", "EM"), number("when", "F1")), (50.0, 50.0));
+    assert_eq!(number("where", "EM"), 50.0);
+    assert!((number("where", "F1") - 200.0 / 3.0).abs() < 1e-9, "{table}");
+    assert_eq!([&row("when")["questions"], &row("where")["questions"]], [&json!(2), &json!(4)]);
+    // The only question id of `when` has the mean 50 in every bootstrap sample.
+    assert_eq!((number("when", "F1 low"), number("when", "F1 high")), (50.0, 50.0));
+    assert_eq!(table["rows"].as_array().unwrap().len(), 2);
+    assert!(fs::read_to_string(&out).unwrap().contains("Scores by type."));
+    assert!(
+        fs::read_to_string(path("report-by-type.csv")).unwrap().starts_with("value,run,F1,EM,")
+    );
+    expect_rejected(
+        &[&run, "--data", &data, "--out", &out, "--by", "kind"],
+        "no question has a value of `kind`; questions can be grouped by: title, type",
+    );
+    let scores = json!({ "arms": { "a": { "de": { "f1": 50.0, "em": 40.0 } } } });
+    write(Path::new(&path("summary.json")), &scores);
+    expect_rejected(
+        &[&path("summary.json"), "--out", &out, "--by", "type"],
+        "--by type: the runs have only scores",
+    );
 }
 
 #[test]

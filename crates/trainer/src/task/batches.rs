@@ -16,7 +16,8 @@ use crate::rng_for;
 ///
 /// Buckets are limited because a bucket that contains the whole epoch is sorted into the same batches
 /// in every epoch, and its short batch always contains the longest examples. With in-batch negatives,
-/// the negatives would never change.
+/// the negatives would never change. Tasks with in-batch negatives are not sorted by default
+/// ([`TrainConfig::bucket_batches`](crate::TrainConfig::bucket_batches)).
 ///
 /// ```
 /// use trainer::Batches;

@@ -14,6 +14,9 @@ use crate::{
 };
 use crate::{rng_for, seed_for};
 
+/// Default of [`TrainConfig::bucket_batches`] for a task without negatives from the batch.
+const BUCKET_BATCHES: usize = 50;
+
 /// State of a task during training: its order of examples, batch options and finished epochs.
 pub(crate) struct TaskState<'s, 't> {
     slot: &'s mut TaskSlot<'t>,
@@ -91,7 +94,9 @@ impl<'s, 't> TaskState<'s, 't> {
         let min_batch_size = slot.task.min_batch_size();
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
-                let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed)
+                let default = if min_batch_size > 1 { 1 } else { BUCKET_BATCHES };
+                let bucket_batches = config.bucket_batches.unwrap_or(default);
+                let batches = Batches::new(lengths, batch_size, bucket_batches, seed)
                     .with_min_batch_size(min_batch_size);
                 let per_epoch = batches.batches_per_epoch();
                 (Order::Indexed(batches, None), Some(per_epoch))

@@ -27,7 +27,7 @@ pub fn toy_config() -> TrainConfig {
         learning_rate: 1e-2,
         batch_size: 2,
         epochs: 3,
-        bucket_batches: 1,
+        bucket_batches: Some(1),
         checkpoint_steps: Some(1),
         log_steps: 2,
         ..TrainConfig::default()

@@ -144,6 +144,15 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
         assert!(line["loss"].as_f64() > Some(0.0) && !line["parts"]["loss/line"].is_null());
         assert_eq!(line["grad_norm"].is_null(), line.get("skipped") == Some(&true.into()));
     }
+    // The schedule does not depend on skipped steps.
+    let plain = tempfile::tempdir().unwrap();
+    train(&stage(plain.path(), None), Product::new(Failure::None)).unwrap();
+    let rates = |lines: Vec<Value>| -> Vec<f64> {
+        lines.iter().map(|line| line["learning_rate"].as_f64().unwrap()).collect()
+    };
+    let plain_rates = rates(metrics_lines(plain.path()));
+    assert!(plain_rates.first() != plain_rates.last(), "{plain_rates:?}");
+    assert_eq!(rates(metrics_lines(uninterrupted.path())), plain_rates);
     // All steps of the first line of metrics were skipped; the step of the last line was not
     // skipped.
     assert_eq!(lines.first().unwrap()["skipped"], true, "{lines:?}");

@@ -13,7 +13,7 @@ fn twenty_step_config() -> TrainConfig {
         warmup_ratio: 0.2,
         batch_size: 4,
         steps: Some(20),
-        bucket_batches: 3,
+        bucket_batches: Some(3),
         checkpoint_steps: Some(5),
         log_steps: 3,
         ..TrainConfig::default()

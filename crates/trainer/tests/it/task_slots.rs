@@ -101,7 +101,7 @@ fn one_epoch_config() -> TrainConfig {
         batch_size: 2,
         epochs: 1,
         max_grad_norm: None,
-        bucket_batches: 1,
+        bucket_batches: Some(1),
         log_steps: 1,
         ..TrainConfig::default()
     }
@@ -461,4 +461,26 @@ fn a_task_with_batch_negatives_has_no_batch_of_one_example() {
     assert!(error.contains("batch_size = 1: must be 2 or more"), "{error}");
     let error = train_with_batch_negatives(4, 1).unwrap_err().to_string();
     assert!(error.contains("number of examples = 1: must be 2 or more"), "{error}");
+}
+
+#[test]
+fn batches_with_negatives_from_the_batch_are_not_sorted_by_length_by_default() {
+    let _lock = lock_rng();
+    let sorted_batches = |min_batch_size: usize, bucket_batches: Option<usize>| {
+        let (folder, weight) = (tempfile::tempdir().unwrap(), new_weight());
+        let calls = Calls::default();
+        let mut task = LineTask::new("pairs", &weight, &calls, 64, 2.0);
+        task.lengths = (0..64).collect();
+        task.min_batch_size = min_batch_size;
+        let config = TrainConfig { batch_size: 8, bucket_batches, ..one_epoch_config() };
+        fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task).unwrap();
+        let calls = calls.borrow();
+        assert_eq!(calls.len(), 8);
+        calls.iter().filter(|call| call.3.is_sorted()).count()
+    };
+    // Buckets of a quarter of the epoch: two batches of eight examples, sorted by length.
+    assert_eq!(sorted_batches(1, None), 8);
+    assert_eq!(sorted_batches(2, None), 0);
+    assert_eq!(sorted_batches(2, Some(50)), 8);
+    assert_eq!(sorted_batches(1, Some(1)), 0);
 }
