@@ -3,7 +3,7 @@ use std::error::Error;
 use std::io;
 
 use mlqa_eval::Question;
-use polyqa::Document;
+use polyqa::{Document, Query};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -59,6 +59,50 @@ pub fn to_documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
         let id = parse_id(row, &location)?.unwrap_or_else(|| index.to_string());
         Ok(Document { text: text_field(row, "text", &location)?.into(), id: id.into() })
     };
+    items.iter().enumerate().map(convert).collect()
+}
+
+/// Converts a list of `{"id": …, "text": …}` to documents.
+pub fn to_documents_with_ids(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
+    let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {
+        let location = format!("documents[{index}]");
+        let row = item.cast::<PyDict>().map_err(|_| {
+            let format = "{\"id\": …, \"text\": …}";
+            value_error(&format!("{location}: expected {format}, got {}", type_name(item)))
+        })?;
+        let id = parse_id(row, &location)?;
+        let id = id.ok_or_else(|| value_error(&format!("{location}: id is missing")))?;
+        Ok(Document { text: text_field(row, "text", &location)?.into(), id: id.into() })
+    };
+    let items = items(argument, "documents", "a list of dicts")?;
+    items.iter().enumerate().map(convert).collect()
+}
+
+/// Converts an id or a list of ids.
+pub fn to_ids(argument: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let items = match argument.is_instance_of::<PyString>() {
+        true => vec![argument.clone()],
+        false => items(argument, "ids", "a str or a list of str")?,
+    };
+    let convert = |(index, item)| to_text(item, &format!("ids[{index}]"));
+    items.iter().enumerate().map(convert).collect()
+}
+
+/// Converts a question, or a list of questions or of `{"id": …, "question": …}`.
+pub fn to_queries(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Query>> {
+    if argument.is_instance_of::<PyString>() {
+        return Ok(vec![Query { id: None, text: to_question(argument, "question")? }]);
+    }
+    let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {
+        let location = format!("question[{index}]");
+        let Ok(row) = item.cast::<PyDict>() else {
+            return Ok(Query { id: None, text: to_question(item, &location)? });
+        };
+        let id = parse_id(row, &location)?;
+        let text = to_question(&required_field(row, "question", &location)?, &location)?;
+        Ok(Query { id, text })
+    };
+    let items = items(argument, "question", "a str or a list")?;
     items.iter().enumerate().map(convert).collect()
 }
 

@@ -1,11 +1,13 @@
-//! The extension module of the Python package `polyqa`: the reader and the program of the crate
-//! `polyqa`.
+//! The extension module of the Python package `polyqa`: the reader, collections and the program of
+//! the crate `polyqa`.
 //!
 //! The module converts arguments to the crate's types, calls the crate without the interpreter's
 //! lock, and converts results to Python objects. `python/polyqa/__init__.py` imports torch first,
 //! because this module is linked to torch's libtorch.
 mod arguments;
+mod collection;
 mod reader;
+mod signals;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use pyo3::prelude::*;
 
 #[pymodule(name = "_polyqa")]
 mod module {
+    #[pymodule_export]
+    use crate::collection::Collection;
     #[pymodule_export]
     use crate::program;
     #[pymodule_export]

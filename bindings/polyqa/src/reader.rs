@@ -1,21 +1,21 @@
 //! The class `Reader`.
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use polyqa::{Answers, DEFAULT_CANDIDATES, Documents, FirstPass};
+use polyqa::{
+    Answers, CollectionSearch, DocumentIndex, Documents, PassageSearch, Query, Retrieval, Step,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
 
 use crate::arguments::{self, py_error, to_count, value_error};
+use crate::collection::Collection;
 use crate::package_folder;
+use crate::signals::{SignalChecker, StopError};
 
 /// Number of questions with contexts that are answered together, between two checks for signals.
 const QUESTIONS_PER_BATCH: usize = 256;
-
-/// Interval between checks for signals. Each check waits for the interpreter's lock.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An extractive reader: a model with a span head that answers questions over documents.
 ///
@@ -118,7 +118,8 @@ impl Reader {
     /// questions.
     ///
     /// `documents` is a text, or a list of texts or of `{"id": …, "text": …}`. BM25 selects the
-    /// best 50 passages. The dicts have the format of `polyqa answer --json`: for each answer `a`
+    /// best 50 passages. With a `Collection` in place of documents, a list of questions, which are
+    /// texts or `{"id": …, "question": …}`, returns a list of dicts, too. The dicts have the format of `polyqa answer --json`: for each answer `a`
     /// in `result["answers"]`, `a["text"]` equals `text[a["start"]:a["end"]]`, where `text` is the
     /// document's text.
     #[pyo3(signature = (question, documents=None))]
@@ -128,29 +129,41 @@ impl Reader {
         question: &Bound<'py, PyAny>,
         documents: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let json = match (question.is_instance_of::<PyString>(), documents) {
-            (true, Some(documents)) => {
-                let questions = [(None, arguments::to_question(question, "question")?)];
-                let documents: Documents = arguments::to_documents(documents)?.into();
-                let mut answers = Vec::new();
-                self.with_reader(py, |reader, signals| {
-                    let pass = FirstPass::over_with_callback(&documents, &mut || signals.check())?;
-                    let mut on_answers = |batch: Vec<Answers>, _| {
-                        answers.extend(batch);
-                        signals.check()
-                    };
-                    let first_pass = Some((&pass, DEFAULT_CANDIDATES));
-                    reader.answer_all(&questions, &documents, first_pass, &mut on_answers)
+        let is_text = question.is_instance_of::<PyString>();
+        let collection = documents.and_then(|documents| documents.cast::<Collection>().ok());
+        let json = match (is_text, documents, collection) {
+            (_, _, Some(collection)) => {
+                let collection = &collection.get().inner;
+                let questions = arguments::to_queries(question)?;
+                let answers = self.with_reader(py, |reader, signals| {
+                    let snapshot = collection.snapshot()?;
+                    let search = CollectionSearch::new(&snapshot, None);
+                    answer_all(reader, &questions, &search, signals)
                 })?;
-                serde_json::to_string(&answers.pop())
+                match is_text {
+                    true => serde_json::to_string(&answers[0]),
+                    false => serde_json::to_string(&answers),
+                }
             }
-            (true, None) => return Err(value_error("a question of type str needs documents")),
-            (false, Some(_)) => {
+            (true, Some(documents), None) => {
+                let question = arguments::to_question(question, "question")?;
+                let documents: Documents = arguments::to_documents(documents)?.into();
+                let answers = self.with_reader(py, |reader, signals| {
+                    let mut on_document = |_| signals.check();
+                    let index = DocumentIndex::over_with_callback(&documents, &mut on_document)?;
+                    answer_all(reader, &[question.as_str().into()], &index, signals)
+                })?;
+                serde_json::to_string(&answers[0])
+            }
+            (true, None, None) => {
+                return Err(value_error("a question of type str needs documents"));
+            }
+            (false, Some(_), None) => {
                 return Err(value_error(
-                    "documents are only supported with a single question of type str",
+                    "documents are only supported with a single question of type str, or as a Collection",
                 ));
             }
-            (false, None) => {
+            (false, None, None) => {
                 let (questions, has_id) = arguments::to_questions(question)?;
                 let mut answers = Vec::with_capacity(questions.len());
                 self.with_reader(py, |reader, signals| {
@@ -185,39 +198,32 @@ impl Reader {
 
 impl Reader {
     /// Calls `operation` with the reader, and releases the interpreter's lock during the call.
-    fn with_reader(
+    fn with_reader<T: Send>(
         &self,
         py: Python<'_>,
-        operation: impl FnOnce(&polyqa::Reader, &mut SignalChecker) -> Result<(), StopError> + Send,
-    ) -> PyResult<()> {
+        operation: impl FnOnce(&polyqa::Reader, &mut SignalChecker) -> Result<T, StopError> + Send,
+    ) -> PyResult<T> {
         let locked_operation = || {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            operation(&reader, &mut SignalChecker { last_check: Instant::now() })
+            operation(&reader, &mut SignalChecker::new())
         };
         py.detach(locked_operation).map_err(|StopError(error)| error)
     }
 }
 
-/// Checks for signals, so that Ctrl-C can stop long computations.
-struct SignalChecker {
-    last_check: Instant,
-}
-
-impl SignalChecker {
-    fn check(&mut self) -> Result<(), StopError> {
-        if self.last_check.elapsed() < SIGNAL_INTERVAL {
-            return Ok(());
+/// Answers questions, and checks for signals between batches.
+fn answer_all(
+    reader: &polyqa::Reader,
+    questions: &[Query],
+    search: &dyn PassageSearch,
+    signals: &mut SignalChecker,
+) -> Result<Vec<Answers>, StopError> {
+    let mut answers = Vec::with_capacity(questions.len());
+    reader.answer_all(questions, &Retrieval::by_words(search), &mut |step| {
+        if let Step::Answers(batch) = step {
+            answers.extend(batch);
         }
-        self.last_check = Instant::now();
-        Python::attach(|py| py.check_signals()).map_err(StopError)
-    }
-}
-
-/// The exception that stops a computation.
-struct StopError(PyErr);
-
-impl From<polyqa::Error> for StopError {
-    fn from(error: polyqa::Error) -> Self {
-        Self(py_error(&error))
-    }
+        signals.check()
+    })?;
+    Ok(answers)
 }

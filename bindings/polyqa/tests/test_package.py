@@ -36,12 +36,22 @@ def test_the_stubs_match_the_module():
     assert [ast.literal_eval(node) for node in new.kw_defaults] == defaults
     answer = inspect.signature(polyqa.Reader.answer).parameters
     assert [node.arg for node in methods["answer"].args.args] == list(answer)
+    (collection,) = [node for node in stub.body if getattr(node, "name", "") == "Collection"]
+    methods = {node.name: node for node in collection.body}
+    public = {name for name in dir(polyqa.Collection) if not name.startswith("_")}
+    assert public == {name for name in methods if not name.startswith("_")}
+    new, parameters = methods["__new__"].args, inspect.signature(polyqa.Collection).parameters
+    assert [node.arg for node in new.args[1:] + new.kwonlyargs] == list(parameters)
+    for name in ("update", "remove"):
+        signature = inspect.signature(getattr(polyqa.Collection, name)).parameters
+        assert [node.arg for node in methods[name].args.args] == list(signature)
 
 
 def test_everything_has_a_docstring():
-    for item in (polyqa.Reader, polyqa.Reader.answer, polyqa):
+    collection = polyqa.Collection
+    for item in (polyqa.Reader, polyqa.Reader.answer, collection, collection.update, collection.remove, polyqa):
         assert len(item.__doc__) > 60, item
-    assert set(polyqa.__all__) == {"Reader", "__version__"}
+    assert set(polyqa.__all__) == {"Collection", "Reader", "__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", polyqa.__version__)
     major, minor, _ = torch.__version__.split(".", 2)
     assert importlib.metadata.requires("polyqa") == [f"torch=={major}.{minor}.*"]
@@ -83,10 +93,15 @@ def test_torchs_version_is_read_without_importing_torch(text, version, tmp_path,
 def test_the_examples_of_the_readme_run(capsys, model, monkeypatch, tmp_path):
     shutil.copytree(model, tmp_path / "runs/mine/model")
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
-    exec(block, {})
+    blocks = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    variables = {}
+    exec(blocks[0], variables)
     text, probability = capsys.readouterr().out.rsplit(maxsplit=1)
     assert text and 0 < float(probability) <= 1
+    exec(blocks[1], variables)
+    assert capsys.readouterr().out == "1 True\n"
+    assert variables["found"][0]["answers"] and not variables["found"][1]["answers"]
 
 
 def test_the_extension_finds_libtorch_by_name():

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::{Error, Result};
 
+/// Character at the end of a page.
+pub(crate) const PAGE_BREAK: char = '\u{c}';
+
 /// Maximum length of an id in bytes.
 const MAX_ID_BYTES: usize = 4096;
 
@@ -94,6 +97,17 @@ pub struct Passage {
     pub start: usize,
     /// Offset of the passage in the document, in bytes of UTF-8.
     pub start_byte: usize,
+    /// Number of the page at the start of the passage, from 1; `None` if the document has no pages.
+    /// A text with form feeds (U+000C) has pages: each form feed ends a page.
+    pub page: Option<usize>,
+}
+
+impl Passage {
+    /// Returns a document as one passage with number 0.
+    pub fn whole(document: Arc<str>, text: Arc<str>) -> Self {
+        let page = text.contains(PAGE_BREAK).then_some(1);
+        Self { number: 0, document, text, start: 0, start_byte: 0, page }
+    }
 }
 
 /// A question.

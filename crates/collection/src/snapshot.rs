@@ -1,16 +1,17 @@
 //! One state of a collection.
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use tantivy::schema::{Field, IndexRecordOption, Value};
+use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, TantivyDocument, TantivyError, Term};
 
 use crate::fusion::fuse;
 use crate::manifest::{Manifest, words_folder};
+use crate::stored::{StoredPassage, missing, to_document};
 use crate::terms::{Fields, NUMBER, index_error};
-use crate::vectors::{PartView, Scan, VectorFile, similarity};
+use crate::vectors::{PartView, Scan, VectorFile, similarities, similarity};
 use crate::words::{self, WordHit};
 use crate::{Document, Encoder, Error, Hit, Passage, Query, Result};
 
@@ -198,10 +199,7 @@ impl Snapshot {
         limit: usize,
         is_foreign: &dyn Fn(&Passage) -> bool,
     ) -> Result<Vec<Hit>> {
-        let Some(encoder) = self.encoder() else {
-            return Err(Error::vectors("the collection has no vectors; add vectors first"));
-        };
-        check_vector(encoder, vector)?;
+        self.check_vector(vector)?;
         let depth = limit.saturating_mul(FUSED_PER_HIT).max(MIN_FUSED);
         let passages = self.passages()?;
         let scan = Scan::new(&passages.parts, vector, depth);
@@ -229,7 +227,7 @@ impl Snapshot {
                 entry.insert(self.passage(number)?.expect("a row belongs to a passage"));
             }
         }
-        let foreign: BTreeSet<u64> = read_passages
+        let foreign: HashSet<u64> = read_passages
             .values()
             .filter(|passage| is_foreign(passage))
             .map(|passage| passage.number)
@@ -243,8 +241,60 @@ impl Snapshot {
             words: scores.get(&number).copied(),
             cosine: similarity(&passages.parts, vector, number),
         };
-        let fused = fuse(&word_ranking, &vector_ranking, &foreign);
+        let fused = fuse(&word_ranking, &vector_ranking, &|number| foreign.contains(&number));
         Ok(fused.into_iter().take(limit).map(to_hit).collect())
+    }
+
+    /// Returns the BM25 score of each passage with a word of the question: pairs of the passage's
+    /// number and its score, in ascending order of numbers. Every such passage is scored, so
+    /// [`select`](Self::select) is faster for a few passages of a large collection.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the word index cannot be read.
+    pub fn word_scores(&self, query: &Query) -> Result<Vec<(u64, f32)>> {
+        words::scores(&self.searcher, self.fields.text, &query.text)
+            .map_err(|error| self.error(&error))
+    }
+
+    /// Returns the cosine similarity of each passage that has a vector with a question's vector of
+    /// norm 1: pairs of the passage's number and the similarity, in ascending order of numbers. All
+    /// vectors are compared in float32.
+    ///
+    /// # Errors
+    /// [`Error::Vectors`] if there is no encoder or the vector is invalid; [`Error::Folder`] if the
+    /// word index cannot be read.
+    pub fn vector_scores(&self, vector: &[f32]) -> Result<Vec<(u64, f32)>> {
+        self.check_vector(vector)?;
+        Ok(similarities(self.parts()?, vector))
+    }
+
+    /// Adds vectors to a snapshot that was [built in memory](crate::MemoryWriter): pairs of the
+    /// passage's number and its vector of norm 1.
+    ///
+    /// # Errors
+    /// [`Error::Vectors`] if a vector is invalid, or the numbers are not those of passages in
+    /// ascending order; [`Error::Folder`] if the word index cannot be read.
+    pub fn with_vectors(mut self, encoder: Encoder, rows: &[(u64, Vec<f32>)]) -> Result<Self> {
+        for (index, (number, vector)) in rows.iter().enumerate() {
+            check_vector(&encoder, vector)?;
+            let is_ascending = index == 0 || rows[index - 1].0 < *number;
+            if !is_ascending || !self.has_passage(*number)? {
+                return Err(Error::vectors(format!(
+                    "passage {number}: expected numbers of passages in ascending order"
+                )));
+            }
+        }
+        self.files = vec![Arc::new(VectorFile::in_memory(rows, encoder.probe.len()))];
+        self.manifest.encoder = Some(encoder);
+        self.passages = OnceLock::new();
+        Ok(self)
+    }
+
+    fn check_vector(&self, vector: &[f32]) -> Result<()> {
+        let Some(encoder) = self.encoder() else {
+            return Err(Error::vectors("the collection has no vectors; add vectors first"));
+        };
+        check_vector(encoder, vector)
     }
 
     fn search_words(&self, query: &Query, limit: usize) -> Result<Vec<WordHit>> {
@@ -328,38 +378,12 @@ impl Snapshot {
 
     fn read_stored(&self, number: u64, address: DocAddress) -> tantivy::Result<StoredPassage> {
         let stored: TantivyDocument = self.searcher.doc(address)?;
-        let string = |field: Field, name: &str| {
-            let value = stored.get_first(field).and_then(|value| value.as_str());
-            value.map(Arc::<str>::from).ok_or_else(|| missing(name))
-        };
-        let offset = |field: Field, name: &str| {
-            let value = stored.get_first(field).and_then(|value| value.as_u64());
-            value.and_then(|value| usize::try_from(value).ok()).ok_or_else(|| missing(name))
-        };
-        let Fields { id, text, from, to, start, start_byte, .. } = self.fields;
-        let text = string(text, "text")?;
-        let passage = offset(from, "from")?..offset(to, "to")?;
-        if text.get(passage.clone()).is_none() {
-            return Err(missing("valid range"));
-        }
-        Ok(StoredPassage {
-            number,
-            id: string(id, "id")?,
-            text,
-            passage,
-            start: offset(start, "start")?,
-            start_byte: offset(start_byte, "start_byte")?,
-        })
+        StoredPassage::new(number, &stored, self.fields)
     }
 
     fn error(&self, error: &TantivyError) -> Error {
         index_error(&words_folder(&self.folder), error)
     }
-}
-
-fn missing(what: &str) -> TantivyError {
-    let problem = format!("a passage has no {what}");
-    TantivyError::DataCorruption(tantivy::error::DataCorruption::comment_only(problem))
 }
 
 /// Checks that a vector is one of the encoder.
@@ -374,37 +398,4 @@ pub(crate) fn check_vector(encoder: &Encoder, vector: &[f32]) -> Result<()> {
         return Err(Error::vectors(format!("a vector has the norm {norm}, expected 1")));
     }
     Ok(())
-}
-
-/// A passage as it is stored, with the text outside of passages.
-struct StoredPassage {
-    number: u64,
-    id: Arc<str>,
-    text: Arc<str>,
-    /// Byte range of the passage in `text`.
-    passage: std::ops::Range<usize>,
-    start: usize,
-    start_byte: usize,
-}
-
-impl StoredPassage {
-    fn into_passage(self) -> Passage {
-        let Self { number, id, text, passage, start, start_byte } = self;
-        let text = match passage == (0..text.len()) {
-            true => text,
-            false => text[passage].into(),
-        };
-        Passage { number, document: id, text, start, start_byte }
-    }
-}
-
-/// Returns the document that consists of all its passages, in order.
-fn to_document(parts: &[StoredPassage]) -> Document {
-    let text: String = parts.iter().map(|part| &*part.text).collect();
-    let range = |part: &StoredPassage| {
-        let length = part.passage.end - part.passage.start;
-        part.start_byte..part.start_byte + length
-    };
-    let passages = parts.iter().map(range).collect();
-    Document { id: parts[0].id.clone(), text: text.into(), passages }
 }

@@ -1,11 +1,12 @@
 //! The word index's fields, and the splitting of texts into terms.
 use std::path::Path;
 
-use tantivy::directory::MmapDirectory;
+use tantivy::directory::{MmapDirectory, RamDirectory};
+use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::schema::{
     Field, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager};
 use tantivy::{Index, IndexSettings, TantivyError};
 
 use crate::{Error, Result};
@@ -16,6 +17,9 @@ const TOKENIZER: &str = "terms";
 /// Size of the blocks of passages that are compressed together. A whole block is decompressed for each
 /// passage that is read, and the passages of a question are rarely in the same block.
 const BLOCK_BYTES: usize = 4096;
+
+/// Path of a collection in memory, in messages.
+pub(crate) const IN_MEMORY: &str = "documents in memory";
 
 /// Names of the fields that are read as columns.
 pub(crate) const ID: &str = "id";
@@ -37,6 +41,8 @@ pub(crate) struct Fields {
     /// Offset of the passage in the document, in code points and bytes.
     pub start: Field,
     pub start_byte: Field,
+    /// Number of the page at the start of the passage; absent if the document has no pages.
+    pub page: Field,
 }
 
 impl Fields {
@@ -59,6 +65,7 @@ impl Fields {
             to: schema.add_u64_field("to", STORED),
             start: schema.add_u64_field("start", STORED),
             start_byte: schema.add_u64_field("start_byte", STORED),
+            page: schema.add_u64_field("page", STORED),
         };
         (fields, schema.build())
     }
@@ -88,6 +95,23 @@ pub(crate) fn open_index(folder: &Path, create: bool) -> Result<(Index, Fields)>
     }
     index.tokenizers().register(TOKENIZER, Terms::default());
     Ok((index, fields))
+}
+
+/// Returns a writer of a word index in memory that uses no other thread.
+pub(crate) fn memory_writer(memory_bytes: usize) -> Result<(SingleSegmentIndexWriter, Fields)> {
+    let (fields, schema) = Fields::new();
+    let settings = IndexSettings {
+        docstore_blocksize: BLOCK_BYTES,
+        docstore_compress_dedicated_thread: false,
+        ..Default::default()
+    };
+    let tokenizers = TokenizerManager::default();
+    tokenizers.register(TOKENIZER, Terms::default());
+    let builder = Index::builder().schema(schema).settings(settings).tokenizers(tokenizers);
+    let writer = builder
+        .single_segment_index_writer(RamDirectory::create(), memory_bytes)
+        .map_err(|error| index_error(Path::new(IN_MEMORY), &error))?;
+    Ok((writer, fields))
 }
 
 /// Converts an error of the word index.

@@ -19,8 +19,8 @@ const MIN_PASSAGES: u64 = 50;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WordHit {
     pub score: f32,
-    /// Id of the document.
-    pub id: String,
+    /// Index of the document's id in the sorted ids of its segment.
+    id: u64,
     /// Number of the passage.
     pub number: u64,
     pub address: DocAddress,
@@ -34,20 +34,39 @@ pub(crate) fn search(
     question: &str,
     limit: usize,
 ) -> tantivy::Result<Vec<WordHit>> {
+    match to_query(text, question) {
+        Some(query) if limit > 0 => {
+            let statistics = Statistics { searcher };
+            let best = BestPassages { searcher, limit };
+            searcher.search_with_statistics_provider(&query, &best, &statistics)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Returns the number and the BM25 score of each passage with a word of the question, in ascending
+/// order of numbers.
+pub(crate) fn scores(
+    searcher: &Searcher,
+    text: Field,
+    question: &str,
+) -> tantivy::Result<Vec<(u64, Score)>> {
+    let Some(query) = to_query(text, question) else { return Ok(Vec::new()) };
+    let statistics = Statistics { searcher };
+    searcher.search_with_statistics_provider(&query, &AllPassages, &statistics)
+}
+
+/// Returns the query for passages with any word of a question; `None` without words.
+fn to_query(text: Field, question: &str) -> Option<BooleanQuery> {
     let mut terms = BTreeSet::new();
     language::for_each_term(question, |term| {
         terms.insert(term.to_owned());
     });
-    if terms.is_empty() || limit == 0 {
-        return Ok(Vec::new());
-    }
     let query = |term: &String| -> Box<dyn Query> {
         let term = Term::from_field_text(text, term);
         Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
     };
-    let query = BooleanQuery::union(terms.iter().map(query).collect());
-    let statistics = Statistics { searcher };
-    searcher.search_with_statistics_provider(&query, &BestPassages { limit }, &statistics)
+    (!terms.is_empty()).then(|| BooleanQuery::union(terms.iter().map(query).collect()))
 }
 
 /// The statistics of a searcher, padded to [`MIN_PASSAGES`].
@@ -76,8 +95,50 @@ impl Bm25StatisticsProvider for Statistics<'_> {
     }
 }
 
+/// Collects the scores of all passages.
+struct AllPassages;
+
+/// The scores of a segment's passages.
+struct SegmentScores {
+    numbers: Column<u64>,
+    scores: Vec<(u64, Score)>,
+}
+
+impl SegmentCollector for SegmentScores {
+    type Fruit = Vec<(u64, Score)>;
+
+    fn collect(&mut self, doc: DocId, score: Score) {
+        self.scores.push((value(&self.numbers, doc), score));
+    }
+
+    fn harvest(self) -> Vec<(u64, Score)> {
+        self.scores
+    }
+}
+
+impl Collector for AllPassages {
+    type Fruit = Vec<(u64, Score)>;
+    type Child = SegmentScores;
+
+    fn for_segment(&self, _: u32, reader: &SegmentReader) -> tantivy::Result<SegmentScores> {
+        let numbers = reader.fast_fields().u64(NUMBER)?;
+        Ok(SegmentScores { numbers, scores: Vec::new() })
+    }
+
+    fn requires_scoring(&self) -> bool {
+        true
+    }
+
+    fn merge_fruits(&self, scores: Vec<Vec<(u64, Score)>>) -> tantivy::Result<Vec<(u64, Score)>> {
+        let mut scores: Vec<(u64, Score)> = scores.into_iter().flatten().collect();
+        scores.sort_unstable_by_key(|&(number, _)| number);
+        Ok(scores)
+    }
+}
+
 /// Collects the best passages.
-struct BestPassages {
+struct BestPassages<'a> {
+    searcher: &'a Searcher,
     limit: usize,
 }
 
@@ -148,7 +209,7 @@ impl SegmentCollector for SegmentCandidates {
     }
 }
 
-impl Collector for BestPassages {
+impl Collector for BestPassages<'_> {
     type Fruit = Vec<WordHit>;
     type Child = SegmentCandidates;
 
@@ -180,24 +241,46 @@ impl Collector for BestPassages {
             }
             threshold
         })?;
-        let ids = id_column(reader)?;
         let hit = |Reverse(candidate): Reverse<Candidate>| {
-            let mut id = String::new();
-            ids.ord_to_str(candidate.id.0, &mut id)?;
-            let address = DocAddress::new(segment_ord, candidate.doc);
-            Ok(WordHit { score: candidate.score, id, number: candidate.number.0, address })
+            let Candidate { score, id: Reverse(id), number: Reverse(number), doc } = candidate;
+            WordHit { score, id, number, address: DocAddress::new(segment_ord, doc) }
         };
-        candidates.heap.into_iter().map(hit).collect()
+        Ok(candidates.heap.into_iter().map(hit).collect())
     }
 
     fn merge_fruits(&self, fruits: Vec<Vec<WordHit>>) -> tantivy::Result<Vec<WordHit>> {
         let mut hits: Vec<WordHit> = fruits.into_iter().flatten().collect();
-        hits.sort_by(|a, b| {
-            let by_score = b.score.total_cmp(&a.score);
-            by_score.then_with(|| a.id.cmp(&b.id)).then(a.number.cmp(&b.number))
-        });
+        let segment = |hit: &WordHit| hit.address.segment_ord;
+        hits.sort_by_key(|hit| (segment(hit), hit.id, hit.number));
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let mut rank = 0;
+        for equal in hits.chunk_by_mut(|a, b| a.score.total_cmp(&b.score).is_eq()) {
+            // Only the ids of different segments must be compared as text, which is slow to read.
+            if rank < self.limit && segment(&equal[0]) != segment(&equal[equal.len() - 1]) {
+                self.sort_by_id(equal)?;
+            }
+            rank += equal.len();
+        }
         hits.truncate(self.limit);
         Ok(hits)
+    }
+}
+
+impl BestPassages<'_> {
+    /// Sorts passages by the ids of their documents and by their numbers.
+    fn sort_by_id(&self, hits: &mut [WordHit]) -> tantivy::Result<()> {
+        let mut keyed = Vec::with_capacity(hits.len());
+        for hit in &*hits {
+            let mut id = String::new();
+            let reader = self.searcher.segment_reader(hit.address.segment_ord);
+            id_column(reader)?.ord_to_str(hit.id, &mut id)?;
+            keyed.push((id, hit.number, hit.clone()));
+        }
+        keyed.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for (hit, (.., sorted)) in hits.iter_mut().zip(keyed) {
+            *hit = sorted;
+        }
+        Ok(())
     }
 }
 

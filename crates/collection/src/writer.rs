@@ -1,17 +1,17 @@
 //! Writing of a collection.
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tantivy::indexer::UserOperation;
-use tantivy::{IndexWriter, TantivyDocument, TantivyError, Term};
+use tantivy::{IndexWriter, TantivyError, Term};
 
 use crate::collection::Source;
 use crate::manifest::{
     Manifest, Part, check_marker, has_marker, vectors_folder, words_folder, write_marker,
 };
 use crate::snapshot::check_vector;
+use crate::stored::to_stored;
 use crate::terms::index_error;
 use crate::vectors::{PartView, file_name, is_vector_file, merge, write};
 use crate::{Document, Encoder, Error, Result, Snapshot};
@@ -98,6 +98,11 @@ impl Writer {
     /// Returns the last committed state.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Returns the last committed state. Changes since then are discarded.
+    pub fn into_snapshot(self) -> Snapshot {
+        self.snapshot
     }
 
     /// Adds a document.
@@ -260,33 +265,8 @@ impl Writer {
 
     /// Returns the operations that add the passages of a document.
     fn passages(&mut self, document: &Document) -> Vec<UserOperation> {
-        let fields = self.source.fields;
-        let text = &*document.text;
-        let whole = std::iter::once(0..text.len());
-        let ranges: Vec<Range<usize>> = match document.passages.is_empty() {
-            true => whole.collect(),
-            false => document.passages.clone(),
-        };
-        let (mut end, mut start) = (0, 0);
-        let mut operations = Vec::with_capacity(ranges.len());
-        for (index, range) in ranges.iter().enumerate() {
-            let is_last = index + 1 == ranges.len();
-            let stored = end..if is_last { text.len() } else { range.end };
-            start += text[end..range.start].chars().count();
-            let mut passage = TantivyDocument::new();
-            passage.add_text(fields.id, &document.id);
-            passage.add_u64(fields.number, self.manifest.next_passage);
-            passage.add_text(fields.text, &text[stored]);
-            passage.add_u64(fields.from, to_u64(range.start - end));
-            passage.add_u64(fields.to, to_u64(range.end - end));
-            passage.add_u64(fields.start, to_u64(start));
-            passage.add_u64(fields.start_byte, to_u64(range.start));
-            operations.push(UserOperation::Add(passage));
-            self.manifest.next_passage += 1;
-            start += text[range.clone()].chars().count();
-            end = range.end;
-        }
-        operations
+        let stored = to_stored(document, self.source.fields, &mut self.manifest.next_passage);
+        stored.into_iter().map(UserOperation::Add).collect()
     }
 
     /// Runs all operations of a document, or none.

@@ -15,7 +15,7 @@ use mlqa_eval::{
     Window, WindowConfig, WindowScore, bootstrap, score, windows,
 };
 use polyqa::{
-    Answers, DEFAULT_CANDIDATES, Document, Documents, FirstPass, Reader, Result, Retriever,
+    Document, DocumentIndex, Documents, Query, Reader, Result, Retrieval, Retriever, Step,
     select_precision,
 };
 use tasks::question_answering::QaPredictor;
@@ -122,21 +122,24 @@ fn predict_all(
     };
     let documents = [Some(article), unrelated].into_iter().flatten().map(document);
     let documents: Documents = documents.collect::<Vec<_>>().into();
-    let mut pass = FirstPass::over(&documents)?;
+    let mut index = DocumentIndex::over(&documents)?;
     if let Some(retriever) = retriever {
-        pass = pass.with_retriever(&documents, retriever, &mut |_| {})?;
+        index = index.with_retriever(retriever, &mut |_| {})?;
     }
-    let questions = article.iter().map(|qa| (Some(qa.id.clone()), qa.question.clone()));
+    let query = |qa: &Question| Query { id: Some(qa.id.clone()), text: qa.question.clone() };
+    let queries: Vec<Query> = article.iter().map(query).collect();
     let mut best_answers = Vec::new();
-    let mut on_answers = |results: Vec<Answers>, _| -> Result<()> {
-        best_answers.extend(results.into_iter().map(|result| {
-            let text = result.answers.first().map(|answer| answer.text.clone());
-            (result.id.unwrap_or_default(), text.unwrap_or_default())
-        }));
+    let mut on_step = |step: Step| -> Result<()> {
+        if let Step::Answers(results) = step {
+            best_answers.extend(results.into_iter().map(|result| {
+                let text = result.answers.first().map(|answer| answer.text.clone());
+                (result.id.expect("a query has an id"), text.unwrap_or_default())
+            }));
+        }
         Ok(())
     };
-    let pass = Some((&pass, DEFAULT_CANDIDATES));
-    reader.answer_all(&questions.collect::<Vec<_>>(), &documents, pass, &mut on_answers)?;
+    let retrieval = Retrieval { retriever, ..Retrieval::by_words(&index) };
+    reader.answer_all(&queries, &retrieval, &mut on_step)?;
     Ok(Predictions(best_answers.into_iter().collect()))
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use mlqa_eval::Dataset;
-use polyqa::{Document, Documents, FirstPass, Ranking, Result, Retriever, select_precision};
+use polyqa::{Document, DocumentIndex, Documents, Ranking, Result, Retriever, select_precision};
 use tch::Device;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -94,15 +94,15 @@ fn main() -> Result<()> {
     let mut lowest = [f64::INFINITY; 3];
     for document_language in &languages {
         let articles = &document_language.articles;
-        let pass = FirstPass::over(articles)?.with_retriever(articles, &retriever, &mut |_| {})?;
+        let index = DocumentIndex::over(articles)?.with_retriever(&retriever, &mut |_| {})?;
         for question_language in &languages {
             let texts: Vec<&str> =
                 question_language.questions.iter().map(|(text, _)| text.as_str()).collect();
             let mut row = format!("| {} | {} |", document_language.name, question_language.name);
-            let rankings = [Ranking::Bm25, Ranking::Dense, Ranking::Hybrid];
+            let rankings = [Ranking::Bm25, Ranking::Dense(&retriever), Ranking::Hybrid(&retriever)];
             for ((ranking, total), min) in rankings.into_iter().zip(&mut totals).zip(&mut lowest) {
                 let [recall_1, recall_5] =
-                    recall(&pass.rank(&texts, ranking)?, &question_language.questions);
+                    recall(&index.rank(&texts, ranking)?, &question_language.questions);
                 row += &format!(" {recall_1:.1} / {recall_5:.1} |");
                 *total = [total[0] + recall_1, total[1] + recall_5];
                 *min = min.min(recall_5);

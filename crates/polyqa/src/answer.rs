@@ -3,15 +3,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use collection::{Passage, Query};
 use mlqa_eval::{Candidate, LanguageCounts, NBest};
 use serde::Serialize;
 
+use crate::Calibration;
 use crate::question_pairs::is_other_language;
 use crate::sentence::sentence_around;
-use crate::{Calibration, Document};
-
-/// A question's id, if it has one, and its text.
-pub type Query = (Option<String>, String);
 
 /// An answer and its position in a document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,15 +96,6 @@ pub struct TruncatedQuestion {
     pub max_tokens: usize,
 }
 
-/// Offset of a text in its document, which is added to the positions of answers in the text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TextOffset {
-    /// Code points before the text.
-    pub chars: usize,
-    /// Bytes before the text.
-    pub bytes: usize,
-}
-
 /// Collector of the answers to one question, passage by passage.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -165,26 +154,11 @@ impl Collector {
         }
     }
 
-    /// Adds the answers in a passage of a document; only the best `max_answers` answers are
-    /// retained. If `n_best` has all candidates of the passage, the answers are the first ones of a
-    /// higher `max_answers`.
+    /// Adds the answers in a passage; only the best `max_answers` answers are retained. If `n_best`
+    /// has all candidates of the passage, the answers are the first ones of a higher `max_answers`.
     pub fn add(
         &mut self,
-        document: &Document,
-        n_best: &NBest,
-        calibration: &Calibration,
-        max_answers: usize,
-    ) {
-        self.add_part(document, None, &document.text, n_best, calibration, max_answers);
-    }
-
-    /// Like [`add`](Self::add) for a passage of a document. With `offset`, only the text of the
-    /// document at this offset is known, and the answers have no page numbers.
-    pub fn add_part(
-        &mut self,
-        document: &Document,
-        offset: Option<TextOffset>,
-        passage: &str,
+        passage: &Passage,
         n_best: &NBest,
         calibration: &Calibration,
         max_answers: usize,
@@ -198,9 +172,9 @@ impl Collector {
             self.log_candidates =
                 Some(self.log_candidates.map_or(margin, |total| log_add_exp(total, margin)));
             if !candidate.text.is_empty() {
-                let start = candidate.answer_start + offset.map_or(0, |offset| offset.chars);
+                let start = passage.start + candidate.answer_start;
                 let end = start + candidate.text.chars().count();
-                let document = document.id.clone();
+                let document = passage.document.clone();
                 let place = Place { document, start, end, probability: margin };
                 self.add_place(&candidate.text, place);
             }
@@ -211,7 +185,7 @@ impl Collector {
             self.null_odds = null_odds;
             // Only a fit of "no answer" distinguishes languages.
             self.is_other_language = calibration.no_answer.is_some()
-                && is_other_language(&self.question_language, passage);
+                && is_other_language(&self.question_language, &passage.text);
         }
         let mut selected: Vec<Range<usize>> = Vec::new();
         for candidate in &n_best.candidates {
@@ -229,14 +203,7 @@ impl Collector {
             if lowest.is_some_and(|lowest| lowest.score >= candidate.score) {
                 break;
             }
-            let mut answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
-            if let Some(offset) = offset {
-                answer.start += offset.chars;
-                answer.end += offset.chars;
-                answer.start_byte += offset.bytes;
-                answer.end_byte += offset.bytes;
-                answer.page = None;
-            }
+            let answer = to_answer(passage, candidate, span.clone(), margin(candidate.score));
             let position = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(position, answer);
             self.answers.truncate(max_answers);
@@ -267,7 +234,7 @@ impl Collector {
 
     pub fn finish(
         self,
-        (id, question): Query,
+        Query { id, text: question }: Query,
         truncated_question: Option<TruncatedQuestion>,
         calibration: &Calibration,
     ) -> Answers {
@@ -315,31 +282,28 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
     a.max(b) + (-(a - b).abs()).exp().ln_1p()
 }
 
-fn to_answer(
-    document: &Document,
-    candidate: &Candidate,
-    span: Range<usize>,
-    margin: f64,
-) -> Answer {
-    let text = &*document.text;
+/// Returns the answer at a span of a passage, in code points.
+fn to_answer(passage: &Passage, candidate: &Candidate, span: Range<usize>, margin: f64) -> Answer {
+    let text = &*passage.text;
     let mut start_bytes = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
-    let start_byte = start_bytes.nth(span.start).expect("an answer begins in its document");
+    let start_byte = start_bytes.nth(span.start).expect("an answer begins in its passage");
     // The answer `empty` of `run_qa` is not in the text, so its end is limited to the text.
     let end_byte = (start_byte..=(start_byte + candidate.text.len()).min(text.len()))
         .rfind(|&byte| text.is_char_boundary(byte))
         .expect("the start is a boundary");
     let sentence = sentence_around(text, start_byte..end_byte);
     let prefix = &text[sentence.start..start_byte];
+    let page_breaks = text[..start_byte].matches(documents::PAGE_BREAK).count();
     Answer {
         text: candidate.text.clone(),
-        start: span.start,
-        end: span.end,
-        start_byte,
-        end_byte,
+        start: passage.start + span.start,
+        end: passage.start + span.end,
+        start_byte: passage.start_byte + start_byte,
+        end_byte: passage.start_byte + end_byte,
         sentence: text[sentence].to_owned(),
         start_in_sentence: prefix.chars().count(),
-        document: document.id.clone(),
-        page: documents::page_of(text, start_byte),
+        document: passage.document.clone(),
+        page: passage.page.map(|page| page + page_breaks),
         probability: margin,
         total_probability: margin,
         places: Vec::new(),
@@ -352,16 +316,20 @@ mod tests {
     use super::*;
     use crate::no_answer::{NoAnswer, NoAnswerFit};
 
+    fn passage(document: &str, text: &str) -> Passage {
+        Passage::whole(document.into(), text.into())
+    }
+
     #[test]
     fn probabilities_are_a_softmax_over_all_passages_and_no_answer() {
-        let document = Document { id: "d".into(), text: "Lima Quito Bogota".into() };
+        let document = passage("d", "Lima Quito Bogota");
         let candidate = |answer_start, text: &str, score| Candidate {
             answer_start,
             text: text.to_owned(),
             score,
             ..Candidate::default()
         };
-        let passage = |candidates, null_score| NBest {
+        let n_best = |candidates, null_score| NBest {
             id: "q".into(),
             candidates,
             null_score: Some(null_score),
@@ -369,11 +337,11 @@ mod tests {
         };
         let calibration = Calibration { temperature: 2.0, ..Calibration::default() };
         let mut collector = Collector::new(20, "Where?");
-        let first = passage(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
+        let first = n_best(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
         collector.add(&document, &first, &calibration, 2);
-        let second = passage(vec![candidate(11, "Bogota", 2.0)], -4.0);
+        let second = n_best(vec![candidate(11, "Bogota", 2.0)], -4.0);
         collector.add(&document, &second, &calibration, 2);
-        let result = collector.finish((None, "Where?".into()), None, &calibration);
+        let result = collector.finish("Where?".into(), None, &calibration);
         let weights = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
         let total: f64 = weights.iter().sum();
         let expected = [("Lima", weights[0]), ("Bogota", weights[2])];
@@ -384,7 +352,7 @@ mod tests {
         assert!((result.null_probability - weights[3] / total).abs() < 1e-12);
         let places = |answer: &Answer| answer.places.len();
         assert_eq!(result.answers.iter().map(places).collect::<Vec<_>>(), [1, 1]);
-        let empty = Collector::new(20, "").finish((None, String::new()), None, &calibration);
+        let empty = Collector::new(20, "").finish("".into(), None, &calibration);
         assert_eq!(empty.null_probability, 1.0);
     }
 
@@ -412,10 +380,9 @@ mod tests {
         let answers = |calibration: &Calibration, passages: &[(&str, f32)]| {
             let mut collector = Collector::new(20, "Wer hat den Leuchtturm auf dem Hügel gebaut?");
             for &(text, score) in passages {
-                let document = Document { id: text.into(), text: text.into() };
-                collector.add(&document, &n_best(score), calibration, 5);
+                collector.add(&passage(text, text), &n_best(score), calibration, 5);
             }
-            collector.finish((None, "Wer?".into()), None, calibration)
+            collector.finish("Wer?".into(), None, calibration)
         };
         let no_answer =
             NoAnswer { same_language: Some(fit(-6.0)), other_language: Some(fit(-3.0)) };
@@ -457,7 +424,6 @@ mod tests {
 
     #[test]
     fn equal_answers_of_several_places_have_a_common_probability() {
-        let text = |text: &str| Document { id: text.into(), text: text.into() };
         let n_best = |text: &str, score| NBest {
             id: "q".into(),
             candidates: vec![Candidate { text: text.to_owned(), score, ..Candidate::default() }],
@@ -467,9 +433,9 @@ mod tests {
         let calibration = Calibration::default();
         let mut collector = Collector::new(20, "Where?");
         for (place, score) in [("Lima", 1.0), ("LIMA", 3.0), ("Quito", 2.0), ("Lima.", 0.0)] {
-            collector.add(&text(place), &n_best(place, score), &calibration, 2);
+            collector.add(&passage(place, place), &n_best(place, score), &calibration, 2);
         }
-        let answers = collector.finish((None, "Where?".into()), None, &calibration).answers;
+        let answers = collector.finish("Where?".into(), None, &calibration).answers;
         let total: f64 = [1.0f64, 3.0, 2.0, 0.0, 0.0].iter().map(|score| score.exp()).sum();
         let lima = &answers[0];
         assert_eq!((&*lima.text, &*answers[1].text), ("LIMA", "Quito"));
@@ -482,6 +448,34 @@ mod tests {
             (answers[1].places.len(), answers[1].total_probability),
             (1, answers[1].probability)
         );
+    }
+
+    #[test]
+    fn positions_are_those_in_the_document() {
+        let text = "Ein Titel.\u{c}\n\nÉcrit à Lima.\u{c}Écrit à Quito.";
+        let start_byte = text.find("Écrit").unwrap();
+        let passage = Passage {
+            number: 7,
+            document: "d".into(),
+            text: text[start_byte..].into(),
+            start: text[..start_byte].chars().count(),
+            start_byte,
+            page: Some(2),
+        };
+        let answer_start = passage.text.chars().position(|c| c == 'Q').unwrap();
+        let candidates =
+            vec![Candidate { answer_start, text: "Quito".to_owned(), ..Candidate::default() }];
+        let n_best = NBest { id: "q".into(), candidates, null_score: None, null: false };
+        let mut collector = Collector::new(20, "Where?");
+        collector.add(&passage, &n_best, &Calibration::default(), 1);
+        let result = collector.finish("Where?".into(), None, &Calibration::default());
+        let answer = &result.answers[0];
+        let by_code_points: String =
+            text.chars().skip(answer.start).take(answer.end - answer.start).collect();
+        assert_eq!(by_code_points, "Quito");
+        assert_eq!(&text[answer.start_byte..answer.end_byte], "Quito");
+        assert_eq!((answer.page, &*answer.sentence), (Some(3), "Écrit à Quito."));
+        assert_eq!(answer.places[0].start, answer.start);
     }
 
     #[test]

@@ -1,66 +1,66 @@
-//! Answers to questions over a collection.
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+//! Search of a collection.
 use std::path::Path;
-use std::sync::Arc;
 
-use collection::{Encoder, Hit, Snapshot};
+use collection::{Encoder, Hit, Query, Snapshot};
 use mlqa_eval::LanguageCounts;
 
-use crate::answer::{Collector, Query};
-use crate::first_pass::{BM25_WEIGHT, Selection, passage_language};
-use crate::passage::Passage;
-use crate::reader::{BATCH_BYTES, PairBatch, QUESTIONS_PER_PASS};
-use crate::{Answers, Error, Reader, Result, Retriever};
+use crate::language_check::passage_language;
+use crate::search::{BM25_WEIGHT, Candidate, Candidates, PassageSearch};
+use crate::{Error, Result, Retriever};
 
 /// Minimum share of selected passages in other languages than the question for a warning.
 const FOREIGN_PERCENT: usize = 90;
 
-/// The passages that are read for each question, best first, and the penalties on the scores of
-/// their answers.
-#[derive(Debug)]
-pub(crate) struct SelectedPassages {
-    pub passages: Vec<Vec<Passage>>,
-    pub selection: Selection,
+/// A search of one state of a collection.
+///
+/// Selects the best passages by BM25, or by BM25 and the embeddings of the collection's retriever.
+#[derive(Clone, Copy)]
+pub struct CollectionSearch<'a> {
+    snapshot: &'a Snapshot,
+    /// Weight of the retriever's similarities in the scores of answers.
+    penalty_weight: f32,
 }
 
-/// Selects at most `max_passages` passages of a collection for each question: by BM25, or by BM25
-/// and the retriever.
-pub(crate) fn select_passages(
-    snapshot: &Snapshot,
-    retriever: Option<&Retriever>,
-    queries: &[Query],
-    max_passages: usize,
-) -> Result<SelectedPassages> {
-    let (mut passages, mut all_penalties) = (Vec::new(), Vec::new());
-    for (id, text) in queries {
-        let query = collection::Query { id: id.clone(), text: text.clone() };
-        let vector = match retriever {
-            Some(retriever) => retriever.embed_question(text)?.map(|vector| (retriever, vector)),
-            None => None,
-        };
+impl<'a> CollectionSearch<'a> {
+    /// Creates a search. The retriever is that of the questions' embeddings, if they have any.
+    pub fn new(snapshot: &'a Snapshot, retriever: Option<&Retriever>) -> Self {
+        let penalty_weight = retriever.map_or(0.0, |retriever| retriever.penalty_weight);
+        Self { snapshot, penalty_weight }
+    }
+}
+
+impl PassageSearch for CollectionSearch<'_> {
+    /// Selects at most `max_passages` passages, best first.
+    ///
+    /// # Errors
+    /// [`Error::Collection`] if the collection is empty, cannot be read, or has no embeddings although
+    /// there is a `vector`.
+    fn search(
+        &self,
+        query: &Query,
+        vector: Option<&[f32]>,
+        max_passages: usize,
+    ) -> Result<Candidates<'_>> {
         let (hits, penalties) = match vector {
-            Some((retriever, vector)) => {
-                let question = LanguageCounts::of(text);
+            Some(vector) => {
+                let question = LanguageCounts::of(&query.text);
                 let is_foreign = |passage: &collection::Passage| {
                     question.differs_from(passage_language(&passage.text)).is_some()
                 };
-                let hits = snapshot.select_hybrid(&query, &vector, max_passages, &is_foreign)?;
+                let hits = self.snapshot.select_hybrid(query, vector, max_passages, &is_foreign)?;
                 let cosines = hits.iter().map(|hit| hit.cosine);
-                let penalties = penalties(cosines, retriever.penalty_weight);
+                let penalties = penalties(cosines, self.penalty_weight);
                 (hits, penalties)
             }
-            // A question without words has no embedding, and no passage has its words.
             None => {
-                let hits = snapshot.select(&query, max_passages)?;
+                let hits = self.snapshot.select(query, max_passages)?;
                 let penalties = penalties(hits.iter().map(|hit| hit.words), BM25_WEIGHT);
                 (hits, penalties)
             }
         };
-        passages.push(hits.iter().map(|Hit { passage, .. }| Passage::stored(passage)).collect());
-        all_penalties.push(penalties);
+        let candidate = |(Hit { passage, .. }, penalty)| Ok(Candidate { passage, penalty });
+        Ok(Box::new(hits.into_iter().zip(penalties).map(candidate)))
     }
-    Ok(SelectedPassages { passages, selection: Selection::of_separate_passages(all_penalties) })
 }
 
 /// Computes `weight` times the difference between the highest score and each score. Passages whose
@@ -74,26 +74,6 @@ fn penalties(scores: impl Iterator<Item = Option<f32>> + Clone, weight: f32) -> 
         _ => 0.0,
     };
     scores.map(penalty).collect()
-}
-
-/// Sets the page numbers of answers in documents of a collection. The selected passages do not have
-/// the text before them.
-pub(crate) fn set_pages(answers: &mut [Answers], snapshot: &Snapshot) -> Result<()> {
-    for answers in answers {
-        let mut texts: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
-        for answer in &mut answers.answers {
-            let text = match texts.entry(answer.document.clone()) {
-                Entry::Occupied(text) => text.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let document = snapshot.document(&answer.document)?;
-                    vacant.insert(document.map(|document| document.text))
-                }
-            };
-            let text = text.as_ref().expect("a snapshot has the documents of its passages");
-            answer.page = documents::page_of(text, answer.start_byte);
-        }
-    }
-    Ok(())
 }
 
 /// Checks that a collection has embeddings of this retriever.
@@ -120,68 +100,15 @@ pub(crate) fn check_retriever(
 
 /// Returns the scripts or languages of a question and of a selected passage if nearly all selected
 /// passages seem to be in other languages than the question.
-pub(crate) fn language_mismatch(question: &str, passages: &[Passage]) -> Option<[&'static str; 2]> {
+pub(crate) fn language_mismatch(
+    question: &str,
+    candidates: &[Candidate],
+) -> Option<[&'static str; 2]> {
     let question = LanguageCounts::of(question);
-    let differences = passages
-        .iter()
-        .filter_map(|passage| question.differs_from(passage_language(&passage.text)));
-    let differences: Vec<[&'static str; 2]> = differences.collect();
-    let is_mismatch = 100 * differences.len() >= FOREIGN_PERCENT * passages.len();
+    let difference = |one: &Candidate| question.differs_from(passage_language(&one.passage.text));
+    let differences: Vec<[&'static str; 2]> = candidates.iter().filter_map(difference).collect();
+    let is_mismatch = 100 * differences.len() >= FOREIGN_PERCENT * candidates.len();
     differences.first().copied().filter(|_| is_mismatch)
-}
-
-impl Reader {
-    /// Answers questions over a collection. For each question, the `max_passages` best passages are
-    /// read: those by BM25, or those by BM25 and a retriever whose embeddings the collection has.
-    ///
-    /// Calls `on_answers` with the answers to consecutive groups of questions, in order. Only the
-    /// selected passages of a group of questions are in memory.
-    ///
-    /// # Errors
-    /// The errors of `on_answers`; [`Error::Collection`] if the collection is empty, cannot be read,
-    /// or has no embeddings although there is a retriever; the errors of
-    /// [`QaPredictor::predict`](tasks::question_answering::QaPredictor::predict).
-    pub fn answer_collection<E: From<Error>>(
-        &self,
-        questions: &[(Option<String>, String)],
-        snapshot: &Snapshot,
-        retriever: Option<&Retriever>,
-        max_passages: usize,
-        on_answers: &mut dyn FnMut(Vec<Answers>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        for batch in questions.chunks(QUESTIONS_PER_PASS) {
-            let selected = select_passages(snapshot, retriever, batch, max_passages)?;
-            on_answers(self.answer_selected(batch, &selected, snapshot)?)?;
-        }
-        Ok(())
-    }
-
-    /// Answers questions over their selected passages.
-    pub(crate) fn answer_selected(
-        &self,
-        questions: &[Query],
-        SelectedPassages { passages, selection }: &SelectedPassages,
-        snapshot: &Snapshot,
-    ) -> Result<Vec<Answers>> {
-        let mut collectors: Vec<Collector> =
-            questions.iter().map(|(_, question)| self.collector(question)).collect();
-        let mut pairs = PairBatch::default();
-        for (question_index, (_, question)) in questions.iter().enumerate() {
-            for (index, passage) in passages[question_index].iter().enumerate() {
-                pairs.push(question_index, question, index, passage);
-                if pairs.bytes >= BATCH_BYTES {
-                    let pairs = std::mem::take(&mut pairs);
-                    self.read_pairs(pairs, Some(selection), &mut collectors)?;
-                }
-            }
-        }
-        self.read_pairs(pairs, Some(selection), &mut collectors)?;
-        let answers = questions.iter().zip(collectors);
-        let answers = answers.map(|(query, collector)| self.finish(collector, query.clone()));
-        let mut answers = answers.collect::<Result<Vec<_>>>()?;
-        set_pages(&mut answers, snapshot)?;
-        Ok(answers)
-    }
 }
 
 impl Retriever {

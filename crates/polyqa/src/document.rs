@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atomic_file::Lines;
-use documents::{Extracted, Format};
+use documents::Extracted;
 use serde::Deserialize;
 
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ const ROW_FORMAT: &str =
 /// Documents in files or in memory. Each pass over the documents reads the files again, so the
 /// files can be larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document
 /// per line. A file with any other name is one document: PDF, HTML, Markdown or plain text, see
-/// [`documents::Format::of`]. The text of a PDF file is read once and stored in memory.
+/// [`documents::Format::of`].
 ///
 /// Standard input (`-`), named pipes and the pipes of a shell's `<(…)` can be read only once. They
 /// are read when they are added, and their documents are stored in memory, up to 256 MB per input.
@@ -88,7 +88,7 @@ impl Documents {
             let is_pipe = path == Path::new("-") || is_pipe(&path)?;
             if has_rows(&path) {
                 documents = documents.with_rows(path)?;
-            } else if is_pipe || documents::Format::of_name(&path) == Some(Format::Pdf) {
+            } else if is_pipe {
                 documents.sources.push(Source::InMemory(read_document(&path)?));
             } else {
                 documents.sources.push(Source::Text(path));

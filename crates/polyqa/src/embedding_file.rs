@@ -131,11 +131,15 @@ impl Retriever {
         options.to_string()
     }
 
-    /// Computes the embedding of [`PROBE`].
+    /// Returns the embedding of [`PROBE`], which is computed once.
     pub(crate) fn probe(&self) -> Result<Vector> {
+        if let Some(vector) = self.probe.get() {
+            return Ok(vector.clone());
+        }
         let ids = self.tokenize(PROBE)?;
         let vectors = self.encode(&[&ids])?;
-        Ok(vectors.into_iter().next().expect("an embedding of each text"))
+        let vector = vectors.into_iter().next().expect("an embedding of each text");
+        Ok(self.probe.get_or_init(|| vector).clone())
     }
 }
 

@@ -21,17 +21,6 @@ pub enum Error {
     /// The text of a document cannot be extracted.
     #[error(transparent)]
     Document(#[from] documents::Error),
-    /// The documents differ from those of the first pass.
-    #[error(
-        "the documents have {got} passages, but had {expected} when they were first read; do not \
-         change files while they are read"
-    )]
-    Changed {
-        /// Number of passages in the first pass.
-        expected: usize,
-        /// Number of passages read later. There can be more.
-        got: usize,
-    },
     /// A precision is unknown, or the device does not support it.
     #[error("precision {name:?}: {problem}")]
     Precision {

@@ -1,12 +1,7 @@
 //! Cuts documents into passages, which are the units of retrieval and reading.
 use std::ops::Range;
-use std::sync::Arc;
 
-use mlqa_eval::NBest;
 use unicode_segmentation::UnicodeSegmentation;
-
-use crate::answer::TextOffset;
-use crate::{Document, Documents, Result};
 
 /// Minimum length of a passage in words; shorter paragraphs are joined.
 const MIN_WORDS: usize = 50;
@@ -20,97 +15,30 @@ const LONG_LINE_CHARS: usize = 200;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A part of a document: one or more paragraphs, or sentences of a long paragraph.
-#[derive(Clone, Debug)]
-pub(crate) struct Passage {
-    pub document: Document,
-    pub text: Arc<str>,
-    /// Offset of the passage in the document's text, in code points.
-    start: usize,
-    /// Offset of the document's text in the whole document, if `document` is a part of a document in
-    /// a collection.
-    pub offset: Option<TextOffset>,
+/// Returns the byte ranges of a text's passages, in order, for example for
+/// [`collection::Document::passages`]. If there is one passage, it is the whole text without a byte
+/// order mark. If there are several, the white space around each passage is excluded.
+///
+/// ```
+/// let text = format!("{}\n\n{}", "Lima is in Peru. ".repeat(13), "Quito is in Ecuador. ".repeat(13));
+/// let ranges = polyqa::passage_ranges(&text);
+/// assert_eq!(ranges.len(), 2);
+/// assert!(text[ranges[1].clone()].starts_with("Quito"));
+/// ```
+pub fn passage_ranges(text: &str) -> Vec<Range<usize>> {
+    let whole = whole(text);
+    let ranges = cut_paragraphs(&text[whole.clone()]);
+    if ranges.len() < 2 {
+        return std::iter::once(whole).collect();
+    }
+    let in_text = |range: Range<usize>| whole.start + range.start..whole.start + range.end;
+    ranges.into_iter().map(in_text).collect()
 }
 
-impl Passage {
-    /// Returns a document as one passage, without a byte order mark at its start.
-    pub fn whole(document: &Document) -> Self {
-        let text = document
-            .text
-            .strip_prefix(BYTE_ORDER_MARK)
-            .map_or_else(|| document.text.clone(), Arc::from);
-        Self {
-            start: usize::from(text.len() < document.text.len()),
-            text,
-            document: document.clone(),
-            offset: None,
-        }
-    }
-
-    /// Returns a passage of a collection.
-    pub fn stored(passage: &collection::Passage) -> Self {
-        let collection::Passage { document, text, start, start_byte, .. } = passage;
-        Self {
-            document: Document { id: document.clone(), text: text.clone() },
-            text: text.clone(),
-            start: 0,
-            offset: Some(TextOffset { chars: *start, bytes: *start_byte }),
-        }
-    }
-
-    /// Returns the byte range of each passage of a document.
-    pub fn byte_ranges(document: &Document) -> Vec<Range<usize>> {
-        let whole = Self::whole(document);
-        let before = document.text.len() - whole.text.len();
-        let ranges = passage_ranges(&whole.text);
-        if ranges.len() < 2 {
-            return std::iter::once(before..document.text.len()).collect();
-        }
-        ranges.into_iter().map(|range| before + range.start..before + range.end).collect()
-    }
-
-    /// Returns the passages of a document, in order. If there is one passage, it is the whole text.
-    /// If there are several, the white space around each passage is excluded.
-    pub fn split(document: &Document) -> Vec<Self> {
-        let whole = Self::whole(document);
-        let ranges = passage_ranges(&whole.text);
-        if ranges.len() < 2 {
-            return vec![whole];
-        }
-        let (mut byte, mut start) = (0, whole.start);
-        let passage = |range: Range<usize>| {
-            start += whole.text[byte..range.start].chars().count();
-            byte = range.start;
-            let text = whole.text[range].into();
-            Self { document: document.clone(), text, start, offset: None }
-        };
-        ranges.into_iter().map(passage).collect()
-    }
-
-    /// Converts offsets of answers in the passage to offsets in the document.
-    pub fn to_document_offsets(&self, mut n_best: NBest) -> NBest {
-        for candidate in &mut n_best.candidates {
-            candidate.answer_start += self.start;
-        }
-        n_best
-    }
-}
-
-impl Documents {
-    /// Returns the passages of the documents in order, each with the index of its document.
-    ///
-    /// # Errors
-    /// The errors of [`iter`](Self::iter).
-    pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
-        self.iter().enumerate().flat_map(|(index, document)| {
-            let passages = match document {
-                Ok(document) if self.unsplit => vec![Ok(Passage::whole(&document))],
-                Ok(document) => Passage::split(&document).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            passages.into_iter().map(move |passage| passage.map(|passage| (index, passage)))
-        })
-    }
+/// Returns the byte range of a text without a byte order mark at its start.
+pub(crate) fn whole(text: &str) -> Range<usize> {
+    let start = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    start..text.len()
 }
 
 /// A part of a text: its byte range and its length in words.
@@ -120,7 +48,7 @@ type Part = (Range<usize>, usize);
 /// line. Paragraphs are joined to a passage until the passage has at least [`MIN_WORDS`] words. A
 /// passage of more than [`MAX_WORDS`] words is cut between sentences (UAX #29) into parts of about
 /// equal length.
-fn passage_ranges(text: &str) -> Vec<Range<usize>> {
+fn cut_paragraphs(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
     let mut incomplete: Option<Part> = None;
     for (paragraph, length) in paragraphs(text) {
@@ -213,17 +141,12 @@ fn trim_range(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
-    use mlqa_eval::Candidate;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn passages(text: &str) -> Vec<Passage> {
-        Passage::split(&Document { id: "d".into(), text: text.into() })
-    }
-
-    fn passage_texts(text: &str) -> Vec<String> {
-        passages(text).iter().map(|passage| passage.text.to_string()).collect()
+    fn passage_texts(text: &str) -> Vec<&str> {
+        passage_ranges(text).into_iter().map(|range| &text[range]).collect()
     }
 
     #[test]
@@ -257,28 +180,18 @@ mod tests {
     }
 
     #[test]
-    fn answer_offsets_refer_to_the_document() {
-        let long = "Ein Satz über die Stadt. ".repeat(30);
-        let text = format!("\u{feff}{long}\n\nÉcrit à Lima. {long}");
-        let all_passages = passages(&text);
-        let passage = all_passages.iter().find(|passage| passage.text.contains("Lima")).unwrap();
-        let byte = passage.text.find("Lima").unwrap();
-        let answer_start = passage.text[..byte].chars().count();
-        let candidates = vec![Candidate { answer_start, ..Candidate::default() }];
-        let n_best = NBest { id: "q".into(), candidates, null_score: None, null: false };
-        let start = passage.to_document_offsets(n_best).candidates[0].answer_start;
-        assert_eq!(text.chars().skip(start).take(4).collect::<String>(), "Lima");
-    }
-
-    #[test]
-    fn byte_ranges_are_those_of_the_passages() {
+    fn a_byte_order_mark_is_outside_of_passages() {
         let long = "Écrit à Lima. ".repeat(30);
-        for text in ["", " \n", "\u{feff}Lima\n", &format!("\u{feff}{long}\n\n{long}\n")] {
-            let document = Document { id: "d".into(), text: text.into() };
-            let of_ranges: Vec<&str> =
-                Passage::byte_ranges(&document).into_iter().map(|range| &text[range]).collect();
-            assert_eq!(of_ranges, passage_texts(text));
+        let long = long.trim();
+        for (text, expected) in [
+            ("", vec![""]),
+            (" \n", vec![" \n"]),
+            ("\u{feff}Lima\n", vec!["Lima\n"]),
+            (&*format!("\u{feff}{long}\n\n{long}\n"), vec![long, long]),
+        ] {
+            assert_eq!(passage_texts(text), expected);
         }
+        assert_eq!(whole("\u{feff}Lima"), 3..7);
     }
 
     proptest! {
@@ -291,14 +204,13 @@ mod tests {
         ) {
             let text = pieces.concat();
             let mut end = 0;
-            let all_passages = passages(&text);
-            for passage in &all_passages {
-                let start = text.char_indices().nth(passage.start).map_or(text.len(), |(byte, _)| byte);
-                prop_assert!(start >= end && text[end..start].trim().is_empty());
-                end = start + passage.text.len();
-                prop_assert_eq!(&text[start..end], &*passage.text);
-                prop_assert!(all_passages.len() == 1 || count_words(&passage.text) <= MAX_WORDS
-                    || passage.text.trim_end().split_sentence_bounds().count() == 1);
+            let all_passages = passage_ranges(&text);
+            for range in &all_passages {
+                prop_assert!(range.start >= end && text[end..range.start].trim().is_empty());
+                end = range.end;
+                let passage = &text[range.clone()];
+                prop_assert!(all_passages.len() == 1 || count_words(passage) <= MAX_WORDS
+                    || passage.trim_end().split_sentence_bounds().count() == 1);
             }
             prop_assert!(text[end..].trim().is_empty());
         }

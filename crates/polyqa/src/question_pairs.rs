@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use mlqa_eval::{LanguageCounts, Question};
 use sha2::{Digest, Sha256};
 
-use crate::first_pass::passage_language;
+use crate::language_check::passage_language;
 
 /// Returns whether a question and a text seem to be in different languages. Languages are detected
 /// by script and, in Latin script, by frequent words.

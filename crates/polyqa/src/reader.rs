@@ -2,6 +2,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use collection::{Passage, Query};
 use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
 use model_hub::Hub;
 use tasks::question_answering::QaPredictor;
@@ -9,15 +10,10 @@ use tch::Device;
 use torch_ext::{Precision, to_usize};
 use xlmr_model::{Config, Head, Pretrained};
 
-use crate::answer::{Collector, Query, TruncatedQuestion};
+use crate::answer::{Collector, TruncatedQuestion};
 use crate::earlier_readers::trained_with_segments;
-use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
-use crate::passage::Passage;
-use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
-
-/// Pairs of questions and passages are collected until the passages have this size in bytes. The
-/// collected pairs are then evaluated together.
-pub(crate) const BATCH_BYTES: usize = 1 << 18;
+use crate::search::{Candidate, Pair, Retrieval, for_each_batch};
+use crate::{Answers, Calibration, Document, DocumentIndex, Result};
 
 /// Minimum hidden size of a large model, for which small batches occupy all CPU cores.
 const LARGE_HIDDEN_SIZE: i64 = 512;
@@ -49,8 +45,14 @@ pub fn with_long_questions(windows: WindowConfig) -> WindowConfig {
     WindowConfig { max_question_length, ..windows }
 }
 
-/// Number of questions that are answered in one pass over the documents.
-pub(crate) const QUESTIONS_PER_PASS: usize = 64;
+/// A step of [`Reader::answer_all`].
+#[derive(Debug)]
+pub enum Step {
+    /// This number of passages has been read for questions.
+    Read(usize),
+    /// The next questions have been answered.
+    Answers(Vec<Answers>),
+}
 
 /// An extractive reader: a model with a span head, and options for selecting answers.
 ///
@@ -200,101 +202,94 @@ impl Reader {
         &self.decoding
     }
 
-    /// Returns the best answers to a question over documents. Only the [`DEFAULT_CANDIDATES`] best passages
-    /// by BM25 are read, and at most as many passages that seem to be in other languages than the
-    /// question. If nearly all passages are in other languages, all passages are read.
+    /// Returns the best answers to a question over documents. Only the
+    /// [`DEFAULT_CANDIDATES`](crate::DEFAULT_CANDIDATES) best passages by BM25 are read, and at most as
+    /// many passages that seem to be in other languages than the question. If nearly all passages are
+    /// in other languages, all passages are read.
     ///
     /// # Errors
-    /// The errors of [`answer_all`](Self::answer_all).
+    /// The errors of [`DocumentIndex::over`] and [`answer_all`](Self::answer_all).
     pub fn answer(&self, question: &str, documents: Vec<Document>) -> Result<Answers> {
-        let batch = [(None, question.to_owned())];
+        let index = DocumentIndex::over(&documents.into())?;
         let mut results = Vec::new();
-        let documents = documents.into();
-        let pass = Some((&FirstPass::over(&documents)?, DEFAULT_CANDIDATES));
-        self.answer_all(&batch, &documents, pass, &mut |answers, _| -> Result<()> {
-            results.extend(answers);
-            Ok(())
+        self.answer_all(&[question.into()], &Retrieval::by_words(&index), &mut |step| {
+            if let Step::Answers(answers) = step {
+                results.extend(answers);
+            }
+            Ok::<(), crate::Error>(())
         })?;
-        match results.pop() {
-            Some(answers) => Ok(answers),
-            None => self.finish(self.collector(question), (None, question.to_owned())),
-        }
+        Ok(results.pop().expect("answers to each question"))
     }
 
-    /// Answers questions over all passages of the documents, or only over the passages selected by
-    /// a first pass. `first_pass` contains the first pass and the maximum number of selected
-    /// passages per question.
+    /// Answers questions over the passages that are selected for them.
     ///
-    /// Calls `on_answers` with the answers to consecutive groups of questions, in order. Calls
-    /// without answers report progress: the second argument is the number of documents that have
-    /// been read.
+    /// Calls `on_step` after each batch of passages, and with the answers to consecutive groups of
+    /// questions, in order. The selection also lowers the scores of answers in less relevant passages.
+    /// At any time, about 256 kB of passages with their windows are in memory.
     ///
-    /// A question consists of an optional id and its text. The first pass also lowers the scores of
-    /// answers in less relevant passages. At any time, one document of a file and about 256 kB of
-    /// passages with their windows are in memory.
+    /// ```no_run
+    /// use polyqa::{CollectionSearch, Reader, Retrieval, Step};
+    ///
+    /// # fn answer(reader: &Reader) -> polyqa::Result<()> {
+    /// let snapshot = collection::Collection::open("library")?.snapshot()?;
+    /// let search = CollectionSearch::new(&snapshot, None);
+    /// let questions = ["Wo liegt Lima?".into(), "Wo liegt Quito?".into()];
+    /// reader.answer_all(&questions, &Retrieval::by_words(&search), &mut |step| {
+    ///     if let Step::Answers(results) = step {
+    ///         results.iter().for_each(|result| println!("{result:?}"));
+    ///     }
+    ///     Ok::<(), polyqa::Error>(())
+    /// })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`];
-    /// [`Error::Changed`](crate::Error::Changed) if the documents have more or fewer passages than
-    /// those of `first_pass`.
+    /// The errors of `on_step`, [`PassageSearch::search`](crate::PassageSearch::search) and
+    /// [`QaPredictor::predict`]; [`Error::Tasks`](crate::Error::Tasks) if the retriever fails.
     pub fn answer_all<E: From<crate::Error>>(
         &self,
-        questions: &[(Option<String>, String)],
-        documents: &Documents,
-        first_pass: Option<(&FirstPass<'_>, usize)>,
-        on_answers: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
+        queries: &[Query],
+        retrieval: &Retrieval<'_>,
+        on_step: &mut dyn FnMut(Step) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        for batch in questions.chunks(QUESTIONS_PER_PASS) {
+        let Retrieval { search, max_passages, .. } = *retrieval;
+        for group in Retrieval::groups(queries) {
+            let vectors = retrieval.embed(group)?;
             let mut collectors: Vec<Collector> =
-                batch.iter().map(|(_, question)| self.collector(question)).collect();
-            let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
-            let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
-            let selection = selection.transpose()?;
-            let mut pairs = PairBatch::default();
-            let mut n_passages = 0;
-            for (index, passage) in documents.passages().enumerate() {
-                let (document, passage) = passage?;
-                n_passages = index + 1;
-                if let Some(selection) = &selection {
-                    selection.check_passage(index)?;
-                }
-                for (question_index, (_, question)) in batch.iter().enumerate() {
-                    if selection.as_ref().is_some_and(|s| !s.contains(question_index, index)) {
-                        continue;
-                    }
-                    pairs.push(question_index, question, index, &passage);
-                    if pairs.bytes >= BATCH_BYTES {
-                        let pairs = std::mem::take(&mut pairs);
-                        self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
-                    }
-                }
-                on_answers(Vec::new(), document)?;
-            }
-            if let Some(selection) = &selection {
-                selection.check_passage_count(n_passages)?;
-            }
-            self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
-            let answers = batch
+                group.iter().map(|query| self.collector(&query.text)).collect();
+            for_each_batch::<E>(search, group, &vectors, max_passages, &mut |batch| {
+                let n_bests = self.candidates(&batch.questions)?;
+                self.add_to(&mut collectors, &batch.pairs, n_bests, self.max_answers);
+                on_step(Step::Read(batch.pairs.len()))?;
+                Ok(true)
+            })?;
+            let answers = group
                 .iter()
                 .zip(collectors)
                 .map(|(query, collector)| self.finish(collector, query.clone()))
                 .collect::<Result<Vec<_>>>()?;
-            on_answers(answers, 0)?;
+            on_step(Step::Answers(answers))?;
         }
         Ok(())
     }
 
-    pub(crate) fn read_pairs(
+    /// Adds the answers in passages to those of their questions. `n_bests` has the candidates of each
+    /// pair.
+    pub(crate) fn add_to(
         &self,
-        pairs: PairBatch,
-        selection: Option<&Selection>,
         collectors: &mut [Collector],
-    ) -> Result<()> {
-        let n_bests = self.document_predictor().predict(&pairs.questions)?;
-        pairs.items.iter().zip(n_bests).for_each(|(pair, n_best)| {
-            pair.add_to(n_best, selection, collectors, &self.calibration, self.max_answers);
-        });
-        Ok(())
+        pairs: &[Pair],
+        n_bests: Vec<NBest>,
+        max_answers: usize,
+    ) {
+        assert_eq!(pairs.len(), n_bests.len(), "candidates of each pair");
+        for (Pair { question, candidate }, mut n_best) in pairs.iter().zip(n_bests) {
+            let Candidate { passage, penalty } = candidate;
+            for answer in &mut n_best.candidates {
+                answer.score -= penalty;
+            }
+            collectors[*question].add(passage, &n_best, &self.calibration, max_answers);
+        }
     }
 
     pub(crate) fn predictor(&self) -> QaPredictor<'_> {
@@ -311,13 +306,18 @@ impl Reader {
         self.predictor().with_max_candidates(usize::MAX)
     }
 
+    /// Returns all candidates of each question in its context.
+    fn candidates(&self, questions: &[Question]) -> Result<Vec<NBest>> {
+        Ok(self.document_predictor().predict(questions)?)
+    }
+
     pub(crate) fn collector(&self, question: &str) -> Collector {
         Collector::new(self.decoding.n_best, question)
     }
 
     /// Returns the collected answers to a question.
     pub(crate) fn finish(&self, collector: Collector, query: Query) -> Result<Answers> {
-        let truncated = self.truncated_question(&query.1)?;
+        let truncated = self.truncated_question(&query.text)?;
         Ok(collector.finish(query, truncated, &self.calibration))
     }
 
@@ -354,71 +354,16 @@ impl Reader {
     /// # Errors
     /// The errors of [`predict`](Self::predict).
     pub fn answer_in_contexts(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
-        let n_bests = self.document_predictor().predict(questions)?;
+        let n_bests = self.candidates(questions)?;
         let max_candidates = self.decoding.n_best.max(self.max_answers);
         let answers = questions.iter().zip(n_bests).map(|(question, mut n_best)| {
-            let document = Document { id: question.title.clone(), text: question.context.clone() };
+            let passage = Passage::whole(question.title.clone(), question.context.clone());
             let mut collector = self.collector(&question.question);
-            collector.add(&document, &n_best, &self.calibration, self.max_answers);
+            collector.add(&passage, &n_best, &self.calibration, self.max_answers);
             n_best.truncate(max_candidates);
-            let query = (Some(question.id.clone()), question.question.clone());
+            let query = Query { id: Some(question.id.clone()), text: question.question.clone() };
             Ok((self.finish(collector, query)?, n_best))
         });
         answers.collect()
-    }
-}
-
-/// Collected pairs of questions and passages, which are evaluated together.
-#[derive(Default)]
-pub(crate) struct PairBatch {
-    pub questions: Vec<Question>,
-    pub items: Vec<Pair>,
-    /// Total size of the passages.
-    pub bytes: usize,
-}
-
-/// A question and a passage.
-#[derive(Debug)]
-pub(crate) struct Pair {
-    /// Index of the question.
-    question: usize,
-    /// Index of the passage.
-    index: usize,
-    passage: Passage,
-}
-
-impl Pair {
-    /// Adds the answers found in the passage to the question's answers.
-    pub fn add_to(
-        &self,
-        mut n_best: NBest,
-        selection: Option<&Selection>,
-        collectors: &mut [Collector],
-        calibration: &Calibration,
-        max_answers: usize,
-    ) {
-        if let Some(selection) = selection {
-            selection.rescore(self.question, self.index, &mut n_best);
-        }
-        let n_best = self.passage.to_document_offsets(n_best);
-        let collector = &mut collectors[self.question];
-        let Passage { document, offset, text, .. } = &self.passage;
-        collector.add_part(document, *offset, text, &n_best, calibration, max_answers);
-    }
-}
-
-impl PairBatch {
-    pub fn push(&mut self, question_index: usize, question: &str, index: usize, passage: &Passage) {
-        let document = &passage.document;
-        self.questions.push(Question {
-            id: format!("{} about {}", question_index + 1, document.id),
-            question: question.to_owned(),
-            context: passage.text.clone(),
-            answers: Vec::new(),
-            title: document.id.clone(),
-        });
-        self.items.push(Pair { question: question_index, index, passage: passage.clone() });
-        // Each passage counts as at least 256 bytes, because empty passages also use memory.
-        self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }
 }

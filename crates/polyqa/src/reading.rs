@@ -1,19 +1,17 @@
 //! Incremental reading of documents, so that windows of different requests can share batches.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use collection::{Collection, Snapshot};
+use collection::{Collection, Query};
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
-use crate::answer::{Collector, Query};
-use crate::collection_search::{SelectedPassages, select_passages, set_pages};
-use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
-use crate::reader::{Pair, PairBatch};
-use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
-
-/// Size in bytes of the passages that are cut into windows in one step. After each step, a request
-/// with too many windows is rejected.
-const BATCH_BYTES: usize = 1 << 18;
+use crate::answer::Collector;
+use crate::search::{
+    DEFAULT_CANDIDATES, Pair, PairBatch, PassageSearch, embed_queries, for_each_batch,
+};
+use crate::{
+    Answers, CollectionSearch, DocumentIndex, Documents, Error, Reader, Result, Retriever,
+};
 
 /// Cuts documents into a reader's windows; can be used on any thread.
 pub struct Cutter {
@@ -42,12 +40,16 @@ impl Cutter {
         self.collection.as_ref()
     }
 
+    fn retriever(&self) -> Option<MutexGuard<'_, Retriever>> {
+        let retriever = self.retriever.as_ref()?;
+        Some(retriever.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Cuts the passages of the latest state of the collection that are selected for each question
     /// into windows. Returns `None` if there are more than `max_windows` windows.
     ///
     /// # Errors
-    /// The errors of [`windows`], [`Collection::snapshot`] and
-    /// [`select_hybrid`](collection::Snapshot::select_hybrid).
+    /// The errors of [`windows`], [`Collection::snapshot`] and [`PassageSearch::search`].
     pub fn cut_collection(
         &self,
         queries: Vec<Query>,
@@ -55,79 +57,46 @@ impl Cutter {
         max_windows: usize,
     ) -> Result<Option<Reading>> {
         let snapshot = collection.snapshot()?;
-        let SelectedPassages { passages, selection } = {
-            let retriever = self.retriever.as_ref();
-            let retriever = retriever.map(|one| one.lock().unwrap_or_else(PoisonError::into_inner));
-            select_passages(&snapshot, retriever.as_deref(), &queries, DEFAULT_CANDIDATES)?
-        };
-        let mut reading =
-            Reading { queries, selection, snapshot: Some(snapshot), ..Reading::default() };
-        for (question_index, passages) in passages.iter().enumerate() {
-            let mut pairs = PairBatch::default();
-            for (index, passage) in passages.iter().enumerate() {
-                let (_, question) = &reading.queries[question_index];
-                pairs.push(question_index, question, index, passage);
-            }
-            reading.groups.push(self.cut_pairs(pairs, &mut reading.windows)?);
-            if reading.windows.len() > max_windows {
-                return Ok(None);
-            }
-        }
-        Ok(Some(reading))
+        let search = CollectionSearch::new(&snapshot, self.retriever().as_deref());
+        self.cut_selected(queries, &search, max_windows)
     }
 
-    /// Selects the passages for each question, and computes the penalties of their answers.
-    fn select(&self, queries: &[Query], documents: &Documents) -> Result<Selection> {
-        let texts: Vec<&str> = queries.iter().map(|(_, question)| question.as_str()).collect();
-        let pass = FirstPass::over(documents)?;
-        let Some(retriever) = &self.retriever else {
-            return pass.select(&texts, DEFAULT_CANDIDATES);
-        };
-        let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
-        let pass = pass.with_retriever(documents, &retriever, &mut |_| {})?;
-        pass.select(&texts, DEFAULT_CANDIDATES)
-    }
-
-    /// Cuts the passages selected for every question into windows. Returns `None` if there are more
-    /// than `max_windows` windows.
+    /// Cuts the passages of documents that are selected for each question into windows. Returns
+    /// `None` if there are more than `max_windows` windows.
     ///
     /// # Errors
-    /// The errors of [`windows`] and [`FirstPass::rank`].
+    /// The errors of [`windows`], [`DocumentIndex::over`] and [`PassageSearch::search`].
     pub fn cut(
         &self,
         queries: Vec<Query>,
         documents: &Documents,
         max_windows: usize,
     ) -> Result<Option<Reading>> {
-        let selection = self.select(&queries, documents)?;
-        let mut reading = Reading { queries, selection, ..Reading::default() };
-        let mut pairs = PairBatch::default();
-        for (index, passage) in documents.passages().enumerate() {
-            let (_, passage) = passage?;
-            reading.selection.check_passage(index)?;
-            for (question_index, (_, question)) in reading.queries.iter().enumerate() {
-                if !reading.selection.contains(question_index, index) {
-                    continue;
-                }
-                pairs.push(question_index, question, index, &passage);
-                if pairs.bytes >= BATCH_BYTES {
-                    let group = std::mem::take(&mut pairs);
-                    reading.groups.push(self.cut_pairs(group, &mut reading.windows)?);
-                }
-                if reading.windows.len() > max_windows {
-                    return Ok(None);
-                }
-            }
+        let mut index = DocumentIndex::over(documents)?;
+        if let Some(retriever) = self.retriever() {
+            index = index.with_retriever(&retriever, &mut |_| {})?;
         }
-        reading.groups.push(self.cut_pairs(pairs, &mut reading.windows)?);
-        Ok(Some(reading).filter(|reading| reading.windows.len() <= max_windows))
+        self.cut_selected(queries, &index, max_windows)
     }
 
-    fn cut_pairs(&self, pairs: PairBatch, all_windows: &mut Vec<Window>) -> Result<PairGroup> {
-        let windows = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
-        let n_windows = windows.len();
-        all_windows.extend(windows);
-        Ok(PairGroup { questions: pairs.questions, items: pairs.items, n_windows })
+    fn cut_selected(
+        &self,
+        queries: Vec<Query>,
+        search: &dyn PassageSearch,
+        max_windows: usize,
+    ) -> Result<Option<Reading>> {
+        let vectors = embed_queries(self.retriever().as_deref(), &queries)?;
+        let (mut groups, mut all_windows) = (Vec::new(), Vec::new());
+        for_each_batch(search, &queries, &vectors, DEFAULT_CANDIDATES, &mut |batch| {
+            let PairBatch { questions, pairs, .. } = batch;
+            let windows = windows(&questions, &self.tokenizer, &self.config, Purpose::Eval)?;
+            groups.push(PairGroup { questions, pairs, n_windows: windows.len() });
+            all_windows.extend(windows);
+            Ok::<bool, Error>(all_windows.len() <= max_windows)
+        })?;
+        let is_within_limit = all_windows.len() <= max_windows;
+        let reading = Reading { queries, groups, windows: all_windows, logits: Vec::new() };
+        Ok(is_within_limit.then_some(reading))
     }
 }
 
@@ -135,19 +104,16 @@ impl Cutter {
 #[derive(Default)]
 pub struct Reading {
     queries: Vec<Query>,
-    selection: Selection,
     groups: Vec<PairGroup>,
     windows: Vec<Window>,
     logits: Vec<(Vec<f32>, Vec<f32>)>,
-    /// The state of the collection that is searched; `None` for documents in the request.
-    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// Pairs of questions and passages that were cut together, and their number of windows.
 #[derive(Debug)]
 struct PairGroup {
     questions: Vec<Question>,
-    items: Vec<Pair>,
+    pairs: Vec<Pair>,
     n_windows: usize,
 }
 
@@ -172,26 +138,18 @@ impl Reading {
     /// # Errors
     /// The errors of [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
-        let Self { queries, selection, groups, windows, logits, snapshot } = self;
+        let Self { queries, groups, windows, logits } = self;
         assert_eq!(logits.len(), windows.len(), "all windows have logits");
-        let mut answers: Vec<Collector> =
-            queries.iter().map(|(_, question)| reader.collector(question)).collect();
+        let mut collectors: Vec<Collector> =
+            queries.iter().map(|query| reader.collector(&query.text)).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
-        let calibration = &reader.calibration;
-        for PairGroup { questions, items, n_windows } in groups {
+        for PairGroup { questions, pairs, n_windows } in groups {
             let windows: Vec<Window> = windows.by_ref().take(n_windows).collect();
             let logits = logits.by_ref().take(n_windows).collect();
             let n_bests = reader.document_predictor().best_answers(&questions, &windows, logits)?;
-            items.iter().zip(n_bests).for_each(|(pair, n_best)| {
-                pair.add_to(n_best, Some(&selection), &mut answers, calibration, max_answers);
-            });
+            reader.add_to(&mut collectors, &pairs, n_bests, max_answers);
         }
-        let answers = queries.into_iter().zip(answers);
-        let answers = answers.map(|(query, collector)| reader.finish(collector, query));
-        let mut answers = answers.collect::<Result<Vec<_>>>()?;
-        if let Some(snapshot) = snapshot {
-            set_pages(&mut answers, &snapshot)?;
-        }
-        Ok(answers)
+        let answers = queries.into_iter().zip(collectors);
+        answers.map(|(query, collector)| reader.finish(collector, query)).collect()
     }
 }

@@ -2,23 +2,20 @@
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use model_hub::{Hub, ResolvedModel};
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::Device;
 use torch_ext::{Precision, to_i64, to_usize};
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
 use crate::retriever_files::{Settings, load_settings};
-use crate::{Documents, Error, Result};
+use crate::{Error, Result};
 
 /// Number of passages that are encoded together.
 const ENCODE_BATCH: usize = 256;
-
-/// Number of passages whose similarities are computed in one matrix multiplication.
-const SCORE_BATCH: usize = 4096;
 
 /// Maximum size of the cached embeddings in bytes.
 const MAX_CACHE_BYTES: usize = 256 << 20;
@@ -42,15 +39,14 @@ pub(crate) type Vector = Arc<[f32]>;
 ///
 /// # Example
 /// ```no_run
-/// use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
+/// use polyqa::{Document, DocumentIndex, Ranking, Retriever};
 ///
 /// let device = tch::Device::Cpu;
 /// let precision = polyqa::select_precision(Some("auto"), device)?;
 /// let retriever = Retriever::open("intfloat/multilingual-e5-small", device, precision)?;
 /// let text = Document { id: "peru".into(), text: "The capital of Peru is Lima.".into() };
-/// let documents: Documents = vec![text].into();
-/// let pass = FirstPass::over(&documents)?.with_retriever(&documents, &retriever, &mut |_| {})?;
-/// let ranked = pass.rank(&["Was ist die Hauptstadt von Peru?"], Ranking::Hybrid)?;
+/// let index = DocumentIndex::over(&vec![text].into())?.with_retriever(&retriever, &mut |_| {})?;
+/// let ranked = index.rank(&["Was ist die Hauptstadt von Peru?"], Ranking::Hybrid(&retriever))?;
 /// assert_eq!(ranked, [[0]]);
 /// # Ok::<(), polyqa::Error>(())
 /// ```
@@ -71,6 +67,8 @@ pub struct Retriever {
     batch_size: usize,
     pub(crate) penalty_weight: f32,
     cache: Mutex<Cache>,
+    /// The embedding of a fixed text, which identifies the encoder.
+    pub(crate) probe: OnceLock<Vector>,
 }
 
 /// Embeddings by the digest of their text.
@@ -163,6 +161,7 @@ impl Retriever {
             batch_size: 32,
             penalty_weight: PENALTY_WEIGHT,
             cache: Mutex::default(),
+            probe: OnceLock::new(),
         })
     }
 
@@ -193,27 +192,15 @@ impl Retriever {
         (&self.query_prefix, &self.passage_prefix)
     }
 
-    /// Computes embeddings of all passages, in order. Calls `progress` with the number of documents
-    /// embedded so far.
-    pub(crate) fn embed_all(
-        &self,
-        documents: &Documents,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Vector>> {
-        let (mut keys, mut embeddings, mut pending) = (Vec::new(), HashMap::new(), Vec::new());
-        let mut count = 0;
-        for passage in documents.passages() {
-            let (document, passage) = passage?;
-            keys.push(self.look_up("passage", &passage.text, &mut embeddings, &mut pending)?);
-            if pending.len() >= ENCODE_BATCH {
-                self.encode_pending(&mut pending, &mut embeddings)?;
-                progress(document);
-            }
-            count = document + 1;
-        }
+    /// Computes the embeddings of passages or questions (`kind`), with the cache; `None` for a blank
+    /// text.
+    pub(crate) fn embed_cached(&self, kind: &str, texts: &[&str]) -> Result<Vec<Option<Vector>>> {
+        let (mut embeddings, mut pending) = (HashMap::new(), Vec::new());
+        let keys = texts.iter().map(|text| self.look_up(kind, text, &mut embeddings, &mut pending));
+        let keys = keys.collect::<Result<Vec<Key>>>()?;
         self.encode_pending(&mut pending, &mut embeddings)?;
-        progress(count);
-        Ok(keys.iter().map(|key| embeddings[key].clone()).collect())
+        let embedding = |key| Some(embeddings[key].clone()).filter(|vector| !vector.is_empty());
+        Ok(keys.iter().map(embedding).collect())
     }
 
     /// Computes the embeddings of passages, without the cache; `None` for a blank text.
@@ -232,13 +219,6 @@ impl Retriever {
             embeddings[*index] = Some(vector);
         }
         Ok(embeddings)
-    }
-
-    /// Computes the embedding of a question, without the cache; `None` for a blank text.
-    pub(crate) fn embed_question(&self, text: &str) -> Result<Option<Vector>> {
-        let Some(text) = self.encoder_input(&self.query_prefix, text) else { return Ok(None) };
-        let ids = self.tokenize(&text)?;
-        Ok(self.encode(&[&ids])?.pop())
     }
 
     /// Returns a text with its prefix, as it is tokenised; `None` for a blank text.
@@ -349,53 +329,6 @@ impl Retriever {
         });
         unit_vectors.collect()
     }
-
-    /// Computes the cosine similarities `[questions][passages]`; negative infinity if the question
-    /// or the passage is blank.
-    ///
-    /// Dot products are summed in float64 and rounded to float32, so the similarities depend
-    /// neither on the number of threads nor on the other passages in a matrix multiplication.
-    pub(crate) fn cosines(&self, passages: &[Vector], questions: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let (mut embeddings, mut pending) = (HashMap::new(), Vec::new());
-        let keys = questions
-            .iter()
-            .map(|question| self.look_up("question", question, &mut embeddings, &mut pending));
-        let keys = keys.collect::<Result<Vec<Key>>>()?;
-        self.encode_pending(&mut pending, &mut embeddings)?;
-        let questions: Vec<Vector> = keys.iter().map(|key| embeddings[key].clone()).collect();
-        Ok(cosines(passages, &questions, self.width, SCORE_BATCH)?)
-    }
-}
-
-/// Computes cosine similarities in blocks of `block` passages.
-fn cosines(
-    passages: &[Vector],
-    questions: &[Vector],
-    width: usize,
-    block: usize,
-) -> tasks::Result<Vec<Vec<f32>>> {
-    let mut cosines = vec![Vec::with_capacity(passages.len()); questions.len()];
-    let queries = to_matrix(questions, width)?.f_transpose(0, 1)?;
-    for batch in passages.chunks(block).filter(|_| !questions.is_empty()) {
-        let batch_matrix = to_matrix(batch, width)?;
-        let products = no_grad(|| batch_matrix.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
-        let products = Vec::<f32>::try_from(products.f_contiguous()?.f_view([-1])?)?;
-        for (passage, products) in batch.iter().zip(products.chunks(questions.len())) {
-            for ((row, &cosine), question) in cosines.iter_mut().zip(products).zip(questions) {
-                let is_empty = passage.is_empty() || question.is_empty();
-                row.push(if is_empty { f32::NEG_INFINITY } else { cosine });
-            }
-        }
-    }
-    Ok(cosines)
-}
-
-/// Returns embeddings as a float64 matrix on the CPU, with zeros for empty embeddings.
-fn to_matrix(rows: &[Vector], width: usize) -> tasks::Result<Tensor> {
-    let zeros = vec![0.0; width];
-    let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
-    let flat: Vec<f64> = rows.flatten().map(|&x| f64::from(x)).collect();
-    Ok(Tensor::f_from_slice(&flat)?.f_view([-1, to_i64(width)])?)
 }
 
 /// Computes the digest of a text and its kind.
@@ -422,43 +355,11 @@ fn tokenizer_error(text: &str, error: tokenizers::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn unit_vector(values: &[f32]) -> Vector {
         let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
         values.iter().map(|x| x / norm).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn cosines_depend_on_neither_blocks_nor_other_passages(
-            rows in prop::collection::vec(prop::collection::vec(-1.0f32..1.0, 8), 3..40),
-            block in 1usize..9,
-            first in 0usize..20,
-        ) {
-            let mut rows: Vec<Vector> = rows.iter().map(|row| unit_vector(row)).collect();
-            let passages = rows.split_off(2);
-            let first = first.min(passages.len());
-            let all_cosines = cosines(&passages, &rows, 8, SCORE_BATCH).unwrap();
-            prop_assert_eq!(&cosines(&passages, &rows, 8, block).unwrap(), &all_cosines);
-            let last_cosines = cosines(&passages[first..], &rows, 8, SCORE_BATCH).unwrap();
-            for ((last, all), question) in last_cosines.iter().zip(&all_cosines).zip(&rows) {
-                prop_assert_eq!(&last[..], &all[first..]);
-                for (passage, cosine) in passages.iter().zip(all) {
-                    let dot: f32 = passage.iter().zip(&**question).map(|(a, b)| a * b).sum();
-                    prop_assert!((cosine - dot).abs() < 1e-5);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn texts_without_words_have_no_similarity() {
-        let (vector, empty) = (unit_vector(&[1.0, 0.0]), Vector::default());
-        let result = cosines(&[vector.clone(), empty.clone()], &[vector, empty], 2, 8).unwrap();
-        assert_eq!(result, [[1.0, f32::NEG_INFINITY], [f32::NEG_INFINITY; 2]]);
     }
 
     #[test]

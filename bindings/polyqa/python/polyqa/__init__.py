@@ -4,9 +4,9 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from polyqa._polyqa import Reader, __version__
+    from polyqa._polyqa import Collection, Reader, __version__
 
-__all__ = ["Reader", "__version__"]
+__all__ = ["Collection", "Reader", "__version__"]
 
 if "GOMP_SPINCOUNT" not in os.environ:
     # With this setting, libtorch's waiting threads sleep instead of spinning, which is many times
@@ -16,7 +16,7 @@ if "GOMP_SPINCOUNT" not in os.environ:
 
 def __getattr__(name: str):
     """Loads the extension when it is first used, so that the program can report errors in one line."""
-    if name not in ("Reader", "__version__", "_polyqa"):
+    if name not in (*__all__, "_polyqa"):
         raise AttributeError(f"module 'polyqa' has no attribute {name!r}")
     from polyqa import _libtorch
 
@@ -24,5 +24,5 @@ def __getattr__(name: str):
     import importlib
 
     extension = importlib.import_module("polyqa._polyqa")
-    globals().update(Reader=extension.Reader, __version__=extension.__version__)
+    globals().update({name: getattr(extension, name) for name in __all__})
     return globals()[name]

@@ -1,4 +1,5 @@
 from os import PathLike
+from pathlib import Path
 from typing import Any, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, TypedDict, Union
 from typing import overload
 
@@ -41,6 +42,18 @@ class Answers(_Answers, total=False):
     id: str
     truncated_question: TruncatedQuestion
 
+class Collection:
+    def __new__(
+        cls, folder: Union[str, PathLike[str]], *, create: bool = False
+    ) -> Collection: ...
+    @property
+    def folder(self) -> Path: ...
+    def update(self, documents: Iterable[Dict[str, Any]]) -> None: ...
+    def remove(self, ids: Union[str, Iterable[str]]) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, id: str) -> bool: ...
+    def __getnewargs__(self) -> Tuple[Path]: ...
+
 class Reader:
     def __new__(
         cls,
@@ -57,8 +70,14 @@ class Reader:
     ) -> Reader: ...
     @overload
     def answer(
-        self, question: str, documents: Union[str, Iterable[Union[str, Dict[str, Any]]]]
+        self,
+        question: str,
+        documents: Union[str, Iterable[Union[str, Dict[str, Any]]], Collection],
     ) -> Answers: ...
+    @overload
+    def answer(
+        self, question: Iterable[Union[str, Dict[str, Any]]], documents: Collection
+    ) -> List[Answers]: ...
     @overload
     def answer(
         self, question: Iterable[Dict[str, Any]], documents: None = None

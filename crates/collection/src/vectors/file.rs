@@ -4,7 +4,8 @@
 //! scales (f32), the codes (i8, one row per vector) and the vectors (f32). Integers and floats are
 //! little-endian.
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 
 use memmap2::Mmap;
 
@@ -26,13 +27,31 @@ pub(crate) fn is_vector_file(name: &str) -> bool {
         .is_some_and(|number| number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A mapped file of vectors.
+/// A file of vectors, mapped or in memory.
 #[derive(Debug)]
 pub(crate) struct VectorFile {
-    map: Mmap,
+    bytes: Bytes,
     rows: usize,
     width: usize,
     layout: Layout,
+}
+
+/// The content of a file.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    InMemory(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::InMemory(bytes) => bytes,
+        }
+    }
 }
 
 /// The start of sections, and the size of the file.
@@ -78,7 +97,7 @@ impl VectorFile {
         match size {
             Some(layout) if layout.size == map.len() => {
                 let rows = (layout.scales - HEADER_BYTES) / 8;
-                Ok(Self { map, rows, width, layout })
+                Ok(Self { bytes: Bytes::Mapped(map), rows, width, layout })
             }
             _ => {
                 let problem = format!(
@@ -91,13 +110,22 @@ impl VectorFile {
         }
     }
 
+    /// Returns a file in memory with these vectors, which are in ascending order of their passages'
+    /// numbers.
+    pub fn in_memory(rows: &[(u64, Vec<f32>)], width: usize) -> Self {
+        let layout = Layout::of(rows.len(), width).expect("vectors in memory have a size");
+        let mut bytes = Vec::with_capacity(layout.size);
+        write_rows(&mut bytes, rows, width).expect("writing to memory does not fail");
+        Self { bytes: Bytes::InMemory(bytes), rows: rows.len(), width, layout }
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     pub fn number(&self, row: usize) -> u64 {
         let start = HEADER_BYTES + 8 * row;
-        u64::from_le_bytes(bytes(&self.map[start..start + 8]))
+        u64::from_le_bytes(bytes(&self.bytes[start..start + 8]))
     }
 
     pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
@@ -120,23 +148,23 @@ impl VectorFile {
 
     pub fn scale(&self, row: usize) -> f32 {
         let start = self.layout.scales + 4 * row;
-        f32::from_le_bytes(bytes(&self.map[start..start + 4]))
+        f32::from_le_bytes(bytes(&self.bytes[start..start + 4]))
     }
 
     pub fn codes(&self, row: usize) -> &[u8] {
         let start = self.layout.codes + self.width * row;
-        &self.map[start..start + self.width]
+        &self.bytes[start..start + self.width]
     }
 
     /// Returns the codes of consecutive rows.
     pub fn code_rows(&self, rows: std::ops::Range<usize>) -> &[u8] {
         let at = |row: usize| self.layout.codes + self.width * row;
-        &self.map[at(rows.start)..at(rows.end)]
+        &self.bytes[at(rows.start)..at(rows.end)]
     }
 
     fn vector_bytes(&self, row: usize) -> &[u8] {
         let start = self.layout.vectors + 4 * self.width * row;
-        &self.map[start..start + 4 * self.width]
+        &self.bytes[start..start + 4 * self.width]
     }
 
     pub fn vector(&self, row: usize) -> impl Iterator<Item = f32> + '_ {
@@ -174,28 +202,34 @@ pub(crate) fn quantise(vector: &[f32]) -> (Vec<i8>, f32) {
 /// Writes a file of vectors in ascending order of their passages' numbers, and syncs it to disk.
 /// Returns its number of rows.
 pub(crate) fn write(folder: &Path, file: u64, rows: &[(u64, Vec<f32>)]) -> Result<u64> {
-    let path = folder.join(file_name(file));
     let width = rows.first().map_or(0, |(_, vector)| vector.len());
+    write_file(&folder.join(file_name(file)), |output| write_rows(output, rows, width))?;
+    Ok(to_u64(rows.len()))
+}
+
+/// Writes the header and all sections of a file.
+fn write_rows(
+    output: &mut dyn Write,
+    rows: &[(u64, Vec<f32>)],
+    width: usize,
+) -> std::io::Result<()> {
     let codes: Vec<(Vec<i8>, f32)> = rows.iter().map(|(_, vector)| quantise(vector)).collect();
-    let count = to_u64(rows.len());
-    write_sections(&path, count, width, |output| {
-        for (number, _) in rows {
-            output.write_all(&number.to_le_bytes())?;
-        }
-        for (_, scale) in &codes {
-            output.write_all(&scale.to_le_bytes())?;
-        }
-        for (codes, _) in &codes {
-            let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned()).collect();
-            output.write_all(&bytes)?;
-        }
-        for (_, vector) in rows {
-            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-            output.write_all(&bytes)?;
-        }
-        Ok(())
-    })?;
-    Ok(count)
+    output.write_all(&header(to_u64(rows.len()), width))?;
+    for (number, _) in rows {
+        output.write_all(&number.to_le_bytes())?;
+    }
+    for (_, scale) in &codes {
+        output.write_all(&scale.to_le_bytes())?;
+    }
+    for (codes, _) in &codes {
+        let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned()).collect();
+        output.write_all(&bytes)?;
+    }
+    for (_, vector) in rows {
+        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+        output.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// Writes the rows of several files whose passages are in the collection into one file, and syncs
@@ -217,7 +251,8 @@ pub(crate) fn merge(folder: &Path, file: u64, parts: &[&PartView]) -> Result<u64
     let location = |&(_, part, row): &(u64, u32, u32)| (&*parts[part as usize].file, row as usize);
     let width = parts.first().map_or(0, |part| part.file.width);
     let count = to_u64(order.len());
-    write_sections(&path, count, width, |output| {
+    write_file(&path, |output| {
+        output.write_all(&header(count, width))?;
         for (number, ..) in &order {
             output.write_all(&number.to_le_bytes())?;
         }
@@ -235,17 +270,14 @@ pub(crate) fn merge(folder: &Path, file: u64, parts: &[&PartView]) -> Result<u64
     Ok(count)
 }
 
-/// Writes the header and the sections of a file.
-fn write_sections(
-    path: &PathBuf,
-    rows: u64,
-    width: usize,
-    sections: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+/// Writes a file, and syncs it to disk.
+fn write_file(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut output = atomic_file::AtomicFile::create(path)?;
-        output.write_all(&header(rows, width))?;
-        sections(&mut output)?;
+        content(&mut output)?;
         Ok(output.finish()?)
     };
     write().map_err(|error| Error::folder(path, format!("cannot write: {error}")))

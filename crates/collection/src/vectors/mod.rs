@@ -52,6 +52,19 @@ pub(crate) fn similarity(parts: &[PartView], query: &[f32], number: u64) -> Opti
     parts.iter().find_map(find)
 }
 
+/// Returns the cosine similarities of all passages with a vector, in ascending order of their
+/// numbers.
+pub(crate) fn similarities(parts: &[PartView], query: &[f32]) -> Vec<(u64, f32)> {
+    let of_part = |part: &PartView| {
+        let rows = (0..part.file.rows()).filter(|&row| part.is_alive(row));
+        let similarity = |row| (part.file.number(row), cosine(query, part.file.vector(row)));
+        rows.map(similarity).collect::<Vec<_>>()
+    };
+    let mut all: Vec<(u64, f32)> = parts.iter().flat_map(of_part).collect();
+    all.sort_unstable_by_key(|&(number, _)| number);
+    all
+}
+
 /// Computes the dot product of two vectors of norm 1, in float64.
 fn cosine(a: &[f32], b: impl Iterator<Item = f32>) -> f32 {
     let sum: f64 = a.iter().zip(b).map(|(&a, b)| f64::from(a) * f64::from(b)).sum();

@@ -41,9 +41,9 @@ fn another_format_or_word_splitting() {
         fs::write(&marker, text).unwrap();
         assert!(open_error(folder.path()).contains("collection.json: not the marker"));
     }
-    fs::write(&marker, marker_text.replace('1', "2")).unwrap();
+    fs::write(&marker, marker_text.replace('2', "3")).unwrap();
     let newer = open_error(folder.path());
-    assert!(newer.contains("format 2 is not supported, expected 1"), "{newer}");
+    assert!(newer.contains("format 3 is not supported, expected 2"), "{newer}");
     fs::write(&marker, marker_text).unwrap();
     let version = format!("\\\"terms_version\\\":{}", language::TERMS_VERSION);
     assert!(meta_text.contains(&version), "{meta_text}");
@@ -126,7 +126,7 @@ fn an_empty_collection() {
 fn creation_that_was_killed_is_continued() {
     let folder = tempfile::tempdir().unwrap();
     // The process was killed after the marker was written.
-    fs::write(folder.path().join("collection.json"), "{\"format\": 1}\n").unwrap();
+    fs::write(folder.path().join("collection.json"), "{\"format\": 2}\n").unwrap();
     assert!(Collection::open(folder.path()).is_err());
     let mut writer = Writer::open(folder.path()).unwrap();
     writer.add(&document("a", "Lima")).unwrap();

@@ -1,7 +1,7 @@
 //! Processes that are killed while they build and update a collection, and disks that are full.
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use collection::{Collection, Encoder, Writer};
 use rand::{Rng, SeedableRng};
@@ -102,8 +102,26 @@ fn check(folder: &Path) -> Option<u64> {
     Some(generation)
 }
 
+/// Returns the time in which a process writes the first generation.
+fn time_of_generation(folder: &Path) -> Duration {
+    let before = Instant::now();
+    let mut child = start(folder, &mut Command::new(std::env::current_exe().unwrap()));
+    let is_written = || {
+        let snapshot = Collection::open(folder).and_then(|collection| collection.snapshot());
+        snapshot.is_ok_and(|snapshot| snapshot.contains("state").unwrap())
+    };
+    while !is_written() {
+        assert_eq!(child.try_wait().unwrap(), None, "the writer ended with an error");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    before.elapsed()
+}
+
 fn kill_repeatedly(kills: usize) {
     let folder = tempfile::tempdir().unwrap();
+    let time = time_of_generation(&folder.path().join("first"));
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (mut generations, mut last) = (0, None);
     for kill in 0..kills {
@@ -113,8 +131,8 @@ fn kill_repeatedly(kills: usize) {
             last = None;
         }
         let mut child = start(&path, &mut Command::new(std::env::current_exe().unwrap()));
-        let longest = if kill % 10 == 0 { 60 } else { 600 };
-        std::thread::sleep(Duration::from_millis(rng.random_range(5..longest)));
+        let longest = if kill % 10 == 0 { time / 2 } else { 4 * time };
+        std::thread::sleep(longest.mul_f64(rng.random_range(0.02..1.0)));
         assert_eq!(
             child.try_wait().unwrap(),
             None,

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod kill;
+mod memory;
 mod readers;
 mod vectors;
 mod words;

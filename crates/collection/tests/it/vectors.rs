@@ -95,6 +95,12 @@ fn the_scan_finds_the_most_similar_passages() {
     assert_eq!(second.passages_without_vectors().unwrap().len(), 1);
     let query = vector(6000);
     assert_eq!(nearest(&second, &query, 50), expected(400..999, &query, 50));
+    let mut scores = second.vector_scores(&query).unwrap();
+    assert!(scores.len() == 599 && scores.is_sorted_by_key(|&(number, _)| number));
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let best = scores.iter().take(50);
+    let best: Vec<usize> = best.map(|&(number, _)| usize::try_from(number).unwrap()).collect();
+    assert_eq!(best, expected(400..999, &query, 50));
     embed(&mut writer, 300);
     writer.finish().unwrap();
     assert_eq!(snapshot(folder.path()).vector_count().unwrap(), 600);

@@ -1,15 +1,16 @@
 //! `polyqa answer`.
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
-use crate::collection_search::{
-    SelectedPassages, check_retriever, language_mismatch, select_passages,
-};
+use crate::collection_search::{check_retriever, language_mismatch};
 use crate::document::row_id;
-use crate::first_pass::DEFAULT_CANDIDATES;
-use crate::{Answers, Documents, FirstPass, Reader, Retriever, TruncatedQuestion};
+use crate::{
+    Answers, Candidate, Candidates, CollectionSearch, DEFAULT_CANDIDATES, DocumentIndex, Documents,
+    PassageSearch, Query, Reader, Retrieval, Retriever, Step, TruncatedQuestion,
+};
 use anyhow::{Context, Result, bail, ensure};
 use atomic_file::Lines;
 use cli::TextOutput;
@@ -20,7 +21,6 @@ use serde::Deserialize;
 use crate::program::index::warn_of_missing_embeddings;
 use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::program::show;
-use crate::reader::QUESTIONS_PER_PASS;
 
 /// Answer questions over documents, or over the contexts of a question file
 ///
@@ -130,33 +130,64 @@ pub fn run(args: &Args) -> Result<()> {
         warn_of_truncation(&reader, dataset.questions.iter().map(|one| one.question.as_str()))?;
         return answer_contexts(args, &reader, &dataset);
     }
-    if args.question.is_empty() && args.questions.is_none() {
-        return answer_standard_input(args, &documents);
-    }
-    let questions = read_questions(args)?;
+    let from_standard_input = args.question.is_empty() && args.questions.is_none();
+    let questions = if from_standard_input { Vec::new() } else { read_questions(args)? };
+    let index = read_documents(&documents)?;
     let reader = load_reader(args)?;
-    warn_of_truncation(&reader, questions.iter().map(|(_, question)| question.as_str()))?;
     let retriever = args.retriever.load(&reader)?;
-    let count = documents.count()?;
-    let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
-    if let (Some((pass, candidates)), None) = (&first_pass, &retriever) {
-        warn_of_mismatch(pass, *candidates, &questions);
+    let retriever = retriever.as_ref();
+    let index = with_ranking(args, index, retriever)?;
+    let max_passages = if args.candidates == 0 { usize::MAX } else { args.candidates };
+    let retrieval = Retrieval { search: &index, retriever, max_passages };
+    let answer = |questions: &[Query]| -> Result<()> {
+        warn_of_truncation(&reader, questions.iter().map(|query| query.text.as_str()))?;
+        if retriever.is_none() && args.candidates > 0 {
+            warn_of_mismatch(&index, max_passages, questions);
+        }
+        let passages = max_passages.min(index.passage_count());
+        answer_all(args, &reader, questions, &retrieval, passages)
+    };
+    match from_standard_input {
+        true => for_each_line(|question| answer(&[question.into()])),
+        false => answer(&questions),
     }
-    // Each group of questions reads the documents once.
-    let passes = questions.len().div_ceil(QUESTIONS_PER_PASS);
-    let label = match passes {
-        1 => "documents".to_owned(),
-        _ => format!("documents, once per {QUESTIONS_PER_PASS} questions"),
-    };
-    let bar = cli::progress(count * passes, label);
-    let mut passes_done = 0;
-    let print_batch = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
-        passes_done += usize::from(!answers.is_empty());
-        bar.set_position((count * passes_done + documents_read) as u64);
-        bar.suspend(|| answers.iter().try_for_each(|answers| print(args, answers)))
-    };
-    let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
-    reader.answer_all(&questions, &documents, first_pass, &mut { print_batch })?;
+}
+
+/// Reads and indexes documents.
+fn read_documents(documents: &Documents) -> Result<DocumentIndex> {
+    let bar = cli::spinner("documents");
+    let index = DocumentIndex::over_with_callback(documents, &mut |count| -> crate::Result<()> {
+        if count.is_multiple_of(1000) {
+            bar.set_message(format!("{count} documents"));
+        }
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    Ok(index)
+}
+
+/// Answers questions, of which each has about this number of passages, and prints the answers.
+fn answer_all(
+    args: &Args,
+    reader: &Reader,
+    questions: &[Query],
+    retrieval: &Retrieval<'_>,
+    passages: usize,
+) -> Result<()> {
+    let bar = cli::progress(questions.len().saturating_mul(passages), "passages");
+    reader.answer_all(questions, retrieval, &mut |step| -> Result<()> {
+        match step {
+            Step::Read(count) => {
+                bar.inc(count as u64);
+                // Passages in other languages can be read in addition.
+                bar.set_length(bar.length().unwrap_or(0).max(bar.position())); // no length yet
+                Ok(())
+            }
+            Step::Answers(results) => {
+                bar.suspend(|| results.iter().try_for_each(|answers| print(args, answers)))
+            }
+        }
+    })?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -179,72 +210,80 @@ fn answer_collection(args: &Args, folder: &Path) -> Result<()> {
         check_retriever(folder, &snapshot, retriever)?;
         warn_of_missing_embeddings(&collection, &snapshot)?;
     }
-    let answer = |questions: &[(Option<String>, String)], snapshot: &Snapshot| -> Result<()> {
-        warn_of_truncation(&reader, questions.iter().map(|(_, question)| question.as_str()))?;
-        let mut has_warned = false;
-        for batch in questions.chunks(QUESTIONS_PER_PASS) {
-            let selected = select_passages(snapshot, retriever.as_ref(), batch, args.candidates)?;
-            if retriever.is_none() && !has_warned {
-                has_warned = warn_of_foreign_passages(batch, &selected);
-            }
-            let answers = reader.answer_selected(batch, &selected, snapshot)?;
-            answers.iter().try_for_each(|answers| print(args, answers))?;
-        }
-        Ok(())
+    let answer = |questions: &[Query], snapshot: &Snapshot| -> Result<()> {
+        warn_of_truncation(&reader, questions.iter().map(|query| query.text.as_str()))?;
+        let retriever = retriever.as_ref();
+        let search = CheckedSearch {
+            search: CollectionSearch::new(snapshot, retriever),
+            has_warned: Cell::new(retriever.is_some()),
+        };
+        let retrieval = Retrieval { search: &search, retriever, max_passages: args.candidates };
+        answer_all(args, &reader, questions, &retrieval, args.candidates)
     };
-    if !from_standard_input {
-        return answer(&questions, &snapshot);
+    match from_standard_input {
+        true => for_each_line(|question| answer(&[question.into()], &*collection.snapshot()?)),
+        false => answer(&questions, &snapshot),
     }
-    for_each_line(|question| answer(&[(None, question.to_owned())], &*collection.snapshot()?))
 }
 
-/// Prints a warning if the passages selected for a question seem to be in other languages. Returns
-/// whether a warning was printed.
-fn warn_of_foreign_passages(
-    questions: &[(Option<String>, String)],
-    selected: &SelectedPassages,
-) -> bool {
-    let mismatch = questions
-        .iter()
-        .zip(&selected.passages)
-        .find_map(|((_, text), passages)| Some((text, language_mismatch(text, passages)?)));
-    let Some((question, [question_language, other_language])) = mismatch else { return false };
-    cli::print_stderr(&format!(
-        "warning: the passages that share words with the question {question:?} ({question_language}) are in \
-         other languages such as {other_language}; a --retriever selects passages across languages"
-    ));
-    true
+/// A search that prints one warning if the passages selected for a question seem to be in other
+/// languages.
+struct CheckedSearch<'a> {
+    search: CollectionSearch<'a>,
+    has_warned: Cell<bool>,
 }
 
-/// Returns the first pass and the maximum number of passages it selects per question; `None` if the
-/// reader evaluates all passages and answer scores are not adjusted.
-fn first_pass<'a>(
+impl PassageSearch for CheckedSearch<'_> {
+    fn search(
+        &self,
+        query: &Query,
+        vector: Option<&[f32]>,
+        max_passages: usize,
+    ) -> crate::Result<Candidates<'_>> {
+        let candidates = self.search.search(query, vector, max_passages)?;
+        if self.has_warned.get() {
+            return Ok(candidates);
+        }
+        let candidates = candidates.collect::<crate::Result<Vec<Candidate>>>()?;
+        if let Some([question_language, other_language]) =
+            language_mismatch(&query.text, &candidates)
+        {
+            self.has_warned.set(true);
+            cli::print_stderr(&format!(
+                "warning: the passages that share words with the question {:?} ({question_language}) are in \
+                 other languages such as {other_language}; a --retriever selects passages across languages",
+                query.text
+            ));
+        }
+        Ok(Box::new(candidates.into_iter().map(Ok)))
+    }
+}
+
+/// Adds the retriever's embeddings to an index. If the reader evaluates all passages and scores are
+/// not adjusted, the passages are not ranked.
+fn with_ranking(
     args: &Args,
-    documents: &Documents,
-    count: usize,
-    retriever: Option<&'a Retriever>,
-) -> Result<Option<(FirstPass<'a>, usize)>> {
-    let candidates = if args.candidates == 0 { usize::MAX } else { args.candidates };
+    index: DocumentIndex,
+    retriever: Option<&Retriever>,
+) -> Result<DocumentIndex> {
     let has_penalties = retriever.is_some_and(|retriever| retriever.penalty_weight != 0.0);
-    if args.candidates == 0 && !has_penalties {
-        return Ok(None);
-    }
-    let pass = FirstPass::over(documents)?;
-    let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
-    let bar = cli::progress(count, "embedded documents");
+    let Some(retriever) = retriever.filter(|_| args.candidates > 0 || has_penalties) else {
+        return Ok(if args.candidates == 0 { index.without_ranking() } else { index });
+    };
+    let bar = cli::progress(index.passage_count(), "embedded passages");
     let mut progress = |count: usize| bar.set_position(count as u64);
     let n_stored = match &args.embeddings {
         Some(path) if path.exists() => retriever.load_embeddings(path)?,
         _ => 0,
     };
-    let pass = pass.with_retriever(documents, retriever, &mut progress)?;
+    let index = index.with_retriever(retriever, &mut progress)?;
     bar.finish_and_clear();
     if let Some(path) = &args.embeddings
         && retriever.cached_embeddings().len() > n_stored
     {
         retriever.save_embeddings(path)?;
     }
-    Ok(Some((pass, candidates)))
+    Ok(index)
 }
 
 /// Prints one warning if questions are longer than the reader's maximum.
@@ -272,17 +311,14 @@ fn warn_of_truncation<'q>(reader: &Reader, questions: impl Iterator<Item = &'q s
 /// Prints one warning if there are more passages than candidates, and passages seem to be in other
 /// scripts or languages than a question. The warning reports the question for which the most
 /// passages are affected.
-fn warn_of_mismatch(
-    pass: &FirstPass<'_>,
-    candidates: usize,
-    questions: &[(Option<String>, String)],
-) {
-    let passages = pass.passage_count();
+fn warn_of_mismatch(index: &DocumentIndex, candidates: usize, questions: &[Query]) {
+    let passages = index.passage_count();
     if passages <= candidates {
         return;
     }
-    let mismatch =
-        questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
+    let mismatch = questions
+        .iter()
+        .find_map(|Query { text, .. }| Some((text, index.language_mismatch(text)?)));
     if let Some((question, [question_language, document_language])) = mismatch {
         cli::print_stderr(&format!(
             "warning: the question {question:?} ({question_language}) is not in the documents' language \
@@ -291,7 +327,9 @@ fn warn_of_mismatch(
         ));
         return;
     }
-    let others = questions.iter().filter_map(|(_, text)| Some((text, pass.other_languages(text)?)));
+    let others = questions
+        .iter()
+        .filter_map(|Query { text, .. }| Some((text, index.other_languages(text)?)));
     let unread = others.filter(|(_, others)| others.passages > candidates);
     if let Some((question, others)) = unread.max_by_key(|(_, others)| others.passages) {
         let (count, [question_language, other_language]) = (others.passages, others.names);
@@ -301,26 +339,6 @@ fn warn_of_mismatch(
              words with the question. A --retriever selects passages across languages"
         ));
     }
-}
-
-/// Answers questions from standard input, one per line, until end of file.
-fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
-    let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
-    let reader = load_reader(args)?;
-    let retriever = args.retriever.load(&reader)?;
-    let (count, documents) = (documents.len(), Documents::from(documents));
-    let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
-    let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
-    for_each_line(|question| {
-        let one_question = [(None, question.to_owned())];
-        warn_of_truncation(&reader, std::iter::once(question))?;
-        if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
-            warn_of_mismatch(pass, candidates, &one_question);
-        }
-        reader.answer_all(&one_question, &documents, first_pass, &mut |answers, _| -> Result<()> {
-            answers.iter().try_for_each(|answers| print(args, answers))
-        })
-    })
 }
 
 /// Calls `answer` with each question on standard input, one per line, until end of file.
@@ -407,18 +425,17 @@ struct Row {
 
 /// Returns the questions of the command line and of the file, with their ids. Ids in the file must
 /// be unique.
-fn read_questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
-    let mut questions: Vec<(Option<String>, String)> =
-        args.question.iter().map(|text| (None, text.trim().to_owned())).collect();
+fn read_questions(args: &Args) -> Result<Vec<Query>> {
+    let mut questions: Vec<Query> = args.question.iter().map(|text| text.trim().into()).collect();
     if let Some(path) = &args.questions {
         questions.extend(read_rows(path)?);
     }
-    ensure!(questions.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
+    ensure!(questions.iter().all(|query| !query.text.is_empty()), "a question is empty");
     ensure!(!questions.is_empty(), "no questions: pass --question TEXT or --questions FILE");
     Ok(questions)
 }
 
-fn read_rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
+fn read_rows(path: &Path) -> Result<Vec<Query>> {
     let mut lines = Lines::open(path)?;
     let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());
     while lines.advance()? {
@@ -433,9 +450,9 @@ fn read_rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
         if let Some(id) = &id {
             ensure!(ids.insert(id.clone()), "{}: duplicate id {id:?}", location());
         }
-        let question = row.question.trim().to_owned();
-        ensure!(!question.is_empty(), "{}: the question is empty", location());
-        questions.push((id, question));
+        let text = row.question.trim().to_owned();
+        ensure!(!text.is_empty(), "{}: the question is empty", location());
+        questions.push(Query { id, text });
     }
     Ok(questions)
 }

@@ -1,6 +1,5 @@
 //! `polyqa index`.
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use collection::{Collection, Snapshot, Writer};
@@ -8,9 +7,9 @@ use experiment::{RunConfig, Runtime};
 use torch_ext::{DeviceChoice, Precision, resolve_device};
 
 use crate::document::{has_rows, is_pipe, read_document, read_rows};
-use crate::passage::Passage;
+use crate::embedding::embed_passages;
 use crate::program::model::resolve;
-use crate::{Document, Retriever, select_precision};
+use crate::{Document, Retriever, passage_ranges, select_precision};
 
 /// Create or change a collection: documents that are read once and searched many times
 ///
@@ -68,15 +67,6 @@ Examples:
 Every row of a .jsonl file needs an id, and an id occurs once. A collection with embeddings is changed
 with the same --retriever. --retriever without documents embeds the passages without embeddings.";
 
-/// Number of passages that are embedded before their embeddings are stored.
-const EMBEDDING_BATCH: usize = 256;
-
-/// Minimum time between commits of embeddings, so that an interrupted run loses little.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Number of embeddings after which they are committed in any case.
-const MAX_PENDING: usize = 16_384;
-
 pub fn run(args: &Args) -> Result<()> {
     let has_documents = !args.texts.is_empty() || !args.documents.is_empty();
     let has_changes = has_documents || !args.remove.is_empty();
@@ -130,7 +120,7 @@ fn index(args: &Args, is_new: bool) -> Result<()> {
         change(args, &mut writer)?;
     }
     let result = match &retriever {
-        Some(retriever) => embed_passages(&mut writer, retriever),
+        Some(retriever) => embed(&mut writer, retriever),
         None => Ok(()),
     };
     let counts = describe(writer.snapshot())?;
@@ -176,7 +166,7 @@ fn change(args: &Args, writer: &mut Writer) -> Result<()> {
     let bar = cli::spinner("documents");
     let mut count = 0u64;
     let mut add = |document: Document| -> Result<()> {
-        let passages = Passage::byte_ranges(&document);
+        let passages = passage_ranges(&document.text);
         let document = collection::Document { id: document.id, text: document.text, passages };
         match args.add {
             true => writer.update(&document)?,
@@ -203,31 +193,11 @@ fn change(args: &Args, writer: &mut Writer) -> Result<()> {
     Ok(())
 }
 
-/// Embeds all passages that have no embeddings, except blank ones.
-fn embed_passages(writer: &mut Writer, retriever: &Retriever) -> Result<()> {
-    let numbers = writer.snapshot().passages_without_vectors()?;
-    let bar = cli::progress(numbers.len(), "embedded passages");
-    let mut pending = Vec::new();
-    let mut last_commit = Instant::now();
-    for numbers in numbers.chunks(EMBEDDING_BATCH) {
-        let mut texts = Vec::with_capacity(numbers.len());
-        for &number in numbers {
-            let passage = writer.snapshot().passage(number)?;
-            texts.push(passage.expect("a passage without an embedding is a passage").text);
-        }
-        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let vectors = retriever.embed_passages(&texts)?;
-        let rows = numbers.iter().zip(vectors);
-        pending.extend(rows.filter_map(|(&number, vector)| Some((number, vector?.to_vec()))));
-        if pending.len() >= MAX_PENDING || last_commit.elapsed() >= COMMIT_INTERVAL {
-            writer.add_vectors(std::mem::take(&mut pending))?;
-            writer.commit()?;
-            last_commit = Instant::now();
-        }
-        bar.inc(numbers.len() as u64);
-    }
-    writer.add_vectors(pending)?;
-    writer.commit()?;
+fn embed(writer: &mut Writer, retriever: &Retriever) -> Result<()> {
+    let passages = writer.snapshot().passages_without_vectors()?;
+    let bar = cli::progress(passages.len(), "embedded passages");
+    let embed = |texts: &[&str]| retriever.embed_passages(texts);
+    embed_passages(writer, &embed, &mut |count| bar.set_position(count as u64))?;
     bar.finish_and_clear();
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod collection;
 mod common;
+mod document_index;
 mod embedded;
 mod pretrained;
 mod reader;

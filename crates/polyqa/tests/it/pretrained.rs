@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
+use polyqa::{Document, DocumentIndex, Documents, Ranking, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, Program, PythonPackages, assert_close, fixture, python_with};
@@ -147,12 +147,12 @@ fn pretrained_encoder_retrieves_across_languages() {
     let questions: Vec<&str> = questions.iter().map(|qa| qa.question.as_str()).collect();
     let retriever = Retriever::load(folder, Device::Cpu, Precision::F32).unwrap();
     assert_eq!(retriever.prefixes(), ("query: ", "passage: "));
-    let pass = FirstPass::over(&documents).unwrap();
-    let pass = pass.with_retriever(&documents, &retriever, &mut |_| {}).unwrap();
+    let index = DocumentIndex::over(&documents).unwrap();
+    let index = index.with_retriever(&retriever, &mut |_| {}).unwrap();
     let n_correct = |ranking| -> usize {
-        let rankings = pass.rank(&questions, ranking).unwrap();
+        let rankings = index.rank(&questions, ranking).unwrap();
         rankings.iter().enumerate().filter(|(k, ranking)| ranking.first() == Some(k)).count()
     };
-    let [bm25, dense] = [Ranking::Bm25, Ranking::Dense].map(n_correct);
+    let [bm25, dense] = [Ranking::Bm25, Ranking::Dense(&retriever)].map(n_correct);
     assert!(dense >= 9 && bm25 < dense, "{bm25} {dense}");
 }

@@ -1,6 +1,6 @@
 //! Tests of the reader as a library.
 use mlqa_eval::{Compatible, DecodeConfig, Predictions};
-use polyqa::{Answer, Answers, Document, Documents, FirstPass, Reader, Result};
+use polyqa::{Answer, Answers, Document, DocumentIndex, Query, Reader, Result, Retrieval, Step};
 use proptest::prelude::*;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
@@ -13,21 +13,23 @@ fn reader() -> Reader {
     Reader::load(random_reader().path(), Device::Cpu, Precision::F32).unwrap()
 }
 
-/// A question's id, if it has one, and its text.
-type Query = (Option<String>, String);
-
 fn answer_all(
     reader: &Reader,
     questions: &[Query],
-    documents: &Documents,
-    first_pass: Option<(&FirstPass<'_>, usize)>,
+    index: &DocumentIndex,
+    max_passages: usize,
 ) -> Vec<Answers> {
-    let mut results = Vec::new();
-    let mut on_answers = |answers: Vec<Answers>, _| -> Result<()> {
-        results.extend(answers);
+    let (mut results, mut count) = (Vec::new(), 0);
+    let retrieval = Retrieval { max_passages, ..Retrieval::by_words(index) };
+    let mut on_step = |step: Step| -> Result<()> {
+        match step {
+            Step::Read(passages) => count += passages,
+            Step::Answers(answers) => results.extend(answers),
+        }
         Ok(())
     };
-    reader.answer_all(questions, documents, first_pass, &mut on_answers).unwrap();
+    reader.answer_all(questions, &retrieval, &mut on_step).unwrap();
+    assert_eq!(count, questions.len() * max_passages.min(index.passage_count()));
     results
 }
 
@@ -90,12 +92,12 @@ fn joint_and_separate_reading_give_equal_answers() {
     questions.dedup_by(|question, previous| question.context == previous.context);
     let documents: Vec<Document> =
         questions.iter().map(|qa| document(&qa.id, &qa.context)).collect();
-    // There is no first pass, because its penalties depend on all documents.
-    let question: Query = (None, "Where is it?".to_owned());
+    // The passages are not ranked, because penalties depend on all documents.
+    let question = Query::from("Where is it?");
     let answer = |documents: Vec<Document>| {
-        answer_all(&reader, std::slice::from_ref(&question), &documents.into(), None)
-            .remove(0)
-            .answers
+        let index = DocumentIndex::over(&documents.into()).unwrap().without_ranking();
+        let questions = std::slice::from_ref(&question);
+        answer_all(&reader, questions, &index, usize::MAX).remove(0).answers
     };
     let mut separate_answers: Vec<Answer> =
         documents.iter().flat_map(|document| answer(vec![document.clone()])).collect();
@@ -103,12 +105,11 @@ fn joint_and_separate_reading_give_equal_answers() {
     separate_answers.truncate(4);
     assert_eq!(document_offsets(&answer(documents.clone())), document_offsets(&separate_answers));
 
-    // Two questions in one pass; the words of the second question occur in only one document.
+    // Two questions; the words of the second question occur in only one document.
     let name: String = documents[3].text.chars().take(60).collect();
-    let corpus: Documents = documents.clone().into();
-    let pass = FirstPass::over(&corpus).unwrap();
-    let two_questions = [question.clone(), (Some("b".to_owned()), name)];
-    let results = answer_all(&reader, &two_questions, &corpus, Some((&pass, 1)));
+    let index = DocumentIndex::over(&documents.clone().into()).unwrap();
+    let two_questions = [question.clone(), Query { id: Some("b".to_owned()), text: name }];
+    let results = answer_all(&reader, &two_questions, &index, 1);
     assert_eq!(results.len(), 2);
     assert_eq!(results[1].id.as_deref(), Some("b"));
     assert!(results[1].answers.iter().all(|answer| answer.document == documents[3].id));

@@ -1,7 +1,7 @@
 //! Tests of the first stage of retrieval: BM25, the retriever and both together.
 use std::fmt::Write;
 
-use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
+use polyqa::{Document, DocumentIndex, Documents, Ranking, Retriever};
 use serde_json::Value;
 use tch::Device;
 use testkit::{Program, RunOutput};
@@ -22,16 +22,17 @@ fn articles(language: &str, count: usize) -> (Vec<Document>, Vec<String>) {
     )
 }
 
-fn rank(
+fn embedded(documents: &[Document], retriever: &Retriever) -> DocumentIndex {
+    let index = DocumentIndex::over(&documents.to_vec().into()).unwrap();
+    index.with_retriever(retriever, &mut |_| {}).unwrap()
+}
+
+fn dense_rank(
     documents: &[Document],
     retriever: &Retriever,
     questions: &[&str],
-    ranking: Ranking,
 ) -> Vec<Vec<usize>> {
-    let documents: Documents = documents.to_vec().into();
-    let pass = FirstPass::over(&documents).unwrap();
-    let pass = pass.with_retriever(&documents, retriever, &mut |_| {}).unwrap();
-    pass.rank(questions, ranking).unwrap()
+    embedded(documents, retriever).rank(questions, Ranking::Dense(retriever)).unwrap()
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn added_documents_and_threads_do_not_change_the_order() {
     let (other_documents, _) = articles("zh", 30);
     let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
     let load = || Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
-    let dense_rank = |documents: &[Document]| rank(documents, &load(), &questions, Ranking::Dense);
+    let dense_rank = |documents: &[Document]| dense_rank(documents, &load(), &questions);
     let threads = tch::get_num_threads();
     tch::set_num_threads(1);
     let expected_order = dense_rank(&documents);
@@ -69,15 +70,17 @@ fn embeddings_are_cached_by_content() {
     documents.push(Document { id: "copy".into(), ..documents[1].clone() });
     documents.push(Document { id: "empty".into(), text: " \n".into() });
     let question = questions[0].as_str();
-    let rankings = rank(&documents, &retriever, &[question, question], Ranking::Dense);
+    let rankings = dense_rank(&documents, &retriever, &[question, question]);
     assert_eq!(rankings[0], rankings[1]);
     // Equal documents are ranked by their index, and a blank document is omitted.
     let index = rankings[0].iter().position(|&k| k == 1).unwrap();
     assert_eq!((rankings[0].get(index + 1), rankings[0].len()), (Some(&4), 5));
-    assert_eq!(rank(&documents, &retriever, &[question], Ranking::Dense)[0], rankings[0]);
-    let hybrid = rank(&documents, &retriever, &[question, "…"], Ranking::Hybrid);
+    assert_eq!(dense_rank(&documents, &retriever, &[question])[0], rankings[0]);
+    let hybrid = embedded(&documents, &retriever)
+        .rank(&[question, "…"], Ranking::Hybrid(&retriever))
+        .unwrap();
     assert_eq!(hybrid[0].len(), 5);
-    assert_eq!(hybrid[1], rank(&documents, &retriever, &["…"], Ranking::Dense)[0]);
+    assert_eq!(hybrid[1], dense_rank(&documents, &retriever, &["…"])[0]);
 }
 
 #[test]
@@ -88,13 +91,13 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     let (documents, questions) = articles("de", 4);
     let question = [questions[0].as_str()];
     let retriever = load();
-    let expected = rank(&documents, &retriever, &question, Ranking::Dense);
+    let expected = dense_rank(&documents, &retriever, &question);
     retriever.save_embeddings(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let new_retriever = load();
     // The file contains the embeddings of four paragraphs and of the question.
     assert_eq!(new_retriever.load_embeddings(&path).unwrap(), 5);
-    assert_eq!(rank(&documents, &new_retriever, &question, Ranking::Dense), expected);
+    assert_eq!(dense_rank(&documents, &new_retriever, &question), expected);
     new_retriever.save_embeddings(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 
@@ -277,8 +280,8 @@ fn rank_of(sentence: &str, question: &str) -> Option<usize> {
     };
     let document = |index| Document { id: format!("{index}").into(), text: text(index).into() };
     let documents: Documents = (0..61).map(document).collect::<Vec<_>>().into();
-    let pass = FirstPass::over(&documents).unwrap();
-    pass.rank(&[question], Ranking::Bm25).unwrap()[0].iter().position(|&index| index == 30)
+    let index = DocumentIndex::over(&documents).unwrap();
+    index.rank(&[question], Ranking::Bm25).unwrap()[0].iter().position(|&index| index == 30)
 }
 
 #[test]

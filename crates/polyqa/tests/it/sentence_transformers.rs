@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use polyqa::{Document, Documents, FirstPass, Retriever};
+use polyqa::{Document, DocumentIndex, Documents, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 use testkit::{PythonPackages, python_with};
@@ -107,8 +107,8 @@ fn embeddings_equal_those_of_sentence_transformers() {
         };
         let documents: Documents =
             texts.iter().enumerate().map(document).collect::<Vec<_>>().into();
-        let pass = FirstPass::over(&documents).unwrap();
-        pass.with_retriever(&documents, &retriever, &mut |_| {}).unwrap();
+        let index = DocumentIndex::over(&documents).unwrap();
+        index.with_retriever(&retriever, &mut |_| {}).unwrap();
         let file = folder.path().join("embeddings.safetensors");
         retriever.save_embeddings(&file).unwrap();
         let stored = torch_ext::read_tensors(&file).unwrap();

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Limits;
-use crate::answer::Query;
-use crate::{Answers, Document};
+use crate::{Answers, Document, Query};
 
 /// The body of `POST /answer`.
 #[derive(Debug, Deserialize)]
@@ -97,12 +96,14 @@ impl Request {
         let queries: Vec<Query> = queries
             .into_iter()
             .map(|input| match input {
-                QuestionInput::Text(question) => Ok((None, question)),
-                QuestionInput::Row { id, question } => Ok((id.map(id_text).transpose()?, question)),
+                QuestionInput::Text(text) => Ok(Query { id: None, text }),
+                QuestionInput::Row { id, question: text } => {
+                    Ok(Query { id: id.map(id_text).transpose()?, text })
+                }
             })
             .collect::<Result<_, String>>()
             .map_err(bad_request)?;
-        if queries.iter().any(|(_, question)| question.trim().is_empty()) {
+        if queries.iter().any(|query| query.text.trim().is_empty()) {
             return Err(bad_request("a question is empty".into()));
         }
         let to_document = |(index, input): (usize, DocumentInput)| {
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn questions_and_documents_have_several_formats() {
         let single = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
-        assert_eq!((single.queries, single.answers), (vec![(None, "Where?".into())], 1));
+        assert_eq!((single.queries, single.answers), (vec!["Where?".into()], 1));
         let documents = single.documents.unwrap();
         assert_eq!((&*documents[0].id, &*documents[0].text), ("0", "Here."));
         let multiple = read(
@@ -171,7 +172,7 @@ mod tests {
                 "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
         );
         let multiple = multiple.unwrap();
-        assert_eq!(multiple.queries[1], (Some("7".into()), "Who?".into()));
+        assert_eq!(multiple.queries[1], Query { id: Some("7".into()), text: "Who?".into() });
         assert_eq!((&*multiple.documents.unwrap()[1].id, multiple.answers), ("b", 3));
     }
 
