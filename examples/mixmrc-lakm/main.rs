@@ -60,11 +60,11 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     // converge.
     let rows = same_language.examples().lengths().expect("windows are in memory").len();
     let training = recipe.training(arm, rows);
-    let [mrc_batches, mixed_batches, lakm_batches] = recipe.batches(arm);
+    let round = recipe.round(arm);
     let tasks = Alternating::new()
-        .with("mrc", mrc_batches, same_language)
-        .with_optional("mixed", mixed_batches, mixed)
-        .with_optional("lakm", lakm_batches, lakm);
+        .with("mrc", round.mrc, same_language)
+        .with_optional("mixed", round.mixed, mixed)
+        .with_optional("lakm", round.lakm, lakm);
     let parameters = base.model.named_parameters();
     let selection = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
     let report = trial.fit_best("train", &training, &parameters, tasks, selection)?;

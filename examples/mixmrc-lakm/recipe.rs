@@ -94,6 +94,16 @@ pub struct BatchesPerRound {
     pub lakm: Option<NonZeroU32>,
 }
 
+/// Number of batches of each task in a round of an arm; 0 if the arm does not have the task.
+pub struct Round {
+    /// Questions in the passage's language.
+    pub mrc: u32,
+    /// Questions in another language.
+    pub mixed: u32,
+    /// Masked phrases.
+    pub lakm: u32,
+}
+
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "mixmrc-lakm";
     const ABOUT: &'static str = "Trains a reader on translated and mixed questions, with masked \
@@ -149,17 +159,21 @@ impl Recipe {
         self.selected().any(|arm| arm.translated || arm.mixed || needs_mixed_count(arm))
     }
 
-    /// Returns the number of batches of each task in a round; 0 if the arm does not have the task.
-    pub fn batches(&self, arm: &Arm) -> [u32; 3] {
+    /// Returns a round of the arm's tasks.
+    pub fn round(&self, arm: &Arm) -> Round {
         let BatchesPerRound { mrc, mixed, lakm } = self.rounds;
-        let tasks = [(true, mrc), (arm.mixed, mixed), (arm.lakm.is_some(), lakm)];
-        tasks.map(|(active, count)| if active { count.map_or(1, NonZeroU32::get) } else { 0 })
+        let batches = |count: Option<NonZeroU32>| count.map_or(1, NonZeroU32::get);
+        Round {
+            mrc: batches(mrc),
+            mixed: if arm.mixed { batches(mixed) } else { 0 },
+            lakm: if arm.lakm.is_some() { batches(lakm) } else { 0 },
+        }
     }
 
     /// Returns the training options of an arm with `rows` windows of unmixed questions; see the
     /// field `training`.
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
-        let [mrc, mixed, lakm] = self.batches(arm);
+        let Round { mrc, mixed, lakm } = self.round(arm);
         let (counted, additional) = match arm.mixed_on_top {
             true => (mrc, mixed + lakm),
             false => (mrc + mixed, lakm),

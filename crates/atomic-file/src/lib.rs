@@ -5,6 +5,7 @@ mod error;
 mod escape;
 mod file_set;
 pub mod fs;
+pub mod json;
 mod lock;
 mod observer;
 mod read;
@@ -31,7 +32,7 @@ pub use read::{
     read_to_string, read_to_string_limited, read_to_string_with_bom, read_with_bom, to_utf8,
 };
 pub use target::is_stdout;
-pub use temporary::{is_temporary, sync_folder_of};
+pub use temporary::is_temporary;
 
 /// The target of this crate's log records: warnings about input files.
 pub const LOG_TARGET: &str = "atomic_file";
@@ -55,7 +56,7 @@ enum Sink {
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// The action in errors of writers.
-const WRITE: &str = "write";
+pub(crate) const WRITE: &str = "write";
 
 impl AtomicFile {
     /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`.
@@ -206,6 +207,17 @@ pub fn create_folder_of(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     let created = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     created.map_err(Error::new(path, WRITE))
+}
+
+/// Syncs the folder of `path` to disk, so that renames are durable.
+///
+/// On systems and file systems that do not support this, the function does nothing.
+///
+/// # Errors
+/// If syncing fails. The error has the path of the file.
+pub fn sync_folder_of(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    temporary::sync_folder_of(path).map_err(Error::new(path, WRITE))
 }
 
 /// Writes `bytes` atomically to the file `path`.

@@ -60,14 +60,9 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Syncs the folder of `path` to disk, so that renames are durable.
-///
-/// On file systems that do not support this, the function does nothing.
-///
-/// # Errors
-/// If syncing fails.
+/// Syncs the folder of `path` to disk, if the system and the file system support this.
 #[cfg(unix)]
-pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
         // The folder is not readable, or the file system does not support fsync of folders.
@@ -78,11 +73,7 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Does nothing, because syncing folders is not supported on this system.
-///
-/// # Errors
-/// None.
 #[cfg(not(unix))]
-pub fn sync_folder_of(_path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder_of(_path: &Path) -> io::Result<()> {
     Ok(())
 }

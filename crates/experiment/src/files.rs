@@ -1,7 +1,7 @@
 //! Reading and atomic writing of a run's files, entries of folders, and SHA-256.
-use std::fs::DirEntry;
 use std::path::Path;
 
+use atomic_file::fs::DirEntry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};

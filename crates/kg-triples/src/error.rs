@@ -148,6 +148,7 @@ impl From<atomic_file::Error> for Error {
         let action = match action {
             "read" => "read the file",
             "write" => "write the file",
+            "lock" => "lock the file",
             other => other,
         };
         Self::Io { path, action, source }

@@ -57,7 +57,7 @@ impl KnowledgeGraph {
     /// ```
     pub fn read_dir(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        std::fs::read_dir(dir).map_err(Error::io(dir, "read the folder"))?;
+        atomic_file::fs::read_dir(dir)?;
         let mut builder = GraphBuilder::default();
         for_each_row(&dir.join("triples.tsv"), &[TRIPLE_COLUMNS], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),

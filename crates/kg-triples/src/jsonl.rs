@@ -27,7 +27,6 @@ pub trait Record: DeserializeOwned {
 pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
-    line: Vec<u8>,
     is_empty: bool,
     record_type: PhantomData<fn(T)>,
 }
@@ -50,8 +49,8 @@ impl<T: Serialize> JsonlWriter<T> {
         } else {
             Output::Plain(file)
         };
-        let (path, line) = (path.to_owned(), Vec::new());
-        Ok(Self { path, output, line, is_empty: true, record_type: PhantomData })
+        let path = path.to_owned();
+        Ok(Self { path, output, is_empty: true, record_type: PhantomData })
     }
 
     /// Appends one line.
@@ -59,15 +58,12 @@ impl<T: Serialize> JsonlWriter<T> {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written, for example for lack of space.
     pub fn write(&mut self, record: &T) -> Result<(), Error> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, record)
-            .map_err(|error| Error::io(&self.path, "write the file")(error.into()))?;
-        self.line.push(b'\n');
+        let line = atomic_file::json::to_string(&self.path, record)? + "\n";
         self.is_empty = false;
         match &mut self.output {
-            Output::Plain(file) => Ok(file.write_all(&self.line)?),
+            Output::Plain(file) => Ok(file.write_all(line.as_bytes())?),
             Output::Gzip(file) => {
-                file.write_all(&self.line).map_err(Error::io(&self.path, "write the file"))
+                file.write_all(line.as_bytes()).map_err(Error::io(&self.path, "write the file"))
             }
         }
     }

@@ -38,12 +38,10 @@ pub(crate) fn json_error(
     path: &Path,
     expected: &'static str,
 ) -> Error {
-    let full_message = error.to_string();
     let (line, column) = (error.line(), error.column());
-    let position = format!(" at line {line} column {column}");
     let message = match non_json_literal(text, line, column) {
         Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
-        _ => full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned(),
+        _ => atomic_file::json::reason(error),
     };
     Error::Json { path: path.to_path_buf(), line, column, message, expected }
 }

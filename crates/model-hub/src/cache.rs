@@ -1,12 +1,11 @@
 //! The cache folder of a repository, in the layout of huggingface_hub.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use atomic_file::fs;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::names::{
     CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, MAX_JSON_BYTES, QUANTIZED_WEIGHTS, Repository,
     TOKENIZER, WEIGHTS, is_commit, parse_shards,
@@ -76,7 +75,7 @@ impl Cache {
             return Some(revision.to_owned());
         }
         // A damaged reference is written again by the download.
-        let commit = read_limited(&self.folder.join("refs").join(revision), 1024).ok()?;
+        let commit = fs::read_limited(self.folder.join("refs").join(revision), 1024).ok()?;
         let commit = String::from_utf8(commit).ok()?;
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
@@ -92,8 +91,7 @@ impl Cache {
             let weights = if is_quantized { QUANTIZED_WEIGHTS } else { WEIGHTS };
             return Ok(vec![weights.to_owned()]);
         }
-        let bytes =
-            read_limited(&index, MAX_JSON_BYTES).map_err(Error::io(&index, "read the file"))?;
+        let bytes = fs::read_limited(&index, MAX_JSON_BYTES)?;
         let shards = parse_shards(&bytes).map_err(|reason| {
             let folder = snapshot.display();
             let reason = format!("{reason}; if the error persists, delete {folder}");
@@ -112,8 +110,7 @@ impl Cache {
         {
             let path = self.snapshot(commit).join(&name);
             if path.is_file() {
-                let id = content_id(&path).map_err(Error::io(&path, "read the file"))?;
-                files.insert(name, id);
+                files.insert(name, content_id(&path)?);
             }
         }
         Ok(files)
@@ -126,31 +123,25 @@ impl Cache {
 }
 
 /// Returns the name of the blob to which a file is linked, or the SHA-256 of a copied file.
-fn content_id(path: &Path) -> io::Result<String> {
-    if let Ok(target) = fs::read_link(path)
+fn content_id(path: &Path) -> Result<String> {
+    if let Ok(target) = path.read_link()
         && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
         && let Some(blob) = target.file_name().and_then(|name| name.to_str())
     {
         return Ok(blob.to_owned());
     }
     let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hasher)?;
+    fs::open(path)?.read_into(&mut hasher)?;
     Ok(format!("{:x}", hasher.finalize()))
-}
-
-/// Reads a file of at most `limit` bytes.
-fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let length = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(length).is_ok_and(|length| length <= limit) {
-        return Ok(bytes);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("has more than {limit} bytes")))
 }
 
 #[cfg(feature = "fetch")]
 mod write {
+    use std::fs::OpenOptions;
+    use std::io;
+
     use atomic_file::FileLock;
+    use atomic_file::fs::File;
 
     use super::*;
 
@@ -165,9 +156,10 @@ mod write {
             let path = self.lock_folder.join(format!("{etag}.lock"));
             create_parent_folder(&path)?;
             loop {
-                let opened = File::options().create(true).truncate(false).write(true).open(&path);
-                let file = opened.map_err(Error::io(&path, "lock the file"))?;
-                let lock = FileLock::acquire(&file).map_err(Error::io(&path, "lock the file"))?;
+                let options =
+                    OpenOptions::new().create(true).truncate(false).write(true).to_owned();
+                let file = File::open_with(&path, &options)?;
+                let lock = file.lock()?;
                 if has_directory_entry(&file) {
                     return Ok(lock);
                 }
@@ -179,19 +171,21 @@ mod write {
             let path = self.snapshot(commit).join(file);
             create_parent_folder(&path)?;
             let root = "../".repeat(2 + file.matches('/').count());
-            let result = link(&path, &format!("{root}blobs/{etag}")).or_else(|_| {
-                let mut file = atomic_file::AtomicFile::create(&path)?;
-                io::copy(&mut File::open(self.blob(etag))?, &mut file)?;
-                Ok(file.finish()?)
-            });
-            result.map_err(Error::io(&path, "create the link"))
+            if link(&path, &format!("{root}blobs/{etag}")).is_ok() {
+                return Ok(());
+            }
+            let mut file = atomic_file::AtomicFile::create(&path)?;
+            let copied = io::copy(&mut fs::open(self.blob(etag))?, &mut file);
+            copied.map_err(atomic_file::Error::new(&path, "write"))?;
+            Ok(file.finish()?)
         }
 
         /// Records that a commit lacks a file.
         pub(crate) fn record_absence(&self, commit: &str, file: &str) -> Result<()> {
             let path = self.absence_file(commit, file);
             create_parent_folder(&path)?;
-            File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
+            File::create(&path)?;
+            Ok(())
         }
 
         /// Stores the commit of a branch or tag.
@@ -201,14 +195,13 @@ mod write {
             }
             let path = self.folder.join("refs").join(revision);
             create_parent_folder(&path)?;
-            let written = atomic_file::write(&path, commit).map_err(io::Error::from);
-            written.map_err(Error::io(&path, "write the file"))
+            Ok(atomic_file::write(&path, commit)?)
         }
     }
 
     pub(crate) fn create_parent_folder(path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
+        Ok(fs::create_dir_all(folder)?)
     }
 
     /// Returns whether the open file still has a directory entry. Another process may remove the
@@ -230,7 +223,7 @@ mod write {
     fn link(path: &Path, target: &str) -> io::Result<()> {
         match std::os::unix::fs::symlink(target, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(path)?;
+                std::fs::remove_file(path)?;
                 std::os::unix::fs::symlink(target, path)
             }
             result => result,

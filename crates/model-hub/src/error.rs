@@ -1,6 +1,3 @@
-use std::io;
-use std::path::PathBuf;
-
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// An error that prevents the resolution of a model to a folder.
@@ -24,15 +21,8 @@ pub enum Error {
         problem: String,
     },
     /// A file or folder of the cache cannot be read or written.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The failed action, such as "read the file".
-        action: &'static str,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// The model is not cached and downloads are disabled, or the repository lacks a required file.
     #[error("{repository}: {reason}")]
     Missing {
@@ -78,15 +68,4 @@ pub enum Error {
         /// A description of the problem, usually with the expected and the received value.
         reason: String,
     },
-}
-
-impl Error {
-    /// Returns a function for `map_err` that adds the path and the failed action.
-    pub(crate) fn io(
-        path: impl Into<PathBuf>,
-        action: &'static str,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { path, action, source }
-    }
 }

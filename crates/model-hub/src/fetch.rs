@@ -1,10 +1,11 @@
 //! Downloads the missing files of a snapshot into the cache.
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{Read, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
+use atomic_file::fs::File;
 use sha2::{Digest, Sha256};
 
 use crate::Progress;
@@ -120,9 +121,8 @@ impl Downloader<'_> {
                     let _ = fs::remove_file(&partial);
                 }
             })?;
-            fs::rename(&partial, &blob)
-                .and_then(|()| atomic_file::sync_folder_of(&blob))
-                .map_err(Error::io(&blob, "rename the file"))?;
+            atomic_file::fs::rename(&partial, &blob)?;
+            atomic_file::sync_folder_of(&blob)?;
         }
         (self.progress)(Progress { file: name, done: total, total });
         self.cache.link(self.commit, name, &file_info.etag)
@@ -154,13 +154,12 @@ impl Downloader<'_> {
     fn download(&mut self, name: &str, file_info: &FileInfo, partial: &Path) -> Result<()> {
         let FileInfo { etag, size: total } = file_info;
         let total = *total;
-        let write_error = || Error::io(partial, "write the file");
-        let opened =
-            File::options().create(true).truncate(false).read(true).write(true).open(partial);
-        let mut file = opened.map_err(write_error())?;
+        let options =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).to_owned();
+        let mut file = File::open_with(partial, &options)?;
         let mut hasher = Sha256::new();
         let partial_bytes = match is_sha256(etag) {
-            true => io::copy(&mut file, &mut hasher).map_err(write_error())?,
+            true => file.read_into(&mut hasher)?,
             false => 0,
         };
         let start = if partial_bytes < total { partial_bytes } else { 0 };
@@ -168,7 +167,8 @@ impl Downloader<'_> {
         if done != partial_bytes {
             hasher.reset();
         }
-        file.set_len(done).and_then(|()| file.seek(SeekFrom::Start(done))).map_err(write_error())?;
+        file.set_len(done)?;
+        file.seek(SeekFrom::Start(done))?;
         let mut buffer = vec![0; 1 << 16];
         while done <= total {
             let read = content.read(&mut buffer);
@@ -179,7 +179,7 @@ impl Downloader<'_> {
             }
             let chunk = &buffer[..read];
             hasher.update(chunk);
-            file.write_all(chunk).map_err(write_error())?;
+            file.write_all(chunk)?;
             done += read as u64;
             (self.progress)(Progress { file: name, done: done.min(total), total });
         }
@@ -196,7 +196,7 @@ impl Downloader<'_> {
                 format!("{reason}; the downloaded part was deleted; run the command again");
             return Err(self.client.response_error(name, reason));
         }
-        file.sync_all().map_err(write_error())
+        Ok(file.sync_all()?)
     }
 
     fn interruption_error(&self, name: &str, done: u64, total: u64, problem: &str) -> Error {

@@ -1,6 +1,5 @@
 //! The error type of this crate.
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mlqa_eval::Language;
 
@@ -10,15 +9,8 @@ use mlqa_eval::Language;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The attempted action, such as "read the file".
-        action: &'static str,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
     /// A line of a JSONL file is not a translation.
     #[error("{}:{line}: expected {{\"from\": \"en\", \"to\": \"de\", \"source\": \"…\", \"target\": \"…\"}}, got {got}", path.display())]
     Line {
@@ -149,29 +141,4 @@ pub enum Error {
     /// A prepared folder cannot be written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),
-}
-
-impl Error {
-    /// Returns a function for `map_err` that creates an [`Error::Io`] for `path`.
-    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { path, action, source }
-    }
-}
-
-impl From<atomic_file::Error> for Error {
-    fn from(atomic_file::Error { path, action, source }: atomic_file::Error) -> Self {
-        let action = match action {
-            "read" => "read the file",
-            "write" => "write the file",
-            other => other,
-        };
-        Self::Io { path, action, source }
-    }
-}
-
-/// Creates the parent folder of `path`.
-pub(crate) fn create_folder_of(path: &Path) -> Result<(), Error> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    Ok(atomic_file::fs::create_dir_all(folder)?)
 }

@@ -26,11 +26,7 @@ pub(crate) type TranslationTable = HashMap<(Language, Language, String), String>
 /// Parses one line.
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let message = error.to_string();
-        // serde's message contains a position within the line. It is removed, because the error
-        // reports the line number in the file separately.
-        let got =
-            message.split_once(" at line ").map_or(message.as_str(), |(got, _)| got).to_owned();
+        let got = atomic_file::json::reason(&error);
         Error::Line { path: path.to_owned(), line, got }
     })
 }

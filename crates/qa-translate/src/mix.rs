@@ -9,7 +9,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::error::create_folder_of;
 use crate::{Error, Translated};
 
 /// Pairs of languages to mix.
@@ -258,7 +257,7 @@ impl Mixed {
             let questions = self.rows.iter().filter(is_of_pair).map(|row| row.question.clone());
             let version = self.version.clone();
             let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
-            create_folder_of(&path)?;
+            atomic_file::create_folder_of(&path)?;
             file_set.add(&path, dataset.to_json(&path)?)?;
             paths.push(path);
         }

@@ -134,15 +134,12 @@ impl Measured {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
-            let line_error = |message: String| {
+let line_error = |message: String| {
                 let message = format!("{message}; expected {EXPECTED_LINE}");
                 Error::Line { path: path.to_path_buf(), line: lines.number(), message }
             };
-            let number: Self = serde_json::from_slice(lines.bytes()).map_err(|error| {
-                let text = error.to_string();
-                let suffix = format!(" at line {} column {}", error.line(), error.column());
-                line_error(text.strip_suffix(&suffix).unwrap_or(&text).to_owned())
-            })?;
+            let number: Self = serde_json::from_slice(lines.bytes())
+                .map_err(|error| line_error(atomic_file::json::reason(&error)))?;
             number.check_weights().map_err(line_error)?;
             numbers.push(number);
         }
@@ -166,9 +163,9 @@ impl Measured {
     /// [`Error::File`].
     pub fn write(path: impl AsRef<Path>, numbers: &[Self]) -> Result<()> {
         let path = path.as_ref();
-        let lines = numbers.iter().map(|number| Ok(serde_json::to_string(number)? + "\n"));
-        let text = lines.collect::<std::io::Result<String>>();
-        let text = text.map_err(atomic_file::Error::new(path, "write"))?;
+        let lines =
+            numbers.iter().map(|number| Ok(atomic_file::json::to_string(path, number)? + "\n"));
+        let text = lines.collect::<Result<String>>()?;
         atomic_file::create_folder_of(path)?;
         Ok(atomic_file::write(path, text)?)
     }

@@ -1,6 +1,6 @@
 //! Atomically written folders of prepared examples, with a manifest.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
 use std::path::{Path, PathBuf};
 
@@ -40,10 +40,8 @@ impl FileDigest {
     /// # Errors
     /// [`Error::File`] if the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let file_error = |error: std::io::Error| Error::file(path, error);
-        let mut file = atomic_file::fs::open(path)?;
         let mut hash = Sha256::new();
-        let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
+        let bytes = atomic_file::fs::open(path)?.read_into(&mut hash)?;
         Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
     }
 
@@ -113,7 +111,7 @@ impl Manifest {
         }
         let file_error = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
         let text = atomic_file::read_limited(&path, MAX_MANIFEST_BYTES)?;
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| file_error(&e))?;
+        let value: serde_json::Value = atomic_file::json::from_slice(&path, &text)?;
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| file_error(&e)),
             Some(other) if other.starts_with(FORMAT_PREFIX) => Err(file_error(&format!(
@@ -206,8 +204,7 @@ impl PreparedFolder {
     /// [`Error::File`] if `out` is a file or a folder that is neither empty nor prepared, or if the
     /// temporary folder cannot be created.
     pub fn start(out: impl AsRef<Path>) -> Result<Self> {
-        let out = std::path::absolute(out.as_ref()).map_err(|e| Error::file(out.as_ref(), e))?;
-        let out_error = |error: std::io::Error| Error::file(&out, error);
+        let out = atomic_file::fs::absolute(out)?;
         let (Some(name), Some(parent)) = (out.file_name(), out.parent()) else {
             return Err(Error::file(&out, "the path has no folder name"));
         };
@@ -229,7 +226,8 @@ impl PreparedFolder {
             // permissions from the mode 0o777, as for other new folders.
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
-        let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(out_error)?;
+        let folder = builder.prefix(&prefix).tempdir_in(parent);
+        let folder = folder.map_err(|error| Error::file(&out, error))?;
         Ok(Self { folder, out })
     }
 
@@ -254,8 +252,7 @@ impl PreparedFolder {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
         for (name, path) in list_files(folder)? {
-            let sync_error = |error: std::io::Error| Error::file(&path, error);
-            File::open(&path).and_then(|file| file.sync_all()).map_err(sync_error)?;
+            atomic_file::fs::open(&path)?.sync_all()?;
             files.insert(name, FileDigest::of(&path)?);
         }
         let mut inputs = BTreeMap::new();
@@ -278,7 +275,7 @@ impl PreparedFolder {
             files,
         };
         let path = folder.join(MANIFEST);
-        let text = serde_json::to_string_pretty(&manifest).map_err(|e| Error::file(&path, e))?;
+        let text = atomic_file::json::to_string_pretty(&path, &manifest)?;
         atomic_file::write(&path, text + "\n")?;
         self.publish()?;
         Ok(manifest)
@@ -296,7 +293,7 @@ impl PreparedFolder {
             }
             Err(error) => return Err(Error::file(&out, error)),
         }
-        atomic_file::sync_folder_of(&out).map_err(|error| Error::file(&out, error))
+        Ok(atomic_file::sync_folder_of(&out)?)
     }
 }
 
@@ -334,11 +331,10 @@ fn list_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {
-        let folder_error = |error: std::io::Error| Error::file(&folder, error);
         for entry in atomic_file::fs::read_dir(&folder)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type().map_err(folder_error)?.is_dir() {
+            if entry.file_type()?.is_dir() {
                 folders.push((name + "/", entry.path()));
             } else {
                 files.insert(name, entry.path());

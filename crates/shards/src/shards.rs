@@ -1,12 +1,13 @@
 //! Datasets of one or several files of lines, which may be compressed.
 use std::collections::BTreeSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use atomic_file::check_text_start;
+use atomic_file::fs::File;
 use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -22,9 +23,7 @@ const SHARD_NAMES: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst,
 
 /// Formats the error of a single line of JSON as `column 5: …`.
 fn format_json_error(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let suffix = format!(" at line {} column {}", error.line(), error.column());
-    format!("column {}: {}", error.column(), text.strip_suffix(&suffix).unwrap_or(&text))
+    format!("column {}: {}", error.column(), atomic_file::json::reason(error))
 }
 
 /// Returns whether `name` is the file name of a shard: `*.jsonl` or `*.txt`, plain or compressed as

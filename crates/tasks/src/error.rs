@@ -94,6 +94,12 @@ impl From<Error> for qa_translate::Error {
     }
 }
 
+impl From<atomic_file::Error> for Error {
+    fn from(atomic_file::Error { path, source, .. }: atomic_file::Error) -> Self {
+        Self::file(path, source)
+    }
+}
+
 impl Error {
     pub(crate) fn config(
         key: impl Into<String>,

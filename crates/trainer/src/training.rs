@@ -102,8 +102,7 @@ impl<'a, 't> Training<'a, 't> {
         check_micro_batches(config, rank_count, &tasks.slots)?;
         check_evaluation(config, &tasks.slots)?;
         check_precision(stage, parameters)?;
-        std::fs::create_dir_all(&stage.folder)
-            .map_err(|error| Error::file(&stage.folder, error))?;
+        atomic_file::fs::create_dir_all(&stage.folder)?;
         let mut optimizer = AdamW::new(parameters, config)?.with_process_group(stage.group.clone());
         let fingerprint = stage_fingerprint(config, stage.precision, tasks)?;
         let Tasks { slots, updates } = tasks;

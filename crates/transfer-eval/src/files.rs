@@ -58,10 +58,8 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
     expected: &str,
 ) -> Result<T> {
     serde_json::from_str(line).map_err(|error| {
-        let full_message = error.to_string();
-        let position = format!(" at line {} column {}", error.line(), error.column());
-        let message = full_message.strip_suffix(&position).unwrap_or(&full_message);
-        Error::line(path, number, format!("{message}; expected {expected}"))
+        let reason = atomic_file::json::reason(&error);
+        Error::line(path, number, format!("{reason}; expected {expected}"))
     })
 }
 
@@ -73,11 +71,10 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes one JSON object per line, atomically.
 pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let mut bytes = Vec::new();
+    let mut text = String::new();
     for row in rows {
-        let written = serde_json::to_writer(&mut bytes, row);
-        written.map_err(|error| atomic_file::Error::new(path, "write")(error.into()))?;
-        bytes.push(b'\n');
+        text += &atomic_file::json::to_string(path, row)?;
+        text.push('\n');
     }
-    write_atomic(path, &bytes)
+    write_atomic(path, text.as_bytes())
 }

@@ -114,10 +114,6 @@ impl Error {
         Self::Io { path: path.to_owned(), hint: "", source }
     }
 
-    pub(crate) fn json(path: &std::path::Path, source: serde_json::Error) -> Self {
-        Self::Json { path: path.to_owned(), source }
-    }
-
     /// Creates an error for an invalid value of the configuration `file`.
     pub(crate) fn config(
         file: &str,

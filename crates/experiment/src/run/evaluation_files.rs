@@ -52,7 +52,7 @@ pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSize
 /// Adds the sizes of the files below `folder` to `sizes`, except hidden files and links to folders.
 fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     for entry in entries(folder)? {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
+        let (path, kind) = (entry.path(), entry.file_type()?);
         let name = path.strip_prefix(run).expect("files of a trial are in the run folder");
         // Files of a run have UTF-8 names.
         let name = name.to_str();

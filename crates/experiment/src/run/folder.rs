@@ -1,10 +1,11 @@
 //! The run folder: its recipe, its lock, and cleanup after killed processes.
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, File};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::fs;
+use std::io::{self, ErrorKind, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use atomic_file::FileLock;
+use atomic_file::fs::{DirEntry, File};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -157,13 +158,14 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666)) {
         Err(Errno::LOOP) => return Err(lock_error("is a symbolic link")),
-        result => File::from(result.map_err(|error| Error::file(&path)(error.into()))?),
+        Err(error) => return Err(Error::File { path, source: error.into() }),
+        Ok(descriptor) => File::new(descriptor.into(), &path),
     };
-    if !file.metadata().map_err(Error::file(&path))?.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(lock_error("is not a regular file"));
     }
-    let lock = match FileLock::try_acquire(&file) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    let lock = match file.try_lock() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
             // The holder only completes the message.
             let holder = read_lock_holder(&mut file).ok().flatten().filter(|text| !text.is_empty());
             let holder = holder.map_or_else(String::new, |text| format!(" ({text})"));
@@ -171,7 +173,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
-        result => result.map_err(Error::file(&path))?,
+        result => result?,
     };
     if lock.is_none() {
         let folder = folder.display();
@@ -179,22 +181,20 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
             format!("{folder}: this file system does not support locks; start one process only");
         let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
-    if read_lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
+    if read_lock_holder(&mut file)?.is_none() {
         return Err(lock_error("was written by another program"));
     }
     // Other processes only print this text in error messages, so write errors are ignored.
     let lock_holder = format!("process {}\n", std::process::id());
-    let _ = file.set_len(0).and_then(|()| file.rewind());
+    let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
     let _ = file.write_all(lock_holder.as_bytes());
     Ok(lock)
 }
 
 /// The contents of a lock file: `process <id>`, or an empty string if nothing is written yet;
 /// `None` for other contents.
-fn read_lock_holder(file: &mut File) -> io::Result<Option<String>> {
-    let mut bytes = Vec::new();
-    file.take(64).read_to_end(&mut bytes)?;
-    let text = String::from_utf8(bytes).unwrap_or_else(|_| "not ours".into());
+fn read_lock_holder(file: &mut File) -> Result<Option<String>> {
+    let text = String::from_utf8(file.read_up_to(64)?).unwrap_or_else(|_| "not ours".into());
     let id = text.strip_prefix("process ").and_then(|id| id.trim_end().parse::<u32>().ok());
     Ok((text.is_empty() || id.is_some()).then(|| text.trim_end().to_owned()))
 }
@@ -202,7 +202,7 @@ fn read_lock_holder(file: &mut File) -> io::Result<Option<String>> {
 /// Rejects symbolic links in the folder, because a run would write to their targets.
 fn check_no_links(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
+        let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_symlink() {
             let reason = "is a symbolic link, which a run folder must not contain; replace it by \
                           its target, or give another --out";
@@ -223,7 +223,7 @@ fn is_unfinished(name: &OsStr) -> bool {
 /// Removes incomplete files of a killed process recursively.
 fn remove_unfinished(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
+        let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
             remove_unfinished(&path)?;
         } else if kind.is_file() && is_unfinished(&entry.file_name()) {

@@ -22,7 +22,6 @@ pub use trial::{Trial, resolve_roles};
 
 use crate::identity::RecipeValues;
 use crate::print::first_table;
-use crate::recipe::{check_adapters, check_seeds_and_variants, select_arms};
 use crate::run::folder::RunFolder;
 use crate::run::machine::MACHINE_FILE;
 use crate::run::ranks::Ranks;
@@ -47,33 +46,6 @@ pub struct Experiment<R: Recipe> {
 }
 
 impl<R: Recipe> Experiment<R> {
-    /// Validates the recipe, locks the run folder and records the recipe's identity in this folder.
-    pub(crate) fn create(mut recipe: R, folder: PathBuf) -> Result<Self> {
-        select_arms(&mut recipe, &[])?;
-        check_seeds_and_variants(&recipe)?;
-        check_adapters(&recipe)?;
-        let mut recipe_values = RecipeValues::of(&recipe)?;
-        recipe_values.check()?;
-        recipe.validate()?;
-        let runtime = Runtime::set_up(recipe.run())?;
-        let ranks = Ranks::new(runtime.group.clone(), &folder)?;
-        let folder = ranks.folder(folder);
-        let run_folder = RunFolder::lock(&folder)?;
-        recipe_values.hash()?;
-        ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
-        run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
-        let inputs_checked = Cell::new(false);
-        Ok(Self {
-            recipe,
-            folder,
-            runtime,
-            recipe_values,
-            inputs_checked,
-            ranks,
-            _locked_folder: run_folder,
-        })
-    }
-
     /// Adds the command and the peak memory of this process to `machine.json`.
     pub(crate) fn update_machine_file(&self) -> Result<()> {
         machine::update(&self.dir(MACHINE_FILE), R::NAME, R::ABOUT, self.runtime.device)

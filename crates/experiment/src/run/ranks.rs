@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use atomic_file::fs::TempDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use torch_ext::ProcessGroup;
@@ -20,7 +21,7 @@ pub(crate) struct Ranks {
     /// The run folder of rank 0.
     run_folder: PathBuf,
     /// The temporary folder of this process, if its rank is not 0.
-    temporary_folder: Option<tempfile::TempDir>,
+    temporary_folder: Option<TempDir>,
 }
 
 impl Ranks {
@@ -28,13 +29,10 @@ impl Ranks {
         let is_nonzero_rank = group.as_ref().is_some_and(|group| group.rank() > 0);
         let temporary_folder = match is_nonzero_rank {
             false => None,
-            true => {
-                let parent = std::env::temp_dir();
-                Some(tempfile::tempdir_in(&parent).map_err(Error::file(&parent))?)
-            }
+            true => Some(atomic_file::fs::temporary_dir(std::env::temp_dir(), "polyqa-")?),
         };
         set_silent(is_nonzero_rank);
-        let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
+        let run_folder = atomic_file::fs::absolute(run_folder)?;
         Ok(Self { group, run_folder, temporary_folder })
     }
 
@@ -102,7 +100,7 @@ impl Ranks {
             if let Some(parent) = link.parent() {
                 atomic_file::fs::create_dir_all(parent)?;
             }
-            std::os::unix::fs::symlink(&target, &link).map_err(Error::file(&link))?;
+            atomic_file::fs::symlink(&target, &link)?;
         }
         Ok(())
     }

@@ -1,13 +1,18 @@
 //! Starting and resuming runs, and computing their trials.
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::recipe::{ARMS, check_folder_name};
+use crate::identity::RecipeValues;
+use crate::recipe::{
+    ARMS, check_adapters, check_folder_name, check_seeds_and_variants, select_arms,
+};
 use crate::run::cached::{check_unchanged, compute_or_load};
-use crate::run::folder::RECIPE_FILE;
-use crate::{Error, Experiment, Recipe, Result, Results, Trial, write_text};
+use crate::run::folder::{RECIPE_FILE, RunFolder};
+use crate::run::ranks::Ranks;
+use crate::{Error, Experiment, Recipe, Result, Results, Runtime, Trial, write_text};
 
 impl<R: Recipe> Experiment<R> {
     /// Starts a run in `folder`, or resumes its run if recipe and inputs are unchanged.
@@ -23,6 +28,33 @@ impl<R: Recipe> Experiment<R> {
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
         experiment.update_machine_file()?;
         Ok(experiment)
+    }
+
+    /// Validates the recipe, locks the run folder and records the recipe's identity in this folder.
+    fn create(mut recipe: R, folder: PathBuf) -> Result<Self> {
+        select_arms(&mut recipe, &[])?;
+        check_seeds_and_variants(&recipe)?;
+        check_adapters(&recipe)?;
+        let mut recipe_values = RecipeValues::of(&recipe)?;
+        recipe_values.check()?;
+        recipe.validate()?;
+        let runtime = Runtime::set_up(recipe.run())?;
+        let ranks = Ranks::new(runtime.group.clone(), &folder)?;
+        let folder = ranks.folder(folder);
+        let run_folder = RunFolder::lock(&folder)?;
+        recipe_values.hash()?;
+        ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
+        run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
+        let inputs_checked = Cell::new(false);
+        Ok(Self {
+            recipe,
+            folder,
+            runtime,
+            recipe_values,
+            inputs_checked,
+            ranks,
+            _locked_folder: run_folder,
+        })
     }
 
     /// The trials of all seeds, arms and variants, in this order.

@@ -2,10 +2,10 @@
 use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
-use super::extraction::Extraction;
+use super::pass::DumpPass;
 use super::source::{ExtractProgress, ExtractStart, Source, is_stream};
-use super::state::{DumpFormat, StateFolder, Task};
-use super::tables::Tables;
+use super::state::{DumpShape, ExtractIdentity, StateFolder};
+use super::table_files::Tables;
 use crate::Error;
 
 /// Extracts tables from a Wikidata dump to a folder, which [`KnowledgeGraph::read_dir`] can read.
@@ -83,42 +83,42 @@ pub fn extract(
     progress: &ExtractProgress,
 ) -> Result<ExtractReport, Error> {
     config.check()?;
-    let task = Task::new(dump, config)?;
-    let (state, stored) = StateFolder::open(folder, &task, config.restart)?;
+    let identity = ExtractIdentity::new(dump, config)?;
+    let (state, stored) = StateFolder::open(folder, &identity, config.restart)?;
     progress.set_start(match &stored {
         Some(stored) => ExtractStart::Resumed(stored.offset),
         None if state.existed() => ExtractStart::Restarted,
         None => ExtractStart::New,
     });
-    let mut extraction = Extraction::new(dump, config, folder, (state, task));
+    let mut pass = DumpPass::new(dump, config, folder, (state, identity));
     match stored {
         None => {
             let source = Source::open(dump, progress)?;
-            extraction.tally.report.compression = source.compression;
-            extraction.read(source, 0)?;
+            pass.tally.report.compression = source.compression;
+            pass.read(source, 0)?;
         }
         Some(stored) if stored.read => {
             if is_stream(dump) {
                 Source::check_prefix(dump, &stored.passed, progress)?;
             }
-            extraction.resume(stored);
+            pass.resume(stored);
         }
         Some(stored) => {
             let offset = stored.offset;
             let source = Source::reopen(dump, stored.passed.clone(), progress)?;
-            extraction.resume(stored);
-            extraction.read(source, offset)?;
+            pass.resume(stored);
+            pass.read(source, offset)?;
         }
     }
-    extraction.finish()
+    pass.finish()
 }
 
-impl Extraction<'_> {
+impl DumpPass<'_> {
     /// Writes the tables after the dump has been read.
     fn finish(self) -> Result<ExtractReport, Error> {
         let invalid_reason = self.invalid_reason();
         let mut report = self.tally.report;
-        if self.tally.shape == DumpFormat::Array {
+        if self.tally.shape == DumpShape::Array {
             let reason = format!(
                 "the array has no end after {} bytes: the dump is truncated; copy it again",
                 report.bytes
@@ -131,11 +131,10 @@ impl Extraction<'_> {
             self.state.remove()?;
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
-        let io_error = || Error::io(self.folder, "write to the folder");
-        let entities = self.entities.into_sorted().map_err(io_error())?;
+        let entities = self.entities.into_sorted()?;
         let mut tables = Tables::create(self.folder, &report.tables, &self.requested)?;
         tables.write_entities(entities, &mut report)?;
-        let redirects = self.redirects.into_sorted().map_err(io_error())?;
+        let redirects = self.redirects.into_sorted()?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;
         self.state.remove()?;

@@ -1,18 +1,20 @@
 //! Extraction of a knowledge graph's tables from Wikidata dumps, in one pass and bounded memory.
 mod chunk;
+mod clean;
 mod config;
 mod counts;
 mod entity;
 mod extract;
-mod extraction;
+mod format;
 mod json;
+mod pass;
+mod record;
 mod requested;
 mod sort;
 mod source;
 mod state;
 mod table;
-mod tables;
-mod text;
+mod table_files;
 mod texts;
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Sorting of entries by key in bounded memory, with files on disk.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use atomic_file::fs::File;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::Error;
 
 /// A key with its values. Entries with equal keys are sorted by `number`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,15 +126,15 @@ impl Sorter {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(super) fn spill(&mut self) -> io::Result<()> {
+    pub(super) fn spill(&mut self) -> Result<(), Error> {
         if self.entries.is_empty() {
             return Ok(());
         }
         self.entries.par_sort_unstable();
         let name = self.next_file_name();
         let mut file = self.create(&name)?;
-        self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
-        file.into_inner()?.sync_all()?;
+        self.entries.drain(..).try_for_each(|entry| file.write(&entry))?;
+        file.finish()?;
         self.entry_bytes = 0;
         self.runs.push(RunFile { name, generation: 0 });
         while let Some(generation) = self.generation_to_merge() {
@@ -146,8 +148,9 @@ impl Sorter {
         format!("{}-{}", self.name, self.file_count)
     }
 
-    fn create(&self, name: &str) -> io::Result<BufWriter<File>> {
-        Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
+    fn create(&self, name: &str) -> Result<RunWriter, Error> {
+        let file = File::create(self.folder.join(name))?;
+        Ok(RunWriter(BufWriter::with_capacity(1 << 18, file)))
     }
 
     /// Returns the generation of the newest file if [`RUNS_PER_MERGE`] files have this generation.
@@ -158,45 +161,66 @@ impl Sorter {
     }
 
     /// Merges all files of a generation into one file of the next generation.
-    fn merge(&mut self, generation: u32) -> io::Result<()> {
+    fn merge(&mut self, generation: u32) -> Result<(), Error> {
         let (merged_runs, remaining): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
         let mut sorted = SortedEntries::new(self.open(&merged_runs)?)?;
         let name = self.next_file_name();
         let mut file = self.create(&name)?;
         while let Some(entry) = sorted.next()? {
-            entry.write(&mut file)?;
+            file.write(&entry)?;
         }
-        file.into_inner()?.sync_all()?;
+        file.finish()?;
         self.obsolete.extend(merged_runs.into_iter().map(|run| run.name));
         self.runs = remaining;
         self.runs.push(RunFile { name, generation: generation + 1 });
         Ok(())
     }
 
-    fn open(&self, runs: &[RunFile]) -> io::Result<Vec<Run>> {
-        let file = |run: &RunFile| File::open(self.folder.join(&run.name));
-        let run = |file| Run::File(BufReader::with_capacity(1 << 18, file));
-        runs.iter().map(|run_file| file(run_file).map(run)).collect()
+    fn open(&self, runs: &[RunFile]) -> Result<Vec<Run>, Error> {
+        let open = |run: &RunFile| {
+            let file = File::open(self.folder.join(&run.name))?;
+            Ok(Run::File(BufReader::with_capacity(1 << 18, file)))
+        };
+        runs.iter().map(open).collect()
     }
 
     /// Removes the files that were merged into other files. [`Sorter::runs`] no longer lists them.
     ///
     /// # Errors
     /// If a file cannot be removed.
-    pub(super) fn remove_merged(&mut self) -> io::Result<()> {
-        self.obsolete.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
+    pub(super) fn remove_merged(&mut self) -> Result<(), Error> {
+        let mut paths = self.obsolete.drain(..).map(|name| self.folder.join(name));
+        Ok(paths.try_for_each(atomic_file::fs::remove_file)?)
     }
 
     /// Returns all entries, sorted.
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn into_sorted(mut self) -> io::Result<SortedEntries> {
+    pub(super) fn into_sorted(mut self) -> Result<SortedEntries, Error> {
         self.entries.par_sort_unstable();
         let mut runs = self.open(&self.runs)?;
         runs.push(Run::Memory(self.entries.into_iter()));
         SortedEntries::new(runs)
+    }
+}
+
+/// Writes a file of sorted entries.
+struct RunWriter(BufWriter<File>);
+
+impl RunWriter {
+    fn write(&mut self, entry: &Entry) -> Result<(), Error> {
+        let written = entry.write(&mut self.0);
+        Ok(written.map_err(atomic_file::Error::new(self.0.get_ref().path(), "write"))?)
+    }
+
+    /// Syncs the file to disk.
+    fn finish(mut self) -> Result<(), Error> {
+        let written = self.0.flush();
+        let file = self.0.get_ref();
+        written.map_err(atomic_file::Error::new(file.path(), "write"))?;
+        Ok(file.sync_all()?)
     }
 }
 
@@ -206,10 +230,11 @@ enum Run {
 }
 
 impl Run {
-    fn next(&mut self) -> io::Result<Option<Entry>> {
+    fn next(&mut self) -> Result<Option<Entry>, Error> {
         match self {
             Self::Memory(entries) => Ok(entries.next()),
-            Self::File(file) => Entry::read(file),
+            Self::File(file) => Entry::read(file)
+                .map_err(|error| Error::io(file.get_ref().path(), "read the file")(error)),
         }
     }
 }
@@ -221,7 +246,7 @@ pub(super) struct SortedEntries {
 }
 
 impl SortedEntries {
-    fn new(mut runs: Vec<Run>) -> io::Result<Self> {
+    fn new(mut runs: Vec<Run>) -> Result<Self, Error> {
         let mut next_entries = BinaryHeap::new();
         for (run_index, run) in runs.iter_mut().enumerate() {
             next_entries.extend(run.next()?.map(|entry| Reverse((entry, run_index))));
@@ -233,7 +258,7 @@ impl SortedEntries {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, Error> {
         let Some(Reverse((entry, run_index))) = self.next_entries.pop() else { return Ok(None) };
         let next = self.runs[run_index].next()?;
         self.next_entries.extend(next.map(|next| Reverse((next, run_index))));

@@ -5,16 +5,17 @@
 //! the state lists it, and the state is replaced by a rename, so that a killed run leaves a
 //! consistent state. Files that the state does not list are overwritten later or removed with the
 //! folder.
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use atomic_file::FileLock;
+use atomic_file::fs::{self, File};
+use atomic_file::{FileLock, json};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::config::{ExtractConfig, ExtractReport};
+use super::format::DumpFormat;
 use super::sort::RunFile;
 use super::source::{ReadPrefix, is_stream};
 use crate::Error;
@@ -29,10 +30,10 @@ const LOCK_FILE: &str = "lock";
 /// parsing of a chunk changes.
 const FORMAT_VERSION: u32 = 7;
 
-/// The version, dump and options of an extract. A run resumes only if its task equals the stored
-/// task.
+/// The version, dump and options of an extract. A run resumes only if its identity equals the
+/// stored identity.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Task {
+pub(super) struct ExtractIdentity {
     version: String,
     layout: u32,
     dump: PathBuf,
@@ -41,12 +42,12 @@ pub(super) struct Task {
     config: String,
 }
 
-impl Task {
+impl ExtractIdentity {
     pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, Error> {
         // The options that do not affect the output are set to fixed values, so that they may
         // differ between runs.
         let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
-        let mut task = Self {
+        let mut identity = Self {
             version: env!("CARGO_PKG_VERSION").into(),
             layout: FORMAT_VERSION,
             dump: "-".into(),
@@ -55,15 +56,14 @@ impl Task {
         };
         // The path and size of a stream are not stored, because only its bytes identify it.
         if !is_stream(dump) {
-            let io_error = || Error::io(dump, "read the dump");
-            task.dump = dump.canonicalize().map_err(io_error())?;
-            let metadata = fs::metadata(dump).map_err(io_error())?;
+            identity.dump = fs::canonicalize(dump)?;
+            let metadata = fs::metadata(dump)?;
             let modified = metadata.modified().ok();
             let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             // Without a time of modification, the file is identified by its path and size.
-            task.file = Some((metadata.len(), modified.map_or(0, |time| time.as_nanos())));
+            identity.file = Some((metadata.len(), modified.map_or(0, |time| time.as_nanos())));
         }
-        Ok(task)
+        Ok(identity)
     }
 
     /// Describes the first difference between the tasks, to complete "an unfinished extract …".
@@ -79,10 +79,10 @@ impl Task {
     }
 }
 
-/// Format of the dump, as far as it has been read: `Lines` for JSON lines, `Array` for a JSON array
-/// and `Closed` for a JSON array whose closing bracket has been read.
+/// Shape of the dump, as far as it has been read: `Lines` for a list of lines, `Array` for an array
+/// and `Closed` for an array whose closing bracket has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) enum DumpFormat {
+pub(super) enum DumpShape {
     #[default]
     Unknown,
     Lines,
@@ -90,10 +90,13 @@ pub(super) enum DumpFormat {
     Closed,
 }
 
-/// Counts and format of the lines read so far.
+/// Format, shape and counts of the lines read so far.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
-    pub(super) shape: DumpFormat,
+    /// Missing in states of earlier versions, which read only JSON.
+    #[serde(default)]
+    pub(super) format: DumpFormat,
+    pub(super) shape: DumpShape,
     /// Number of entities and redirects read so far. It determines the order of entities with equal
     /// ids.
     pub(super) number: u64,
@@ -104,7 +107,8 @@ pub(super) struct Tally {
 /// The stored state of an extract.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
-    pub(super) task: Task,
+    #[serde(rename = "task")]
+    pub(super) identity: ExtractIdentity,
     /// Number of decompressed bytes of the dump that were read.
     pub(super) offset: u64,
     pub(super) passed: ReadPrefix,
@@ -131,38 +135,39 @@ impl StateFolder {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Dump`] if another process holds the lock, or the unfinished extract
-    /// has a different task.
+    /// has a different identity.
     pub(super) fn open(
         out: &Path,
-        task: &Task,
+        identity: &ExtractIdentity,
         restart: bool,
     ) -> Result<(Self, Option<State>), Error> {
         let path = out.join(STATE_FOLDER);
-        let io_error = || Error::io(&path, "write to the folder");
         let dump_error = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
             return dump_error("is a symbolic link; move it away".into());
         }
         let existed = path.is_dir();
-        fs::create_dir_all(&path).map_err(io_error())?;
+        fs::create_dir_all(&path)?;
         let lock = path.join(LOCK_FILE);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock_fd = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
-        let lock_fd = lock_fd.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
+        let lock_fd = lock_fd.map_err(|error| Error::io(&lock, "lock the file")(error.into()))?;
         // If the file system does not support locks, no lock is held.
-        let lock = match FileLock::try_acquire(&File::from(lock_fd?)) {
+        let lock = match File::new(lock_fd.into(), &lock).try_lock() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return dump_error(
                     "another extract is running in this folder; use another folder".into(),
                 );
             }
-            locked => locked.map_err(Error::io(&path, "lock the folder"))?,
+            locked => locked?,
         };
         let stored = match restart {
             true => None,
-            false => read_state(&path.join(STATE_FILE)).map_err(io_error())?,
+            false => read_state(&path.join(STATE_FILE))?,
         };
-        if let Some(difference) = stored.as_ref().and_then(|stored| stored.task.difference(task)) {
+        if let Some(difference) =
+            stored.as_ref().and_then(|stored| stored.identity.difference(identity))
+        {
             return dump_error(format!(
                 "holds an unfinished extract {difference}; repeat the same command to resume it, or \
                  use --restart to start again"
@@ -193,8 +198,7 @@ impl StateFolder {
     /// [`Error::Io`].
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE_FILE);
-        let bytes = serde_json::to_vec(state).map_err(io::Error::from);
-        atomic_file::write(&path, bytes.map_err(Error::io(&path, "write the file"))?)?;
+        atomic_file::write(&path, json::to_string(&path, state)?)?;
         self.has_state = true;
         Ok(())
     }
@@ -206,47 +210,40 @@ impl StateFolder {
     pub(super) fn remove(mut self) -> Result<(), Error> {
         self.clear()?;
         self.has_state = false;
-        Ok(atomic_file::fs::remove_dir_all(&self.path)?)
+        Ok(fs::remove_dir_all(&self.path)?)
     }
 
     /// Removes everything except the lock. The state is removed first, because it must not list
     /// files that no longer exist.
     fn clear(&self) -> Result<(), Error> {
-        let clear = || -> io::Result<()> {
-            let state = self.path.join(STATE_FILE);
-            if state.exists() {
-                fs::remove_file(state)?;
+        let state = self.path.join(STATE_FILE);
+        if state.exists() {
+            fs::remove_file(state)?;
+        }
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name() != LOCK_FILE {
+                fs::remove_file(entry.path())?;
             }
-            for entry in fs::read_dir(&self.path)? {
-                let entry = entry?;
-                if entry.file_name() != LOCK_FILE {
-                    fs::remove_file(entry.path())?;
-                }
-            }
-            Ok(())
-        };
-        clear().map_err(Error::io(&self.path, "clear the folder"))
+        }
+        Ok(())
     }
 
     fn remove_stale_files(&self) -> Result<(), Error> {
-        let remove = || -> io::Result<()> {
-            for folder in [&self.out, &self.path] {
-                for entry in fs::read_dir(folder)? {
-                    let entry = entry?;
-                    let name = entry.file_name();
-                    let is_temporary = atomic_file::is_temporary(&name);
-                    let name = name.to_string_lossy();
-                    match is_temporary || STALE_PREFIXES.iter().any(|start| name.starts_with(start))
-                    {
-                        true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
-                        true => fs::remove_file(entry.path())?,
-                        false => (),
-                    }
+        for folder in [&self.out, &self.path] {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let is_temporary = atomic_file::is_temporary(&name);
+                let name = name.to_string_lossy();
+                match is_temporary || STALE_PREFIXES.iter().any(|start| name.starts_with(start)) {
+                    true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+                    true => fs::remove_file(entry.path())?,
+                    false => (),
                 }
             }
-            Ok(())
-        };
-        remove().map_err(Error::io(&self.out, "remove files of a killed run from the folder"))
+        }
+        Ok(())
     }
 }
 
@@ -261,15 +258,14 @@ impl Drop for StateFolder {
 
 /// Reads the stored state; returns `None` if the file does not exist. A state that cannot be parsed
 /// is an error; another version may have written it.
-fn read_state(path: &Path) -> io::Result<Option<State>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            let reason = format!(
-                "{STATE_FILE} of an unfinished extract cannot be read, use --restart to start again: {error}"
-            );
-            io::Error::new(ErrorKind::InvalidData, reason)
-        }),
-    }
+fn read_state(path: &Path) -> Result<Option<State>, Error> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let advice =
+            "the state of an unfinished extract cannot be read, use --restart to start again";
+        Error::Dump { path: path.to_owned(), reason: format!("{advice}: {error}") }
+    })
 }

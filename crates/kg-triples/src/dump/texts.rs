@@ -3,11 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::MapAccess;
 
-use super::chunk::NameTally;
+use super::clean::{CleanText, clean};
 use super::counts::EntityCounts;
-use super::json::{FromEntries, ObjectList, RawString, VisitEntries};
+use super::json::values::{FromEntries, ObjectList, RawString, VisitEntries};
+use super::record::NameTally;
 use super::requested::{Choice, Requested, Term};
-use super::text::{CleanText, clean};
 use crate::{LabelSource, Language};
 
 /// The text and language code of a label, description or alias, before cleaning.

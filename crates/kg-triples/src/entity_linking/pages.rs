@@ -100,10 +100,9 @@ impl EntityPage {
 /// ```
 pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Error> {
     let dir = dir.as_ref();
-    let io_error = || Error::io(dir, "read the folder");
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io_error())? {
-        let path = entry.map_err(io_error())?.path();
+    for entry in atomic_file::fs::read_dir(dir)? {
+        let path = entry?.path();
         // Files with other names, such as names that are not UTF-8, are no pages.
         let code = path.file_name().and_then(|name| {
             let name = name.to_str()?;

@@ -1,9 +1,9 @@
 //! Writes integer tensors to safetensors files, and reads rows of float32 tensors in blocks.
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use atomic_file::fs::File;
 use ndarray::Array2;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
@@ -79,16 +79,14 @@ pub struct RowReader {
 impl RowReader {
     /// Opens a safetensors file and finds the tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
-        let read_error = atomic_file::Error::new(path, "read");
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = atomic_file::fs::open(path)?;
         atomic_file::report_opened(path);
-        let file_size = file.metadata().map_err(read_error)?.len();
+        let file_size = file.metadata()?.len();
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {
             let length = u64::from_le_bytes(length);
-            let mut bytes = Vec::new();
-            file.by_ref().take(length.min(file_size)).read_to_end(&mut bytes).ok()?;
+            let bytes = file.read_up_to(length.min(file_size)).ok()?;
             serde_json::from_slice::<Metadata>(&bytes).ok().map(|header| (header, 8 + length))
         });
         let Some((header, data_section)) = header else {
@@ -125,9 +123,8 @@ impl RowReader {
         }
         let mut bytes = vec![0; 4 * count * columns];
         let offset = self.data_start + 4 * (self.rows_read * columns) as u64;
-        let result =
-            self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut bytes));
-        result.map_err(atomic_file::Error::new(&self.path, "read"))?;
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.read_exact(&mut bytes)?;
         self.rows_read += count;
         let values =
             bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();

@@ -341,9 +341,7 @@ pub(crate) fn read_parquet_records(
             .and_then(|length| remaining_bytes.checked_sub(length))
             .ok_or("more than 4 GiB of rows, the maximum file size; split the file")?;
         let record = serde_json::from_slice(line.text).map_err(|error: serde_json::Error| {
-            let position = format!(" at line {} column {}", error.line(), error.column());
-            let message = error.to_string();
-            let message = message.strip_suffix(&position).unwrap_or(&message);
+            let message = atomic_file::json::reason(&error);
             let hint = match message.starts_with("missing field") {
                 true => " (no column, or bytes that are not marked as text)",
                 false => "",

@@ -142,8 +142,7 @@ impl File {
     /// # Errors
     /// [`Error::File`].
     pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        let write_error = atomic_file::Error::new(path, "write");
-        Ok(serde_json::to_vec(self).map_err(|error| write_error(error.into()))?)
+        Ok(atomic_file::json::to_string(path, self)?.into_bytes())
     }
 
     /// Iterates over all questions, in file order.

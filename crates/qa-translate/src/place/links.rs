@@ -79,15 +79,11 @@ impl ParallelTexts {
     /// of the translation, from 0, separated by white space.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Alignment`] with the line of an invalid link, and for another number
+    /// [`Error::File`]; [`Error::Alignment`] with the line of an invalid link, and for another number
     /// of lines than pairs.
     pub fn read_alignments(&self, path: impl AsRef<Path>) -> Result<ByLinks, Error> {
         let path = path.as_ref();
-        let bytes = atomic_file::read(path)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
-            Error::io(path, "read the file")(source)
-        })?;
+        let text = atomic_file::read_to_string(path)?;
         let error = |line: usize, expected: String, got: String| Error::Alignment {
             path: path.to_owned(),
             line,

@@ -32,7 +32,7 @@ impl<T: Translator> Cached<T> {
     /// the other lines are never changed.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be opened, read or locked; [`Error::Line`] for a line that
+    /// [`Error::File`] if the file cannot be opened, read or locked; [`Error::Line`] for a line that
     /// is not a translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let identity = inner.identity();

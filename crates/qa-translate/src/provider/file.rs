@@ -35,7 +35,7 @@ impl FileTranslator {
     /// of a non-blank text counts as missing.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Line`] for the first line that is not a translation, or whose
+    /// [`Error::File`]; [`Error::Line`] for the first line that is not a translation, or whose
     /// translation differs from an earlier translation of the same text.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();

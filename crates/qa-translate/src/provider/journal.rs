@@ -1,18 +1,17 @@
 //! An append-only JSONL file that can be reopened after a run is killed.
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
-use atomic_file::FileLock;
+use atomic_file::fs::File;
+use atomic_file::{FileLock, json};
 use serde::Serialize;
 
 use crate::Error;
-use crate::error::create_folder_of;
 
 /// A JSONL file that is synced after each addition and locked while it is open.
 #[derive(Debug)]
 pub(super) struct Journal {
-    path: PathBuf,
     file: File,
     _lock: Option<FileLock>,
 }
@@ -26,14 +25,12 @@ impl Journal {
         line_prefix: &[u8],
         mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        create_folder_of(path)?;
-        let checked = atomic_file::check_output(path).map_err(io::Error::from);
-        checked.map_err(Error::io(path, "use it as a cache"))?;
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let mut file = file.map_err(Error::io(path, "open the cache"))?;
-        let _lock = lock(&file).map_err(Error::io(path, "lock the cache"))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
+        atomic_file::create_folder_of(path)?;
+        atomic_file::check_output(path)?;
+        let options = OpenOptions::new().read(true).append(true).create(true).to_owned();
+        let mut file = File::open_with(path, &options)?;
+        let _lock = lock(&file)?;
+        let bytes = file.read_to_end()?;
         let mut valid_bytes = 0;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             if valid_bytes + line.len() == bytes.len() && is_incomplete(line, line_prefix) {
@@ -46,33 +43,34 @@ impl Journal {
         }
         if valid_bytes < bytes.len() {
             // The cast is lossless, because a slice has at most `isize::MAX` bytes.
-            let result = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
-            result.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
+            file.set_len(valid_bytes as u64)?;
+            file.sync_all()?;
         }
-        Ok(Self { path: path.to_owned(), file, _lock })
+        Ok(Self { file, _lock })
     }
 
     /// Appends lines. If the disk is full, the last written line may be incomplete.
     pub(super) fn add(&mut self, lines: &[impl Serialize]) -> Result<(), Error> {
-        let io_error = || Error::io(&self.path, "write the cache");
-        let mut bytes = Vec::new();
+        let mut text = String::new();
         for line in lines {
-            serde_json::to_writer(&mut bytes, line).map_err(|error| io_error()(error.into()))?;
-            bytes.push(b'\n');
+            text += &json::to_string(self.file.path(), line)?;
+            text.push('\n');
         }
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(io_error())
+        self.file.write_all(text.as_bytes())?;
+        Ok(self.file.sync_data()?)
     }
 }
 
 /// Locks the file against other writers. On file systems without locks, the file is not locked.
-fn lock(file: &File) -> io::Result<Option<FileLock>> {
-    FileLock::try_acquire(file).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
+fn lock(file: &File) -> Result<Option<FileLock>, Error> {
+    match file.try_lock() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
             let reason = "in use by another run; wait for that run, or use another file";
-            io::Error::new(io::ErrorKind::WouldBlock, reason)
+            let source = io::Error::new(ErrorKind::WouldBlock, reason);
+            Err(atomic_file::Error { source, ..error }.into())
         }
-        _ => error,
-    })
+        lock => Ok(lock?),
+    }
 }
 
 /// Returns whether `line`, the last line of a journal, is incomplete.

@@ -54,7 +54,7 @@ fn file_errors_contain_the_line_number() {
         assert!(error.to_string().contains(words), "{error}");
     }
     let missing = FileTranslator::read(folder.path().join("none"), MissingText::Skip).unwrap_err();
-    assert!(matches!(missing, Error::Io { .. }));
+    assert!(matches!(missing, Error::File(_)));
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl FusedEvaluation {
         let mut scores = BTreeMap::new();
         for (variant, answers) in answers {
             let folder = out.join(variant);
-            std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+            atomic_file::fs::create_dir_all(&folder)?;
             answers
                 .write(folder.join(path.file_name().expect("a file that was read has a name")))?;
             let score = score(&dataset, &answers, Normalization::Mlqa(*language))?;

@@ -251,7 +251,7 @@ pub fn evaluate(
     top_k: &[usize],
     out: &Path,
 ) -> Result<Vec<FileScore>> {
-    std::fs::create_dir_all(out).map_err(|error| Error::file(out, error))?;
+    atomic_file::fs::create_dir_all(out)?;
     let out_path = |file: &QuestionFile| question_file(out, split, file.context, file.question);
     let mut sources = QuestionSources::default();
     for file in files {

@@ -142,7 +142,7 @@ impl Candidates {
         }
         let computed = miner.compute(config)?;
         let record = Record { fingerprint, report: computed.report.clone() };
-        let record = serde_json::to_string(&record).map_err(|error| Error::file(path, error))?;
+        let record = atomic_file::json::to_string(path, &record)?;
         let tensors = [&computed.starts, &computed.ends, &computed.valid, &computed.gold_index];
         write_tensors(path, TENSOR_NAMES.into_iter().zip(tensors), &[(RECORD, record.as_str())])?;
         Ok((computed, false))

@@ -1,12 +1,10 @@
 //! Reading of safetensors files, one tensor at a time, after validation of the header.
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use atomic_file::fs::File;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use tch::{Device, Kind, Tensor};
@@ -26,7 +24,6 @@ pub type TensorMap = BTreeMap<String, Tensor>;
 /// An open safetensors file with a valid header; tensors are read on request.
 #[derive(Debug)]
 pub struct TensorFile {
-    path: PathBuf,
     file: File,
     metadata: Metadata,
     /// Offset of the first tensor's bytes in the file.
@@ -41,15 +38,14 @@ impl TensorFile {
     /// [`Error::Io`], or [`Error::Damaged`] naming the file and the reason.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let io_error = |error| Error::io(path, error);
         let mut file = atomic_file::fs::open(path)?;
-        let length = file.metadata().map_err(io_error)?.len();
+        let length = file.metadata()?.len();
         if length < 8 {
             let reason = format!("{length} bytes long; a safetensors file has at least 8");
             return Err(Error::damaged(path, reason));
         }
         let mut header_size = [0u8; 8];
-        file.read_exact(&mut header_size).map_err(io_error)?;
+        file.read_exact(&mut header_size)?;
         let header_size = u64::from_le_bytes(header_size);
         if header_size > MAX_HEADER_BYTES || header_size > length - 8 {
             let reason = format!(
@@ -59,7 +55,7 @@ impl TensorFile {
             return Err(Error::damaged(path, reason));
         }
         let mut header = vec![0u8; header_size as usize];
-        file.read_exact(&mut header).map_err(io_error)?;
+        file.read_exact(&mut header)?;
         let header_error = |error| Error::damaged(path, format!("header: {error}"));
         let EntryCount(entries) = serde_json::from_slice(&header).map_err(header_error)?;
         if entries > MAX_ENTRIES {
@@ -84,12 +80,12 @@ impl TensorFile {
             let reason = format!("header: tensor {name}: shape {:?} is too large", info.shape);
             return Err(Error::damaged(path, reason));
         }
-        Ok(Self { path: path.to_owned(), file, metadata, start })
+        Ok(Self { file, metadata, start })
     }
 
     /// Returns the path of the file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Returns the metadata value of `key`.
@@ -161,7 +157,7 @@ impl TensorFile {
 
     /// Returns dtype, shape and location of a tensor.
     fn locate(&self, name: &str) -> Result<TensorLocation> {
-        let stored_error = |expected, got: String| Error::stored(&self.path, name, expected, got);
+        let stored_error = |expected, got: String| Error::stored(self.path(), name, expected, got);
         let Some(info) = self.metadata.info(name) else {
             return Err(stored_error("a tensor of this name", "none".into()));
         };
@@ -196,8 +192,7 @@ impl TensorFile {
             // SAFETY: the tensor is new, contiguous and on the CPU, so only this function accesses
             // its bytes. `locate` has checked that `length` is their number.
             let bytes = unsafe { std::slice::from_raw_parts_mut(data, location.length) };
-            let read = self.file.read_exact_at(bytes, location.offset);
-            read.map_err(|error| Error::io(&self.path, error))?;
+            self.file.read_exact_at(bytes, location.offset)?;
         }
         Ok(tensor)
     }

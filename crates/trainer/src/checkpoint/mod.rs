@@ -3,7 +3,6 @@ mod sums;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -168,16 +167,13 @@ impl Checkpoint {
         atomic_file::fs::create_dir_all(root)?;
         remove_partial(root)?;
         let target = checkpoint_folder(root, self.step);
-        let partial_folder = tempfile::Builder::new()
-            .prefix(PARTIAL_PREFIX)
-            .tempdir_in(root)
-            .map_err(|error| Error::file(root, error))?;
+        let partial_folder = atomic_file::fs::temporary_dir(root, PARTIAL_PREFIX)?;
         write_tensor_file(&partial_folder.path().join(PARAMETERS), parameters)?;
         write_tensor_file(&partial_folder.path().join(MOMENTS), moments)?;
         if !task_state.is_empty() {
             write_tensor_file(&partial_folder.path().join(TASK_STATE), task_state)?;
         }
-        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
+        let json = atomic_file::json::to_string_pretty(&target, self)?;
         // The error has the final path, because the partial folder is removed.
         atomic_file::write(partial_folder.path().join(STATE), json)
             .map_err(|error| Error::file(target.join(STATE), error.source))?;
@@ -185,12 +181,10 @@ impl Checkpoint {
         if target.exists() {
             remove_folder(&target)?;
         }
-        fs::rename(partial_folder.path(), &target).map_err(|error| Error::file(&target, error))?;
+        atomic_file::fs::rename(partial_folder.path(), &target)?;
         // The folder has been renamed, so there is no temporary folder to remove.
         let _ = partial_folder.keep();
-        File::open(root)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| Error::file(root, error))?;
+        atomic_file::fs::open(root)?.sync_all()?;
         remove_older(root, keep)
     }
 
@@ -228,8 +222,7 @@ impl Checkpoint {
     fn read(root: &Path, step: u64) -> Result<Self> {
         let path = checkpoint_folder(root, step).join(STATE);
         let json = atomic_file::fs::read(&path)?;
-        let checkpoint: Self =
-            serde_json::from_slice(&json).map_err(|error| Error::file(&path, error))?;
+        let checkpoint: Self = atomic_file::json::from_slice(&path, &json)?;
         if checkpoint.step != step {
             let reason =
                 format!("step = {}: expected {step} from the folder's name", checkpoint.step);

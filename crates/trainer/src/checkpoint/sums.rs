@@ -1,9 +1,8 @@
 //! `SHA256SUMS` of a checkpoint, in the format of `sha256sum --check`.
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::Path;
 
+use atomic_file::fs::File;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
@@ -18,17 +17,15 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     }
     let path = folder.join(SUMS);
     // The folder still has its temporary name, so a partly written file is never read.
-    let result = File::create(&path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    result.map_err(|error| Error::file(&path, error))
+    let mut file = File::create(&path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
 }
 
 /// Verifies the named files of a folder against their checksums.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+    let text = atomic_file::fs::read_to_string(&path)?;
     let mut sums = BTreeMap::new();
     for line in text.lines() {
         let Some((sum, name)) = line.split_once("  ") else {
@@ -64,17 +61,8 @@ fn short_sum(sum: &str) -> String {
 }
 
 fn sha256_of_file(path: &Path) -> Result<String> {
-    let file_error = |error| Error::file(path, error);
-    let mut file = atomic_file::fs::open(path)?;
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(file_error)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-    }
+    File::open(path)?.read_into(&mut hasher)?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

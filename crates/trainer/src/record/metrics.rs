@@ -1,9 +1,9 @@
 //! `metrics.jsonl`: one JSON object per line.
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::path::Path;
 
+use atomic_file::fs::File;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::is_default;
@@ -119,7 +119,6 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 
 /// A file of JSON lines.
 pub(crate) struct JsonLines {
-    path: PathBuf,
     file: File,
 }
 
@@ -134,17 +133,15 @@ impl JsonLines {
         resumes: bool,
         keep: impl Fn(&T) -> bool,
     ) -> Result<Self> {
-        let file_error = |error: std::io::Error| Error::file(path, error);
-        let mut text = String::new();
+        let mut text = Vec::new();
         if resumes && path.exists() {
-            let lines = BufReader::new(atomic_file::fs::open(path)?).lines();
-            for (number, line) in lines.enumerate() {
-                let line = line.map_err(file_error)?;
-                match serde_json::from_str::<T>(&line) {
+            let stored = atomic_file::fs::read(path)?;
+            for (number, line) in stored.split(|&byte| byte == b'\n').enumerate() {
+                match serde_json::from_slice::<T>(line) {
                     Ok(parsed) if !keep(&parsed) => break,
                     Ok(_) => {
-                        text.push_str(&line);
-                        text.push('\n');
+                        text.extend_from_slice(line);
+                        text.push(b'\n');
                     }
                     // After an interruption, the last line can be incomplete; it is removed.
                     Err(error) if error.is_eof() => break,
@@ -158,14 +155,13 @@ impl JsonLines {
         if resumes {
             atomic_file::write(path, text)?;
         } else {
-            File::create(path).map_err(file_error)?;
+            File::create(path)?;
         }
-        let file = OpenOptions::new().append(true).open(path).map_err(file_error)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { file: File::open_with(path, OpenOptions::new().append(true))? })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Appends a value as one line.
@@ -173,9 +169,8 @@ impl JsonLines {
     /// # Errors
     /// [`Error::File`] if the file cannot be written.
     pub(crate) fn append(&mut self, value: &impl Serialize) -> Result<()> {
-        let file_error = |error: std::io::Error| Error::file(&self.path, error);
-        let mut line = serde_json::to_string(value).map_err(|error| file_error(error.into()))?;
+        let mut line = atomic_file::json::to_string(self.path(), value)?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(file_error)
+        Ok(self.file.write_all(line.as_bytes())?)
     }
 }

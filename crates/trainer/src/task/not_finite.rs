@@ -1,6 +1,6 @@
 //! Diagnostics of non-finite losses and gradients.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -81,8 +81,8 @@ impl NotFiniteReport {
         Error::NotFinite { stage, step, what, value, examples, batch }
     }
 
-    fn write(&self, file: &PathBuf) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(file, error))?;
+    fn write(&self, file: &Path) -> Result<()> {
+        let json = atomic_file::json::to_string_pretty(file, self)?;
         Ok(atomic_file::write(file, json)?)
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::record::print_note;
 use crate::task::slot::TaskSlot;
 use crate::task::slot::slot_label;
-use crate::{Error, Result, Stage};
+use crate::{Result, Stage};
 
 /// Name of the file in the stage's folder.
 const FILE: &str = "left-out.json";
@@ -71,7 +71,7 @@ pub(crate) fn write_skipped_data(stage: &Stage, slots: &[TaskSlot<'_>]) -> Resul
         return Ok(());
     }
     let path = stage.folder.join(FILE);
-    let text = serde_json::to_string_pretty(&entries).map_err(|error| Error::file(&path, error))?;
+    let text = atomic_file::json::to_string_pretty(&path, &entries)?;
     atomic_file::create_folder_of(&path)?;
     Ok(atomic_file::write(&path, text + "\n")?)
 }

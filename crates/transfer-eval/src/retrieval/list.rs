@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use atomic_file::json;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -263,20 +264,21 @@ impl CandidateList {
     /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let write_error =
-            |error: serde_json::Error| atomic_file::Error::new(path, "write")(error.into());
-        let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
-            rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(write_error)
-        };
         let text = format!(
-            "{{\"config\": {},\n{},\n{},\n{}}}\n",
-            serde_json::to_string(&self.config).map_err(write_error)?,
-            rows("candidates", self.candidates.iter().map(serde_json::to_string).collect())?,
-            rows("queries", self.queries.iter().map(serde_json::to_string).collect())?,
-            rows("left_out", self.skipped.iter().map(serde_json::to_string).collect())?,
+            "{{\"config\": {},\n\"candidates\": {},\n\"queries\": {},\n\"left_out\": {}}}\n",
+            json::to_string(path, &self.config)?,
+            lines(path, &self.candidates)?,
+            lines(path, &self.queries)?,
+            lines(path, &self.skipped)?,
         );
         write_atomic(path, text.as_bytes())
     }
+}
+
+/// Returns a JSON array with one line per value, for the file `path`.
+fn lines<T: Serialize>(path: &Path, values: &[T]) -> Result<String> {
+    let lines = values.iter().map(|value| json::to_string(path, value));
+    Ok(format!("[\n{}\n]", lines.collect::<Result<Vec<_>, _>>()?.join(",\n")))
 }
 
 /// Languages by entity.

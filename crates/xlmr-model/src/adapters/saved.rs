@@ -119,7 +119,7 @@ impl AdapterList {
     fn read(folder: &Path) -> Result<Option<Self>> {
         let folder = folder.join(FOLDER_NAME);
         let path = folder.join(LIST_FILE);
-        if !path.try_exists().map_err(|error| Error::io(&path, error))? {
+        if !atomic_file::fs::exists(&path)? {
             return Ok(None);
         }
         let file = path.display().to_string();

@@ -1,6 +1,7 @@
 //! JSON files of model folders.
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -13,12 +14,20 @@ pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
         let atomic_file::Error { path, source, .. } = error;
         Error::Io { path, hint, source }
     })?;
-    serde_json::from_slice(&text).map_err(|error| Error::json(path, error))
+    parse_json(path, &text)
+}
+
+/// Parses the bytes of the file `path`.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
 /// Writes a JSON file, atomically.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::json(path, error))?;
-    text.push(b'\n');
-    Ok(atomic_file::write(path, text)?)
+    Ok(atomic_file::write(path, to_pretty_json(value))?)
+}
+
+/// Returns indented JSON with a final line end.
+pub(crate) fn to_pretty_json(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
 }

@@ -31,8 +31,7 @@ pub(crate) fn write<R>(
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     atomic_file::fs::create_dir_all(parent)?;
-    let temporary_folder = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
-    let temporary_folder = temporary_folder.map_err(|error| Error::io(parent, error))?;
+    let temporary_folder = atomic_file::fs::temporary_dir(parent, ".model-")?;
     let new_folder = temporary_folder.path().join("model");
     copy_unless(
         &|path, name| is_weights_or_hidden(path, name) || is_skipped(path, name),
@@ -45,14 +44,14 @@ pub(crate) fn write<R>(
     if replaces_old {
         fs::rename(out, &old_folder).map_err(|error| Error::io(out, error))?;
     }
-    if let Err(error) = fs::rename(&new_folder, out) {
+    if let Err(error) = atomic_file::fs::rename(&new_folder, out) {
         if replaces_old {
             // The old model is moved back, because it would be deleted with the temporary folder.
-            fs::rename(&old_folder, out).map_err(|error| Error::io(out, error))?;
+            atomic_file::fs::rename(&old_folder, out)?;
         }
-        return Err(Error::io(out, error));
+        return Err(error.into());
     }
-    atomic_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
+    atomic_file::sync_folder_of(out)?;
     Ok(result)
 }
 

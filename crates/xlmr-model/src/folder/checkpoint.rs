@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::TensorFile;
 
 use crate::adapters::peft_merge::MergedAdapter;
+use crate::config::json_file::parse_json;
 use crate::family::names::Names;
 use crate::folder::stored;
 use crate::{Error, Result};
@@ -211,8 +212,7 @@ impl Checkpoint {
             dtypes.insert(dtype);
         }
         for file in &self.files {
-            let info = std::fs::metadata(file.path());
-            bytes += info.map_err(|error| Error::io(file.path(), error))?.len();
+            bytes += atomic_file::fs::metadata(file.path())?.len();
         }
         Ok((elements, dtypes, bytes))
     }
@@ -296,8 +296,7 @@ fn read_shard_index(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTr
     // The limit of 256 MiB is large enough: the largest known indices have 10 MB, with 100,000
     // tensors.
     let text = atomic_file::read_limited(index, 256 << 20)?;
-    let shard_index: ShardIndex =
-        serde_json::from_slice(&text).map_err(|error| Error::json(index, error))?;
+    let shard_index: ShardIndex = parse_json(index, &text)?;
     if shard_index.weight_map.is_empty() {
         return Err(Error::damaged(index, "weight_map is empty"));
     }

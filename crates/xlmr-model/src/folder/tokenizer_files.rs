@@ -1,7 +1,6 @@
 //! Tokenizer files of a model folder, compatible with transformers.
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -12,6 +11,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
+use crate::config::json_file::{parse_json, to_pretty_json};
 use crate::folder::load::{check_not_adapter, model_folder};
 use crate::folder::save::remove_file;
 use crate::folder::tokenizer::token_name;
@@ -167,8 +167,7 @@ impl TokenizerFiles {
         let mut tokenizer_config = match files.get(CONFIG_FILE) {
             // Values in the original `tokenizer_config.json` take precedence.
             Some(bytes) => {
-                let stored: Map<String, Value> =
-                    serde_json::from_slice(bytes).map_err(|error| Error::json(&path, error))?;
+                let stored: Map<String, Value> = parse_json(&path, bytes)?;
                 token_names.retain(|key, token| match stored.get(*key) {
                     None => true,
                     Some(value) => {
@@ -346,23 +345,17 @@ fn input_names(has_token_types: bool) -> Vec<&'static str> {
     }
 }
 
-fn to_pretty_json(value: &Value) -> Vec<u8> {
-    format!("{value:#}\n").into_bytes()
-}
-
 /// Reads a file; returns `None` if it does not exist.
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
-    let io = |error| Error::io(path, error);
-    match fs::symlink_metadata(path) {
+    match atomic_file::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        metadata => metadata.map_err(io)?,
+        metadata => metadata?,
     };
     if !atomic_file::fs::metadata(path)?.is_file() {
         let reason = "expected a file; this path is a folder or a special file";
         return Err(Error::damaged(path, reason));
     }
-    let mut bytes = Vec::new();
-    atomic_file::fs::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    let bytes = atomic_file::fs::open(path)?.read_up_to(MAX_BYTES + 1)?;
     if bytes.len() as u64 > MAX_BYTES {
         let reason =
             format!("longer than {} MiB, the limit for files of a tokenizer", MAX_BYTES >> 20);
@@ -374,8 +367,7 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Removes `auto_map`, which refers to code, from a `tokenizer_config.json`. A file without this
 /// key is returned unchanged.
 fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
-    let mut config: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|error| Error::json(path, error))?;
+    let mut config: Map<String, Value> = parse_json(path, &bytes)?;
     Ok(match config.remove(AUTO_MAP) {
         Some(_) => to_pretty_json(&Value::Object(config)),
         None => bytes,

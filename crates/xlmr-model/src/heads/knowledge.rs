@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{TensorFile, TensorMap, to_i64, write_tensors};
 
+use crate::config::json_file::parse_json;
 use crate::heads::projection::copy_into;
 use crate::parameters::{Init, Spec};
 use crate::{Config, Error, Projection, ProjectionKind, Result};
@@ -239,7 +240,7 @@ impl KnowledgeHeads {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE_NAME);
         let json = Metadata { config: self.config.clone(), relations: self.relations.clone() };
-        let json = serde_json::to_string(&json).map_err(|error| Error::json(&path, error))?;
+        let json = atomic_file::json::to_string(&path, &json)?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
         // All metadata is a single entry, because several entries would be written in varying
         // order.
@@ -261,8 +262,7 @@ impl KnowledgeHeads {
                           `KnowledgeHeads::save`";
             return Err(Error::damaged(&path, reason));
         };
-        let Metadata { config, relations } =
-            serde_json::from_str(&json).map_err(|error| Error::json(&path, error))?;
+        let Metadata { config, relations } = parse_json(&path, json.as_bytes())?;
         let mut tensors = BTreeMap::new();
         for (spec, is_trainable) in checked_specs(&config, encoder_config.hidden_size, &relations)?
         {

@@ -76,10 +76,7 @@ fn read_extract_counts(folder: &Path) -> Result<BTreeMap<Language, NameCounts>, 
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
-    let text = atomic_file::read_to_string(&path)?;
-    let read_error = atomic_file::Error::new(&path, "read");
-    let report: ExtractReport =
-        serde_json::from_str(&text).map_err(|error| read_error(error.into()))?;
+    let report: ExtractReport = atomic_file::json::from_slice(&path, &atomic_file::read(&path)?)?;
     Ok(report.label_sources)
 }
 

@@ -58,10 +58,9 @@ pub struct Args {
 /// Returns the languages x of the files `{split}-context-x-question-x.json` in a folder, in table
 /// order.
 fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Error> {
-    let read_error = || Error::io(folder, "read the folder");
     let mut languages = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).map_err(read_error())? {
-        let file = entry.map_err(read_error())?.file_name();
+    for entry in atomic_file::fs::read_dir(folder)? {
+        let file = entry?.file_name();
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         let name = name.filter(|name| name.split == split && name.context == name.question);
         languages.extend(name.map(|name| TableLanguage(name.context)));

@@ -1,10 +1,9 @@
 //! The file `report.json`, which contains the results of this run and earlier runs by language.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use atomic_file::{FileLock, FileSet};
+use atomic_file::{FileLock, FileSet, fs};
 use mlqa_eval::{Language, TableLanguage};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
@@ -25,6 +24,7 @@ struct Entry {
 
 /// Adds a language to the report of the folder `out`, and publishes the report together with
 /// `files`.
+#[expect(clippy::expect_used, reason = "an entry has a JSON form")]
 pub fn publish(
     out: &Path,
     language: Language,
@@ -32,21 +32,17 @@ pub fn publish(
     mut files: FileSet,
 ) -> CommandResult {
     let path = out.join(NAME);
-    let io_error = |action| Error::io(&path, action);
     // The lock is held until the end, so that concurrent runs do not overwrite each other's
     // entries.
-    let _lock = lock(out).map_err(io_error("lock the folder of the file"))?;
+    let _lock = lock(out)?;
     let mut entries = match fs::read(&path) {
-        Ok(bytes) => parse(&bytes).map_err(io_error("read the file"))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-        Err(error) => return Err(io_error("read the file")(error)),
+        bytes => parse(&bytes?).map_err(atomic_file::Error::new(&path, "read"))?,
     };
     let entry = Entry { kept: report.kept(), skip_ratio: report.skip_ratio(), report };
-    let text = serde_json::to_value(entry).and_then(|entry| {
-        entries.insert(TableLanguage(language), entry);
-        serde_json::to_string_pretty(&entries)
-    });
-    let text = text.map_err(io::Error::from).map_err(io_error("write the file"))?;
+    let entry = serde_json::to_value(entry).expect("an entry has a JSON form");
+    entries.insert(TableLanguage(language), entry);
+    let text = atomic_file::json::to_string_pretty(&path, &entries)?;
     files.add(&path, text + "\n")?;
     Ok(files.publish()?)
 }
@@ -68,11 +64,11 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableLanguage, Value>> {
 /// Waits until no other run writes to the folder. On file systems without locks, the function does
 /// not wait.
 #[cfg(unix)]
-fn lock(folder: &Path) -> io::Result<Option<FileLock>> {
-    FileLock::acquire(&File::open(folder)?)
+fn lock(folder: &Path) -> Result<Option<FileLock>, Error> {
+    Ok(fs::open(folder)?.lock()?)
 }
 
 #[cfg(not(unix))]
-fn lock(_: &Path) -> io::Result<()> {
+fn lock(_: &Path) -> Result<(), Error> {
     Ok(())
 }

@@ -184,8 +184,7 @@ fn typed_text(question: &Question) -> TypedText {
 /// was kept, only the report is written, and files of an earlier run are unchanged.
 pub fn print_and_write(output: &Output<'_>, translated: Translated) -> CommandResult {
     print_summary(translated.language, &translated.report);
-    let write_error = Error::io(output.folder, "write the file");
-    std::fs::create_dir_all(output.folder).map_err(write_error)?;
+    atomic_file::fs::create_dir_all(output.folder)?;
     let mut file_set = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {

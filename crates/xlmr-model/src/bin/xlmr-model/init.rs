@@ -82,7 +82,7 @@ pub fn init(args: &Args) -> Result<()> {
     let heads: Vec<Head> = args.heads.iter().map(|&name| name.into()).collect();
     let model = Model::new(&config, &heads, Device::Cpu, args.seed)?;
     for path in existing_files {
-        std::fs::remove_file(&path).map_err(|source| Error::Io { path, hint: "", source })?;
+        atomic_file::fs::remove_file(&path)?;
     }
     model.save(&args.out, heads.first().copied().unwrap_or(Head::None))?;
     files.write(&args.out, &tokenizer, &config)

@@ -6,12 +6,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{self, Chunk, ChunkReader, Event, LineEvent, ParsedChunk};
+use super::chunk::{self, Chunk, ChunkReader, LineEvent, ParsedChunk};
 use super::config::{BadLine, ExtractConfig};
+use super::format::Event;
 use super::requested::Requested;
 use super::sort::{Entry, Sorter};
 use super::source::{ReadPosition, ReadPrefix, Source};
-use super::state::{DumpFormat, State, StateFolder, Tally, Task};
+use super::state::{DumpShape, ExtractIdentity, State, StateFolder, Tally};
 use crate::Error;
 
 /// Minimum and maximum number of bytes per read. Within these bounds, it is one sixteenth of the
@@ -27,12 +28,12 @@ const MAX_QUEUED_CHUNKS: usize = 4;
 const MAX_REPORTED_LINES: usize = 5;
 
 /// State of an extract while the dump is read.
-pub(super) struct Extraction<'a> {
+pub(super) struct DumpPass<'a> {
     pub(super) dump: &'a Path,
     pub(super) config: &'a ExtractConfig,
     pub(super) folder: &'a Path,
     pub(super) state: StateFolder,
-    task: Task,
+    identity: ExtractIdentity,
     pub(super) requested: Requested,
     pub(super) entities: Sorter,
     pub(super) redirects: Sorter,
@@ -43,12 +44,12 @@ pub(super) struct Extraction<'a> {
     stored_at: Option<u64>,
 }
 
-impl<'a> Extraction<'a> {
+impl<'a> DumpPass<'a> {
     pub(super) fn new(
         dump: &'a Path,
         config: &'a ExtractConfig,
         folder: &'a Path,
-        (state, task): (StateFolder, Task),
+        (state, identity): (StateFolder, ExtractIdentity),
     ) -> Self {
         Self {
             dump,
@@ -60,7 +61,7 @@ impl<'a> Extraction<'a> {
             tally: Tally { report: config.report(), ..Tally::default() },
             stored_at: None,
             state,
-            task,
+            identity,
         }
     }
 
@@ -130,10 +131,11 @@ impl<'a> Extraction<'a> {
     ) -> Result<(), Error> {
         let mut queued_chunks = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
-            if chunk.begins_with_ntriples() {
-                let reason = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
-                              latest-all.json.bz2";
-                return Err(Error::Dump { path: self.dump.to_owned(), reason: reason.into() });
+            let format = chunk
+                .detect_format()
+                .map_err(|reason| Error::Dump { path: self.dump.to_owned(), reason })?;
+            if let Some(format) = format {
+                self.tally.format = format;
             }
             queued_chunks.push((chunk, end));
             let max_chunks = rayon::current_num_threads().clamp(1, 2 * MAX_QUEUED_CHUNKS);
@@ -142,10 +144,10 @@ impl<'a> Extraction<'a> {
             {
                 queued_chunks.push(chunk);
             }
-            let requested = &self.requested;
+            let (format, requested) = (self.tally.format.implementation(), &self.requested);
             let parsed: Vec<(ParsedChunk, Option<u64>)> = queued_chunks
                 .par_iter()
-                .map(|(chunk, end)| (chunk::parse_chunk(chunk, requested), *end))
+                .map(|(chunk, end)| (chunk::parse_chunk(chunk, format, requested), *end))
                 .collect();
             queued_chunks.clear();
             for (ParsedChunk { line_count, events }, end) in parsed {
@@ -168,12 +170,11 @@ impl<'a> Extraction<'a> {
 
     /// Stores the state at `offset`.
     fn store_state(&mut self, offset: u64, prefix: ReadPrefix, at_end: bool) -> Result<(), Error> {
-        let io_error = || Error::io(self.folder, "write to the folder");
-        self.entities.spill().map_err(io_error())?;
-        self.redirects.spill().map_err(io_error())?;
+        self.entities.spill()?;
+        self.redirects.spill()?;
         let prefix_bytes = prefix.bytes;
         self.state.store(&State {
-            task: self.task.clone(),
+            identity: self.identity.clone(),
             offset,
             passed: prefix,
             read: at_end,
@@ -182,51 +183,49 @@ impl<'a> Extraction<'a> {
             redirects: self.redirects.runs(),
         })?;
         self.stored_at = Some(prefix_bytes);
-        self.entities.remove_merged().map_err(io_error())?;
-        self.redirects.remove_merged().map_err(io_error())
+        self.entities.remove_merged()?;
+        self.redirects.remove_merged()
     }
 
     fn record_event(&mut self, LineEvent { line, offset, event }: LineEvent) -> Result<(), Error> {
         let line = self.tally.report.lines + line + 1;
-        let io_error = || Error::io(self.folder, "write to the folder");
         match (event, self.tally.shape) {
-            (Event::Open, DumpFormat::Unknown) => self.tally.shape = DumpFormat::Array,
-            (Event::Close, DumpFormat::Array) => self.tally.shape = DumpFormat::Closed,
+            (Event::Open, DumpShape::Unknown) => self.tally.shape = DumpShape::Array,
+            (Event::Close, DumpShape::Array) => self.tally.shape = DumpShape::Closed,
             (Event::Open, _) => {
                 self.record_bad_line(line, offset, "an array within the dump".into())?
             }
             (Event::Close, _) => self.record_bad_line(line, offset, "a ] without a [".into())?,
             (Event::Bad(reason), _) => {
-                self.assume_json_lines();
+                self.assume_lines();
                 self.record_bad_line(line, offset, reason)?;
             }
-            (_, DumpFormat::Closed) => {
+            (_, DumpShape::Closed) => {
                 self.record_bad_line(line, offset, "an entity after the end of the array".into())?;
             }
             (Event::Other(kind), _) => {
-                self.assume_json_lines();
+                self.assume_lines();
                 *self.tally.report.others.entry(kind).or_default() += 1;
             }
             (Event::Redirect { from, to }, _) => {
-                self.assume_json_lines();
+                self.assume_lines();
                 self.tally.number += 1;
                 let entry = Entry { key: from, number: self.tally.number, values: vec![to] };
                 self.redirects.push(entry);
             }
             (Event::Entity(record), _) => {
-                self.assume_json_lines();
+                self.assume_lines();
                 self.tally.number += 1;
-                let entry = record.into_entry(self.tally.number).map_err(io_error())?;
-                self.entities.push(entry);
+                self.entities.push(record.into_entry(self.tally.number));
             }
         }
         Ok(())
     }
 
-    /// Sets the format to JSON lines if it is still unknown. An array would have begun with `[`.
-    fn assume_json_lines(&mut self) {
-        if self.tally.shape == DumpFormat::Unknown {
-            self.tally.shape = DumpFormat::Lines;
+    /// Sets the shape to lines if it is still unknown. An array would have begun with `[`.
+    fn assume_lines(&mut self) {
+        if self.tally.shape == DumpShape::Unknown {
+            self.tally.shape = DumpShape::Lines;
         }
     }
 

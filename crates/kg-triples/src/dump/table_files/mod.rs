@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use atomic_file::publish_all;
 
-use super::chunk::{NameTally, Record};
 use super::config::ExtractReport;
+use super::record::{NameTally, Record};
 use super::requested::Requested;
 use super::sort::SortedEntries;
 use super::table::DumpTable;
@@ -22,6 +22,9 @@ pub(super) struct Tables {
     /// The requested languages, in the order of [`Record::names`].
     languages: Vec<Language>,
 }
+
+/// The action in errors about the sorted entries of an extract.
+const ENTRIES: &str = "read the sorted entries in the folder";
 
 impl Tables {
     /// Creates `tables`, which must be in the order of [`DumpTable::ALL`].
@@ -46,15 +49,13 @@ impl Tables {
         mut entities: SortedEntries,
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
-        let folder = self.folder.clone();
-        let io_error = || Error::io(&folder, "read the folder");
         let mut previous_id: Option<String> = None;
-        while let Some(entry) = entities.next().map_err(io_error())? {
+        while let Some(entry) = entities.next()? {
             if previous_id.as_ref() == Some(&entry.key) {
                 report.repeated_entities += 1;
                 continue;
             }
-            let record = Record::from_entry(entry).map_err(io_error())?;
+            let record = Record::from_entry(entry).map_err(Error::io(&self.folder, ENTRIES))?;
             self.write_record(&record, report)?;
             previous_id = Some(record.id);
         }
@@ -86,12 +87,12 @@ impl Tables {
         mut redirects: SortedEntries,
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
-        let io_error = || Error::io(&self.folder, "read the folder");
         let mut previous_id: Option<String> = None;
-        while let Some(entry) = redirects.next().map_err(io_error())? {
+        while let Some(entry) = redirects.next()? {
             if previous_id.as_ref() != Some(&entry.key) {
                 let [to] = entry.values.as_slice() else {
-                    return Err(io_error()(std::io::ErrorKind::UnexpectedEof.into()));
+                    let damaged = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(Error::io(&self.folder, ENTRIES)(damaged));
                 };
                 report.redirects += 1;
                 if let Some(table) = &mut self.redirects {
@@ -107,16 +108,14 @@ impl Tables {
     /// earlier extract is removed first, so that every folder with an `extract.json` is complete.
     pub(super) fn publish(self, report: &ExtractReport) -> Result<(), Error> {
         let path = self.folder.join("extract.json");
-        let io_error = || Error::io(&path, "write the file");
-        let text =
-            serde_json::to_string_pretty(report).map_err(|error| io_error()(error.into()))?;
+        let text = atomic_file::json::to_string_pretty(&path, report)?;
         let mut file = output::create(&path)?;
         file.write_all(format!("{text}\n").as_bytes())?;
         let file = file.sync()?;
         let tables = self.entity_tables.into_iter().chain(self.redirects).map(TableFile::sync);
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         if path.exists() {
-            std::fs::remove_file(&path).map_err(io_error())?;
+            atomic_file::fs::remove_file(&path)?;
         }
         publish_all(tables)?;
         Ok(file.publish()?)

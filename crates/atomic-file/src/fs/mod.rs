@@ -10,11 +10,24 @@
 //!
 //! # Errors
 //! The error of the function in [`std::fs`] as [`Error`].
-use std::fs::{self, DirEntry, File, Metadata};
-use std::path::{Path, PathBuf};
+mod file;
+mod folder;
 
-use crate::Error;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::path::{self, Path, PathBuf};
+
 use crate::read::READ;
+use crate::{Error, WRITE};
+
+pub use file::File;
+pub use folder::{DirEntry, ReadDir, TempDir, read_dir, temporary_dir};
+
+/// Returns the absolute path without resolving links; see [`std::path::absolute`].
+pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let path = path.as_ref();
+    path::absolute(path).map_err(Error::new(path, READ))
+}
 
 /// Returns the canonical path; see [`std::fs::canonicalize`].
 pub fn canonicalize(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
@@ -42,8 +55,7 @@ pub fn metadata(path: impl AsRef<Path>) -> Result<Metadata, Error> {
 
 /// Opens a file for reading; see [`File::open`].
 pub fn open(path: impl AsRef<Path>) -> Result<File, Error> {
-    let path = path.as_ref();
-    File::open(path).map_err(Error::new(path, READ))
+    File::open(path)
 }
 
 /// Reads the bytes of a file; see [`std::fs::read`].
@@ -52,27 +64,22 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::new(path, READ))
 }
 
-/// The entries of a folder; see [`read_dir`].
-#[derive(Debug)]
-pub struct ReadDir {
-    entries: fs::ReadDir,
-    path: PathBuf,
-}
-
-impl Iterator for ReadDir {
-    type Item = Result<DirEntry, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.entries.next()?.map_err(Error::new(&self.path, READ)))
-    }
-}
-
-/// Returns the entries of a folder; see [`std::fs::read_dir`]. Errors of entries have the path of
-/// the folder.
-pub fn read_dir(path: impl AsRef<Path>) -> Result<ReadDir, Error> {
+/// Reads the bytes of a file of at most `limit` bytes. Other files are an error of the kind
+/// [`ErrorKind::FileTooLarge`].
+pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
-    let entries = fs::read_dir(path).map_err(Error::new(path, READ))?;
-    Ok(ReadDir { entries, path: path.to_owned() })
+    let bytes = open(path)?.read_up_to(limit.saturating_add(1))?;
+    if bytes.len() as u64 > limit {
+        let reason = format!("has more than {limit} bytes");
+        return Err(Error::new(path, READ)(io::Error::new(ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(bytes)
+}
+
+/// Reads a UTF-8 file; see [`std::fs::read_to_string`].
+pub fn read_to_string(path: impl AsRef<Path>) -> Result<String, Error> {
+    let path = path.as_ref();
+    fs::read_to_string(path).map_err(Error::new(path, READ))
 }
 
 /// Removes an empty folder; see [`std::fs::remove_dir`].
@@ -91,4 +98,29 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<(), Error> {
 pub fn remove_file(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     fs::remove_file(path).map_err(Error::new(path, "remove the file"))
+}
+
+/// Renames a file or folder; an error has the path `to`. See [`std::fs::rename`].
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Error> {
+    let to = to.as_ref();
+    fs::rename(from, to).map_err(Error::new(to, WRITE))
+}
+
+/// Creates the symbolic link `link` to `target`; see [`std::os::unix::fs::symlink`].
+#[cfg(unix)]
+pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<(), Error> {
+    let link = link.as_ref();
+    std::os::unix::fs::symlink(target, link).map_err(Error::new(link, "create the link"))
+}
+
+/// Returns the metadata of a file, folder or link; see [`std::fs::symlink_metadata`].
+pub fn symlink_metadata(path: impl AsRef<Path>) -> Result<Metadata, Error> {
+    let path = path.as_ref();
+    fs::symlink_metadata(path).map_err(Error::new(path, READ))
+}
+
+/// Returns whether a path exists; see [`std::fs::exists`].
+pub fn exists(path: impl AsRef<Path>) -> Result<bool, Error> {
+    let path = path.as_ref();
+    fs::exists(path).map_err(Error::new(path, READ))
 }
