@@ -134,7 +134,7 @@ impl Measured {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
-let line_error = |message: String| {
+            let line_error = |message: String| {
                 let message = format!("{message}; expected {EXPECTED_LINE}");
                 Error::Line { path: path.to_path_buf(), line: lines.number(), message }
             };
