@@ -28,7 +28,7 @@ pub struct Answer {
     pub sentence: String,
     /// Start of the answer in `sentence`, in code points.
     pub start_in_sentence: usize,
-    /// [`Document::id`].
+    /// [`Document::id`](crate::Document::id).
     pub document: Arc<str>,
     /// Number of the page that contains the start of the answer, from 1; `None` if the document has
     /// no pages.
@@ -53,7 +53,7 @@ pub struct Answer {
 /// A place of a text that is an answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Place {
-    /// [`Document::id`].
+    /// [`Document::id`](crate::Document::id).
     pub document: Arc<str>,
     /// Start in the document, in code points.
     pub start: usize,
