@@ -63,7 +63,9 @@ impl Wheel {
         let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
         let mut clippy = self.with_environment(cargo(root), root, target);
-        clippy.args(["clippy", "--quiet", "--features", self.features, "--", "-D", "warnings"]);
+        // `--locked`: a release is built with the committed lock files.
+        clippy.args(["clippy", "--quiet", "--locked", "--features", self.features]);
+        clippy.args(["--", "-D", "warnings"]);
         run_checked(&mut format)?;
         run_checked(&mut clippy)?;
         let mut programs = cargo(root);
