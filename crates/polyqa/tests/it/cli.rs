@@ -261,7 +261,7 @@ fn the_model_is_optional() {
 #[test]
 fn examples_of_the_help_run() {
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["score"], 4);
-    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 2);
+    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 3);
     let program = testkit::Program::new(env!("CARGO_BIN_EXE_polyqa"));
     assert!(program.expect_success("completions bash").out.contains("polyqa"));
 }
