@@ -131,7 +131,7 @@ impl Source {
     fn check_segments(&self, meta: &IndexMeta) -> Result<()> {
         for file in meta.list_segment_files() {
             let path = self.words.join(file);
-            match std::fs::metadata(&path) {
+            match atomic_file::fs::metadata(&path) {
                 Ok(metadata) if metadata.len() >= MIN_SEGMENT_BYTES => {}
                 Ok(metadata) => {
                     let problem = format!(
@@ -142,7 +142,7 @@ impl Source {
                 }
                 // Not every segment has each kind of file.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::folder(path, error)),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

@@ -7,7 +7,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error of a collection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A folder is not a collection, or its files cannot be read, written or used.
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    File(#[from] atomic_file::Error),
+    /// A folder is not a collection, or its files cannot be used.
     #[error("{}: {problem}", path.display())]
     Folder {
         /// The collection's folder or a file in it.
@@ -41,12 +44,6 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
-}
-
-impl From<atomic_file::Error> for Error {
-    fn from(error: atomic_file::Error) -> Self {
-        Self::folder(error.path, error.source)
-    }
 }
 
 impl Error {

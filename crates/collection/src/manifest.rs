@@ -130,7 +130,7 @@ struct Marker {
 pub(crate) fn write_marker(folder: &Path) -> Result<()> {
     let path = folder.join(MARKER);
     let marker = format!("{{\"format\": {FORMAT}}}\n");
-    atomic_file::write(&path, marker).map_err(|error| Error::folder(path, error.source))
+    Ok(atomic_file::write(&path, marker)?)
 }
 
 /// Returns whether a folder is marked as a collection.
@@ -151,7 +151,7 @@ pub(crate) fn check_marker(folder: &Path) -> Result<()> {
             };
             return Err(Error::folder(folder, problem));
         }
-        Err(error) => return Err(Error::folder(path, error.source)),
+        Err(error) => return Err(error.into()),
     };
     let Marker { format } = serde_json::from_slice(&bytes).map_err(|error| {
         Error::folder(&path, format!("not the marker of a collection: {error}"))

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use tokenizer_file::MODEL_INPUT_NAMES;
 use xlmr_model::Config;
 
+use crate::Result;
 use crate::calibration;
-use crate::{Error, Result};
 
 /// Maximum size of a configuration file in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -53,8 +53,6 @@ fn has_input_names(path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let text = atomic_file::read_limited(path, MAX_BYTES)?;
-    let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
-        Error::Content { path: path.to_owned(), problem: format!("not valid JSON: {error}") }
-    })?;
+    let value: serde_json::Value = atomic_file::json::from_slice(path, &text)?;
     Ok(value.get(MODEL_INPUT_NAMES).is_some_and(|names| !names.is_null()))
 }

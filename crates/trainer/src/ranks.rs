@@ -34,14 +34,7 @@ pub(crate) fn first_difference(
     fingerprint: &str,
 ) -> Result<Option<String>> {
     type RankSettings = (serde_json::Map<String, serde_json::Value>, String);
-    let json_error = |error: serde_json::Error| {
-        Error::from(torch_ext::Error::Distributed(format!("settings of a stage: {error}")))
-    };
-    let json = serde_json::to_vec(&(config.identity(), fingerprint)).map_err(json_error)?;
-    let mut ranks: Vec<RankSettings> = Vec::with_capacity(group.size());
-    for bytes in group.all_gather_bytes(&json)? {
-        ranks.push(serde_json::from_slice(&bytes).map_err(json_error)?);
-    }
+    let ranks: Vec<RankSettings> = group.all_gather_json(&(config.identity(), fingerprint))?;
     let ((rank_0, rank_0_fingerprint), others) =
         ranks.split_first().expect("a group has a process");
     for (rank, (settings, fingerprint)) in (1..).zip(others) {
@@ -82,18 +75,14 @@ pub(crate) fn broadcast_initial_state(
         tensors.iter().map(spec).collect::<Result<Vec<_>>>()
     };
     let is_rank_0 = group.rank() == 0;
-    let json_error = |error: serde_json::Error| {
-        Error::from(torch_ext::Error::Distributed(format!("initial state of a stage: {error}")))
-    };
-    let json = match is_rank_0 {
+    let initial = match is_rank_0 {
         true => {
             let (moments, tasks) = (specs(&moments)?, specs(&tasks)?);
-            serde_json::to_vec(&InitialState { checkpoint, moments, tasks }).map_err(json_error)?
+            Some(InitialState { checkpoint, moments, tasks })
         }
-        false => Vec::new(),
+        false => None,
     };
-    let initial: InitialState =
-        serde_json::from_slice(&group.broadcast_bytes(&json, 0)?).map_err(json_error)?;
+    let initial = group.broadcast_json(initial, 0)?;
     for (_, parameter) in parameters {
         group.copy_from(parameter, 0)?;
     }

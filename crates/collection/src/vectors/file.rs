@@ -84,7 +84,7 @@ impl VectorFile {
         let file = atomic_file::fs::open(path)?;
         // SAFETY: files of vectors are written once under a temporary name, renamed, and never
         // changed; programs that change them violate the contract of the folder.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::folder(path, error))?;
+        let map = unsafe { Mmap::map(&file) }.map_err(atomic_file::Error::new(path, "read"))?;
         let expected = header(rows, width);
         if map.get(..HEADER_BYTES) != Some(&expected) {
             let problem = format!(
@@ -275,10 +275,7 @@ fn write_file(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut output = atomic_file::AtomicFile::create(path)?;
-        content(&mut output)?;
-        Ok(output.finish()?)
-    };
-    write().map_err(|error| Error::folder(path, format!("cannot write: {error}")))
+    let mut output = atomic_file::AtomicFile::create(path)?;
+    content(&mut output).map_err(atomic_file::Error::new(path, "write"))?;
+    Ok(output.finish()?)
 }

@@ -52,11 +52,7 @@ impl Ranks {
     /// 0.
     pub(crate) fn check_same_recipe(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
-        let json_error = |error: serde_json::Error| Error::setting("recipe", error.to_string());
-        let mut identities: Vec<Identity> = Vec::with_capacity(group.size());
-        for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(json_error)?)? {
-            identities.push(serde_json::from_slice(&bytes).map_err(json_error)?);
-        }
+        let identities: Vec<Identity> = group.all_gather_json(identity)?;
         let (rank_0, other_ranks) = identities.split_first().expect("a group has a process");
         for (rank, identity) in (1..).zip(other_ranks) {
             if let Some(difference) = rank_0.difference(identity) {
@@ -75,14 +71,8 @@ impl Ranks {
         compute: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let Some(group) = &self.group else { return compute() };
-        let json_error =
-            |error: serde_json::Error| Error::content(&self.run_folder, error.to_string());
-        if self.is_rank_0() {
-            let value = compute()?;
-            group.broadcast_bytes(&serde_json::to_vec(&value).map_err(json_error)?, 0)?;
-            return Ok(value);
-        }
-        serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(json_error)
+        let value = if self.is_rank_0() { Some(compute()?) } else { None };
+        Ok(group.broadcast_json(value, 0)?)
     }
 
     /// Links a finished trial and the model of the run folder into `folder`, the temporary folder

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 pub use waiting::set_stop_flag;
@@ -397,6 +399,40 @@ impl ProcessGroup {
         Ok(Vec::try_from(&buffer)?)
     }
 
+    /// Returns the values that each rank passes, in order of rank. Values are sent as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Distributed`] if a value has no JSON form, or that of another rank is no `T`; the
+    /// errors of [`ProcessGroup::exchange`].
+    pub fn all_gather_json<T: DeserializeOwned>(&self, value: &impl Serialize) -> Result<Vec<T>> {
+        let gathered = self.all_gather_bytes(&to_json(value)?)?;
+        (0..).zip(&gathered).map(|(rank, bytes)| from_json(rank, bytes)).collect()
+    }
+
+    /// Returns the value that rank `root` passes, on every rank. The value is sent as JSON.
+    ///
+    /// # Errors
+    /// The errors of [`all_gather_json`](Self::all_gather_json).
+    ///
+    /// # Panics
+    /// If rank `root` passes `None`.
+    pub fn broadcast_json<T: Serialize + DeserializeOwned>(
+        &self,
+        value: Option<T>,
+        root: usize,
+    ) -> Result<T> {
+        let bytes = match &value {
+            _ if self.rank != root => Vec::new(),
+            Some(value) => to_json(value)?,
+            None => panic!("rank {root} sends a value to the other ranks, but has none"),
+        };
+        let received = self.broadcast_bytes(&bytes, root)?;
+        match value {
+            Some(value) if self.rank == root => Ok(value),
+            _ => from_json(root, &received),
+        }
+    }
+
     /// Gathers lists of tensors on every rank, on `device`. Rank k mod size provides entry k of
     /// `parts`; all other ranks must pass `None` as entry k.
     ///
@@ -427,12 +463,7 @@ impl ProcessGroup {
             };
             local_specs.push(Some(part.iter().map(spec).collect::<Result<_>>()?));
         }
-        let json_error = |error: serde_json::Error| Error::Distributed(error.to_string());
-        let mut specs: Vec<Vec<TensorSpecs>> = Vec::with_capacity(self.size);
-        let json = serde_json::to_vec(&local_specs).map_err(json_error)?;
-        for bytes in self.all_gather_bytes(&json)? {
-            specs.push(serde_json::from_slice(&bytes).map_err(json_error)?);
-        }
+        let mut specs: Vec<Vec<TensorSpecs>> = self.all_gather_json(&local_specs)?;
         let mut gathered = Vec::with_capacity(parts.len());
         for (index, part) in parts.into_iter().enumerate() {
             let owner = index % self.size;
@@ -494,6 +525,22 @@ impl Drop for ProcessGroup {
         // SAFETY: `connect` created the group, and only `drop` frees it.
         unsafe { ffi::polyqa_group_free(self.raw) }
     }
+}
+
+/// Returns a value that is sent to other ranks as JSON.
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let problem = |error| Error::Distributed(format!("a value cannot be sent: {error}"));
+    serde_json::to_vec(value).map_err(problem)
+}
+
+/// Returns a value of a rank. The ranks of a run can be programs of different versions.
+fn from_json<T: DeserializeOwned>(rank: usize, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::Distributed(format!(
+            "rank {rank} sent another value than this program expects; start all ranks with the \
+             same program: {error}"
+        ))
+    })
 }
 
 /// Converts a timeout to milliseconds. A longer timeout than libtorch supports is no timeout.

@@ -70,6 +70,12 @@ fn run_all_operations() {
     for pair in texts.windows(2) {
         let text = pair[group.rank()];
         assert_eq!(group.all_gather_bytes(text).unwrap(), pair);
+        let ranks: Vec<usize> = group.all_gather_json(&group.rank()).unwrap();
+        assert_eq!(ranks, [0, 1]);
+        let from_rank_1 = (group.rank() == 1).then(|| "of rank 1".to_owned());
+        assert_eq!(group.broadcast_json(from_rank_1, 1).unwrap(), "of rank 1");
+        let error = group.all_gather_json::<bool>(&group.rank()).unwrap_err().to_string();
+        assert!(error.contains("rank 0 sent another value than this program expects"), "{error}");
     }
     let rows = [vec![7, u32::MAX], vec![], vec![1 << 24, 0, 5], vec![9], vec![]];
     let local_row = |(index, row): (usize, &Vec<u32>)| {

@@ -105,10 +105,7 @@ fn sum_losses(group: &ProcessGroup, losses: StepLosses) -> Result<StepLosses, Ta
     // Losses are sent as bits, because JSON has no infinity.
     let bits: Vec<(&str, u64)> =
         rank_parts.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
-    let mut rank_losses: Vec<Vec<(String, u64)>> = Vec::new();
-    for bytes in group.all_gather_bytes(&serde_json::to_vec(&bits)?)? {
-        rank_losses.push(serde_json::from_slice(&bytes)?);
-    }
+    let rank_losses: Vec<Vec<(String, u64)>> = group.all_gather_json(&bits)?;
     let sum = |name: &str| {
         let values = rank_losses.iter().flatten().filter(|(part_name, _)| part_name == name);
         Tensor::from(values.map(|(_, bits)| f64::from_bits(*bits)).sum::<f64>())
