@@ -22,3 +22,9 @@ pub(super) struct Entity {
     pub(super) triples: Vec<(String, String)>,
     pub(super) counts: EntityCounts,
 }
+
+/// Whether a text can be an id in a table: it has no white space or control characters and is not
+/// empty.
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}

@@ -1,33 +1,20 @@
 //! Cleaning and selection of an entity's labels, descriptions, aliases and sitelinks.
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::MapAccess;
-
 use super::clean::{CleanText, clean};
 use super::counts::EntityCounts;
-use super::json::values::{FromEntries, ObjectList, RawString, VisitEntries};
+use super::entity::Entity;
 use super::record::NameTally;
 use super::requested::{Choice, Requested, Term};
+use super::table::DumpTable;
 use crate::{LabelSource, Language};
 
 /// The text and language code of a label, description or alias, before cleaning.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
-    language: Option<Vec<u8>>,
+    pub(super) language: Option<Vec<u8>>,
     /// The text in WTF-8.
-    value: Option<Vec<u8>>,
-}
-
-impl<'de> VisitEntries<'de> for Text {
-    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let field = match key {
-            "language" => &mut self.language,
-            "value" => &mut self.value,
-            _ => return Ok(false),
-        };
-        *field = Some(map.next_value::<RawString<'de>>()?.0.into_owned());
-        Ok(true)
-    }
+    pub(super) value: Option<Vec<u8>>,
 }
 
 /// Result of cleaning the text of a language.
@@ -58,38 +45,82 @@ fn clean_value(value: &[u8], counts: &mut EntityCounts) -> Result<String, String
 }
 
 /// Labels or descriptions, by the number of their code ([`Requested::code_number`]).
-pub(super) type Texts = BTreeMap<usize, FromEntries<Text>>;
+pub(super) type Texts = BTreeMap<usize, Text>;
 
-/// Aliases by the number of their code.
-pub(super) type Aliases = BTreeMap<usize, ObjectList<Text>>;
+/// Aliases by the number of their code. A format may have `null` for no aliases.
+pub(super) type Aliases = BTreeMap<usize, Option<Vec<Text>>>;
+
+/// The texts of an entity, before cleaning. Texts of tables that are not requested can be omitted.
+#[derive(Default)]
+pub(super) struct EntityTexts {
+    pub(super) labels: Texts,
+    pub(super) descriptions: Texts,
+    pub(super) aliases: Aliases,
+    pub(super) sitelinks: Sitelinks,
+}
+
+impl Entity {
+    /// Cleans the texts, and adds those of the requested languages.
+    ///
+    /// # Errors
+    /// The reason why a text is invalid.
+    pub(super) fn add_texts(
+        &mut self,
+        texts: &EntityTexts,
+        requested: &Requested,
+    ) -> Result<(), String> {
+        let counts = &mut self.counts;
+        let labels = requested_texts(&texts.labels, requested, counts)?;
+        counts.labels += labels.terms.len() as u64;
+        counts.variant_labels += labels.count(LabelSource::Variant);
+        counts.fallback_labels += labels.count(LabelSource::Fallback);
+        counts.mul_labels += labels.count(LabelSource::Mul);
+        counts.foreign_labels += labels.language_mismatches;
+        counts.empty_labels += labels.empty_count;
+        let descriptions = requested_texts(&texts.descriptions, requested, counts)?;
+        counts.descriptions += descriptions.terms.len() as u64;
+        counts.fallback_descriptions += descriptions.terms.len() as u64;
+        counts.fallback_descriptions -= descriptions.count(LabelSource::Language);
+        counts.foreign_descriptions += descriptions.language_mismatches;
+        counts.empty_descriptions += descriptions.empty_count;
+        self.aliases = requested_aliases(&texts.aliases, &labels.terms, requested, counts)?;
+        self.sitelinks = cleaned_sitelinks(&texts.sitelinks, requested, counts)?;
+        self.labels = labels.terms;
+        if requested.has_table(DumpTable::Labels) {
+            self.names = labels.tally;
+        }
+        self.descriptions = descriptions.terms;
+        Ok(())
+    }
+}
 
 /// The non-empty cleaned texts in the requested languages, and counts of skipped texts.
 #[derive(Default)]
-pub(super) struct RequestedTexts {
+struct RequestedTexts {
     /// Sorted by language.
-    pub(super) terms: Vec<Term>,
+    terms: Vec<Term>,
     /// For each requested language, in the order of the configuration, the source of its text.
-    pub(super) tally: Vec<NameTally>,
-    pub(super) language_mismatches: u64,
-    pub(super) empty_count: u64,
+    tally: Vec<NameTally>,
+    language_mismatches: u64,
+    empty_count: u64,
 }
 
 impl RequestedTexts {
     /// Returns the number of texts with this source.
-    pub(super) fn count(&self, source: LabelSource) -> u64 {
+    fn count(&self, source: LabelSource) -> u64 {
         self.terms.iter().filter(|term| term.source == source).count() as u64
     }
 }
 
 /// Cleans the texts and chooses a text for each requested language.
-pub(super) fn requested_texts(
+fn requested_texts(
     texts: &Texts,
     requested: &Requested,
     counts: &mut EntityCounts,
 ) -> Result<RequestedTexts, String> {
     let mut cleaned_texts = BTreeMap::new();
     let mut result = RequestedTexts::default();
-    for (number, FromEntries(text)) in texts {
+    for (number, text) in texts {
         match text.cleaned(requested.code(*number), counts)? {
             CleanResult::LanguageMismatch => result.language_mismatches += 1,
             CleanResult::Missing => (),
@@ -115,7 +146,7 @@ pub(super) fn requested_texts(
 
 /// Cleans the aliases and returns the aliases of each requested language, sorted by language. Texts
 /// that equal the label of the language or an earlier alias are omitted.
-pub(super) fn requested_aliases(
+fn requested_aliases(
     aliases: &Aliases,
     labels: &[Term],
     requested: &Requested,
@@ -124,7 +155,7 @@ pub(super) fn requested_aliases(
     let mut cleaned_aliases = BTreeMap::new();
     for (number, texts) in aliases {
         let mut cleaned = Vec::new();
-        for FromEntries(text) in texts.iter().flatten() {
+        for text in texts.iter().flatten() {
             if let CleanResult::Valid(text) = text.cleaned(requested.code(*number), counts)? {
                 cleaned.push(text);
             }
@@ -147,16 +178,16 @@ pub(super) fn requested_aliases(
 }
 
 /// Titles of Wikipedia pages by the number of their site ([`Requested::site_number`]).
-pub(super) type Sitelinks = BTreeMap<usize, FromEntries<Title>>;
+pub(super) type Sitelinks = BTreeMap<usize, Title>;
 
 /// Cleans the titles and returns the non-empty titles, sorted by language.
-pub(super) fn cleaned_sitelinks(
+fn cleaned_sitelinks(
     sitelinks: &Sitelinks,
     requested: &Requested,
     counts: &mut EntityCounts,
 ) -> Result<Vec<(Language, String)>, String> {
     let mut cleaned_titles = BTreeMap::new();
-    for (site, FromEntries(Title(title))) in sitelinks {
+    for (site, Title(title)) in sitelinks {
         let Some(title) = title else { continue };
         let text = clean_value(title, counts)?;
         match text.is_empty() {
@@ -175,14 +206,4 @@ pub(super) fn cleaned_sitelinks(
 
 /// A title in WTF-8.
 #[derive(Default)]
-pub(super) struct Title(Option<Vec<u8>>);
-
-impl<'de> VisitEntries<'de> for Title {
-    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        if key != "title" {
-            return Ok(false);
-        }
-        self.0 = Some(map.next_value::<RawString<'de>>()?.0.into_owned());
-        Ok(true)
-    }
-}
+pub(super) struct Title(pub(super) Option<Vec<u8>>);

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
 use super::values::{
-    FromEntries, ObjectList, ObjectSeed, Rank, RawString, Statement, Tail, VisitEntries, is_id,
+    FromEntries, ObjectList, ObjectSeed, Rank, RawString, Statement, Tail, VisitEntries,
     read_selected,
 };
+use crate::LabelKind;
 use crate::dump::counts::EntityCounts;
-use crate::dump::entity::Entity;
+use crate::dump::entity::{Entity, is_id};
 use crate::dump::requested::Requested;
 use crate::dump::table::DumpTable;
-use crate::dump::texts::{
-    Aliases, Sitelinks, Texts, cleaned_sitelinks, requested_aliases, requested_texts,
-};
-use crate::{LabelKind, LabelSource};
+use crate::dump::texts::EntityTexts;
 
 /// Parsed content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +59,7 @@ struct EntityFields {
     kind: Option<String>,
     entity: Option<String>,
     redirect: Option<String>,
-    labels: Texts,
-    descriptions: Texts,
-    aliases: Aliases,
-    sitelinks: Sitelinks,
+    texts: EntityTexts,
     claims: BTreeMap<String, ObjectList<Statement>>,
 }
 
@@ -86,37 +81,12 @@ impl EntityFields {
             other => return Ok(Line::Other(other.unwrap_or("without a type").to_owned())),
         };
         let mut entity = Entity { id, kind, ..Entity::default() };
-        self.add_texts(requested, &mut entity)?;
+        entity.add_texts(&self.texts, requested)?;
         // Only statements of items are facts.
         if kind == LabelKind::Entity {
             entity.triples = truthy_triples(self.claims, &mut entity.counts);
         }
         Ok(Line::Entity(Box::new(entity)))
-    }
-
-    fn add_texts(&self, requested: &Requested, entity: &mut Entity) -> Result<(), String> {
-        let counts = &mut entity.counts;
-        let labels = requested_texts(&self.labels, requested, counts)?;
-        counts.labels += labels.terms.len() as u64;
-        counts.variant_labels += labels.count(LabelSource::Variant);
-        counts.fallback_labels += labels.count(LabelSource::Fallback);
-        counts.mul_labels += labels.count(LabelSource::Mul);
-        counts.foreign_labels += labels.language_mismatches;
-        counts.empty_labels += labels.empty_count;
-        let descriptions = requested_texts(&self.descriptions, requested, counts)?;
-        counts.descriptions += descriptions.terms.len() as u64;
-        counts.fallback_descriptions += descriptions.terms.len() as u64;
-        counts.fallback_descriptions -= descriptions.count(LabelSource::Language);
-        counts.foreign_descriptions += descriptions.language_mismatches;
-        counts.empty_descriptions += descriptions.empty_count;
-        entity.aliases = requested_aliases(&self.aliases, &labels.terms, requested, counts)?;
-        entity.sitelinks = cleaned_sitelinks(&self.sitelinks, requested, counts)?;
-        entity.labels = labels.terms;
-        if requested.has_table(DumpTable::Labels) {
-            entity.names = labels.tally;
-        }
-        entity.descriptions = descriptions.terms;
-        Ok(())
     }
 }
 
@@ -167,17 +137,17 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
             "entity" => fields.entity = to_text(map.next_value()?),
             "redirect" => fields.redirect = to_text(map.next_value()?),
             "labels" if requested.has_table(DumpTable::Labels) => {
-                fields.labels = read_selected(map, &code_number)?;
+                fields.texts.labels = read_selected(map, &code_number)?;
             }
             "descriptions" if requested.has_table(DumpTable::Descriptions) => {
                 let number = |code: &str| requested.description_number(code);
-                fields.descriptions = read_selected(map, &number)?;
+                fields.texts.descriptions = read_selected(map, &number)?;
             }
             "aliases" if requested.has_table(DumpTable::Aliases) => {
-                fields.aliases = read_selected(map, &code_number)?;
+                fields.texts.aliases = read_selected(map, &code_number)?;
             }
             "sitelinks" if requested.has_table(DumpTable::Sitelinks) => {
-                fields.sitelinks = read_selected(map, &|site| requested.site_number(site))?;
+                fields.texts.sitelinks = read_selected(map, &|site| requested.site_number(site))?;
             }
             "claims" if requested.has_table(DumpTable::Triples) => {
                 fields.claims = read_selected(map, &|property| Some(property.to_owned()))?;

@@ -1,6 +1,7 @@
 //! Wikidata's JSON: an array with one entity per line, or JSON lines.
 mod entity;
-pub(super) mod values;
+mod texts;
+mod values;
 
 use self::entity::Line;
 use super::format::{Event, LineFormat};

@@ -8,9 +8,11 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::dump::entity::is_id;
+
 /// A JSON string as bytes in WTF-8. Unlike UTF-8, WTF-8 can represent unpaired surrogates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::dump) struct RawString<'de>(pub(in crate::dump) Cow<'de, [u8]>);
+pub(super) struct RawString<'de>(pub(super) Cow<'de, [u8]>);
 
 impl<'de> Deserialize<'de> for RawString<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -36,17 +38,17 @@ impl<'de> Deserialize<'de> for RawString<'de> {
 
 impl<'de> RawString<'de> {
     /// Returns the string if it is valid UTF-8.
-    pub(in crate::dump) fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 }
 
 /// Deserialises a JSON object by a call of [`VisitEntries::visit_entry`] for each entry. Empty
 /// arrays and `null` are accepted as objects without entries.
-pub(in crate::dump) struct ObjectSeed<'a, F>(pub(in crate::dump) &'a mut F);
+pub(super) struct ObjectSeed<'a, F>(pub(super) &'a mut F);
 
 /// A type that is deserialised by visiting the entries of a JSON object.
-pub(in crate::dump) trait VisitEntries<'de> {
+pub(super) trait VisitEntries<'de> {
     /// Reads the value of `key` from `map`. Returns `false` without reading if the value must be
     /// skipped.
     ///
@@ -98,25 +100,34 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A value of a type that implements [`VisitEntries`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::dump) struct FromEntries<T>(pub(in crate::dump) T);
+pub(super) struct FromEntries<T>(pub(super) T);
 
 impl<'de, T: Default + VisitEntries<'de>> Deserialize<'de> for FromEntries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = T::default();
-        ObjectSeed(&mut value).deserialize(deserializer)?;
-        Ok(Self(value))
+        from_entries(deserializer).map(Self)
     }
 }
 
+/// Deserialises an object by visiting its entries.
+pub(super) fn from_entries<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + VisitEntries<'de>,
+    D: Deserializer<'de>,
+{
+    let mut value = T::default();
+    ObjectSeed(&mut value).deserialize(deserializer)?;
+    Ok(value)
+}
+
 /// An array of objects; `null` counts as an empty array.
-pub(in crate::dump) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
+pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 
 /// Reads the next value of `map`, which must be an object. Returns the values of this object by the
 /// key that `convert_key` returns. Entries for which it returns `None` are skipped.
 ///
 /// # Errors
 /// If a value cannot be deserialised.
-pub(in crate::dump) fn read_selected<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
+pub(super) fn read_selected<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     convert_key: &dyn Fn(&str) -> Option<K>,
 ) -> Result<BTreeMap<K, V>, A::Error> {
@@ -140,7 +151,7 @@ impl<'de, K: Ord, V: Deserialize<'de>> VisitEntries<'de> for KeySelector<'_, K, 
 
 /// The rank of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::dump) enum Rank {
+pub(super) enum Rank {
     Deprecated,
     #[default]
     Normal,
@@ -149,7 +160,7 @@ pub(in crate::dump) enum Rank {
 
 /// The value of a statement's main snak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::dump) enum Tail {
+pub(super) enum Tail {
     /// `somevalue` or `novalue`.
     Unknown,
     /// A known value that is not an item.
@@ -160,9 +171,9 @@ pub(in crate::dump) enum Tail {
 
 /// A statement of a property: its rank and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::dump) struct Statement {
-    pub(in crate::dump) rank: Rank,
-    pub(in crate::dump) tail: Tail,
+pub(super) struct Statement {
+    pub(super) rank: Rank,
+    pub(super) tail: Tail,
 }
 
 impl<'de> VisitEntries<'de> for Statement {
@@ -271,10 +282,4 @@ impl<'de> VisitEntries<'de> for EntityValue {
         }
         Ok(true)
     }
-}
-
-/// Whether a text can be an id in a table: it has no white space or control characters and is not
-/// empty.
-pub(in crate::dump) fn is_id(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
