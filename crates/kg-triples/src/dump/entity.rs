@@ -23,6 +23,18 @@ pub(super) struct Entity {
     pub(super) counts: EntityCounts,
 }
 
+impl Entity {
+    /// Sets the triples from pairs of relation and tail in any order, and counts them.
+    pub(super) fn set_triples(&mut self, mut triples: Vec<(String, String)>) {
+        let count = triples.len();
+        triples.sort_unstable();
+        triples.dedup();
+        self.counts.repeated_triples += (count - triples.len()) as u64;
+        self.counts.triples += triples.len() as u64;
+        self.triples = triples;
+    }
+}
+
 /// Whether a text can be an id in a table: it has no white space or control characters and is not
 /// empty.
 pub(super) fn is_id(text: &str) -> bool {

@@ -84,13 +84,14 @@ impl EntityFields {
         entity.add_texts(&self.texts, requested)?;
         // Only statements of items are facts.
         if kind == LabelKind::Entity {
-            entity.triples = truthy_triples(self.claims, &mut entity.counts);
+            let triples = truthy_triples(self.claims, &mut entity.counts);
+            entity.set_triples(triples);
         }
         Ok(Line::Entity(Box::new(entity)))
     }
 }
 
-/// Returns the relation and tail of each triple of an item, from its truthy statements. These are
+/// Returns the relation and tail of each statement of an item, from its truthy statements. These are
 /// the preferred statements of a property, or its normal statements if none is preferred.
 /// Statements are selected by rank before their values are checked.
 fn truthy_triples(
@@ -117,11 +118,6 @@ fn truthy_triples(
             }
         }
     }
-    let statement_count = triples.len();
-    triples.sort_unstable();
-    triples.dedup();
-    counts.repeated_triples += (statement_count - triples.len()) as u64;
-    counts.triples += triples.len() as u64;
     triples
 }
 
