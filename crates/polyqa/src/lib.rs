@@ -18,12 +18,12 @@ mod precision;
 pub mod program;
 mod question_pairs;
 mod reader;
-#[cfg(feature = "serve")]
-mod reading;
 mod retriever;
 mod retriever_files;
 mod search;
 mod sentence;
+#[cfg(feature = "serve")]
+mod shared_batches;
 mod temperature;
 
 pub use answer::{Answer, Answers, Place, TruncatedQuestion};

@@ -5,8 +5,8 @@ use crate::Report;
 use crate::collect::ReportData;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::{HeatCell, HeatMap};
+use crate::report_tables::{CLASSES, boundary_shares};
 use crate::svg::{Anchor, Style, Svg, clip, colour, label, relative_position, text_width, ticks};
-use crate::tables::{CLASSES, boundary_shares};
 use crate::text::thousands;
 
 /// Width of figures that fit on a phone's screen.

@@ -16,10 +16,10 @@ mod page;
 pub mod program;
 mod query_sets;
 mod question_files;
+mod report_tables;
 mod setup;
 mod svg;
 mod table;
-mod tables;
 mod text;
 
 use std::collections::BTreeSet;
@@ -160,12 +160,12 @@ impl Report {
     /// Returns all tables: scores in the order of the page, then the setup.
     fn tables(&self) -> Vec<Table> {
         let resampling = &self.resampling;
-        let mut tables = vec![tables::summary(&self.all, &self.means, resampling)];
+        let mut tables = vec![report_tables::summary(&self.all, &self.means, resampling)];
         tables.extend(self.heat_maps.iter().map(HeatMap::table));
-        tables.push(tables::scores(&self.all));
-        tables.push(tables::differences(&self.all, &self.differences, resampling));
+        tables.push(report_tables::scores(&self.all));
+        tables.push(report_tables::differences(&self.all, &self.differences, resampling));
         tables.extend(groups::tables(&self.all, &self.groups, resampling));
-        tables.push(tables::boundaries(&self.all));
+        tables.push(report_tables::boundaries(&self.all));
         tables.extend(self.setup.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());
         make_unique(tables.iter_mut().map(|table| &mut table.name));
@@ -210,7 +210,7 @@ impl Report {
 
     /// Returns the summary table as Markdown: each run with its scores and intervals.
     pub fn summary(&self) -> String {
-        tables::summary(&self.all, &self.means, &self.resampling).markdown()
+        report_tables::summary(&self.all, &self.means, &self.resampling).markdown()
     }
 
     /// Writes the report to `path` (`-` for standard output), and its tables and figures in the

@@ -8,7 +8,7 @@ use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
 use crate::text::{escape, escape_script_json, thousands, with_unit};
-use crate::{Report, draw, groups, tables};
+use crate::{Report, draw, groups, report_tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -114,17 +114,17 @@ fn sections(report: &Report) -> Vec<Section> {
         }
     };
     add("run", "Setup", setup(report));
-    let summary = tables::summary(all, &report.means, resampling);
+    let summary = report_tables::summary(all, &report.means, resampling);
     add("runs", "Runs", summary.html() + &figures(&draw::run_means(report)));
     add("scores", "Scores by language", scores(report));
-    let differences = tables::differences(all, &report.differences, resampling);
+    let differences = report_tables::differences(all, &report.differences, resampling);
     let body = figures(&draw::differences(report)) + &collapsed_table(&differences);
     let title = format!("{}.", escape(&differences.title));
     add("differences", "Differences", with_explanation(&title, body));
     let groups = groups::tables(all, &report.groups, resampling);
     add("groups", "Scores by key", groups.iter().map(group_table).collect());
     let drawing = figures(draw::boundaries(all).as_slice());
-    let body = drawing + &collapsed_table(&tables::boundaries(all));
+    let body = drawing + &collapsed_table(&report_tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.percent_not_in_context > Some(0.0)) {
         true => with_explanation("Answers that do not occur in their contexts are disjoint.", body),
         false => body,
@@ -150,7 +150,10 @@ fn scores(report: &Report) -> String {
     let drawings: Vec<Svg> = report.heat_maps.iter().map(draw::heat_map).collect();
     let sentence = "Row: language of context and answer, or run. Column: language of the question. \
                     Framed: context and question in one language.";
-    with_explanation(sentence, figures(&drawings) + &collapsed_table(&tables::scores(&report.all)))
+    with_explanation(
+        sentence,
+        figures(&drawings) + &collapsed_table(&report_tables::scores(&report.all)),
+    )
 }
 
 /// Returns the HTML of a collapsed table; empty if the table has no rows.

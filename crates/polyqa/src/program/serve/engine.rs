@@ -8,7 +8,7 @@ use mlqa_eval::Window;
 use tch::Device;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::reading::Reading;
+use crate::shared_batches::Reading;
 use crate::{Answers, Reader, Result};
 
 /// The start and end logits of a window.

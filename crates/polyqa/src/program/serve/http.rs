@@ -33,7 +33,7 @@ use super::engine::{Job, log_panic};
 use super::request::{self, Refusal, Request};
 use super::{Limits, host};
 use crate::Error;
-use crate::reading::Cutter;
+use crate::shared_batches::Cutter;
 
 /// Maximum time for receiving a request's header or body, or for sending a part of the response.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -436,7 +436,7 @@ mod tests {
     use super::super::engine::{self, Logits, Model};
     use super::*;
     use crate::Answers;
-    use crate::reading::Reading;
+    use crate::shared_batches::Reading;
 
     /// A model that panics for long questions, and for requests with three questions.
     struct FaultyModel;

@@ -15,7 +15,7 @@ use collection::Collection;
 use crate::collection_search::check_retriever;
 use crate::program::index::warn_of_missing_embeddings;
 use crate::program::model::{ReaderArgs, RetrieverArgs};
-use crate::reading::Cutter;
+use crate::shared_batches::Cutter;
 
 /// Serve answers over HTTP, with a web page
 ///
