@@ -12,6 +12,7 @@ mod mixmrc_lakm;
 mod other_encoders;
 mod pretrain_base;
 mod programs;
+mod prokd;
 mod question_answering;
 mod ranks;
 mod recipe;

@@ -1,16 +1,14 @@
 //! Training on tagged sentences.
 use objectives::IGNORE_INDEX;
-use tch::{Kind, Reduction, Tensor};
-use torch_ext::upload;
+use tch::{Reduction, Tensor};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
 };
 use transfer_eval::ner::NerInput;
-use xlmr_model::{Inputs, Model};
+use xlmr_model::Model;
 
-use crate::masked_lm::target_positions;
-use crate::micro_batches;
-use crate::{Error, Result};
+use super::rows::{LabelledTokens, TaggedRow, labelled_rows};
+use crate::{Result, micro_batches};
 
 // Encoded sentences and losses use the same label for tokens without loss.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
@@ -44,38 +42,21 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// ```
 pub struct TokenClassificationTask<'a> {
     model: &'a Model,
-    rows: Vec<Row>,
+    rows: Vec<TaggedRow>,
     /// Number of tokens of each row.
     lengths: Vec<usize>,
     /// Number of inputs without a labelled token.
     unlabelled_count: usize,
 }
 
-struct Row {
-    /// Token ids, `[L]`.
-    input_ids: Vec<u32>,
-    /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
-    labels: Vec<i64>,
-}
-
 impl<'a> TokenClassificationTask<'a> {
     /// Creates a task. Inputs without a labelled token are skipped.
     ///
     /// # Errors
-    /// [`Error::Empty`] if no input has a labelled token.
+    /// [`Error::Empty`](crate::Error::Empty) if no input has a labelled token.
     pub fn new(model: &'a Model, inputs: &[NerInput]) -> Result<Self> {
-        let row = |input: &NerInput| Row {
-            input_ids: input.input_ids.clone(),
-            labels: input.labels.clone(),
-        };
-        let mut rows: Vec<Row> = inputs.iter().map(row).collect();
-        let count = rows.len();
-        rows.retain(|row| row.labels.iter().any(|&label| label != IGNORE_INDEX));
-        if rows.is_empty() {
-            return Err(Error::empty("labelled sentences to train on"));
-        }
+        let (rows, unlabelled_count) = labelled_rows(inputs)?;
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        let unlabelled_count = count - rows.len();
         Ok(Self { model, rows, lengths, unlabelled_count })
     }
 }
@@ -86,15 +67,16 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for Row { input_ids, labels } in &self.rows {
+        for TaggedRow { input_ids, labels } in &self.rows {
             fingerprint.add_ids("input_ids", input_ids).add_ids("labels", labels);
         }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows: Vec<&Row> = step.batch.iter().map(|&k| &self.rows[k]).collect();
+        let rows: Vec<&TaggedRow> = step.batch.iter().map(|&k| &self.rows[k]).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses(step, "tagging", &rows, mean, count_labelled, |rows| self.loss(rows))
+        let count = |row: &&TaggedRow| row.labelled();
+        micro_batches::losses(step, "tagging", &rows, mean, count, |rows| self.loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -111,68 +93,26 @@ impl Task for TokenClassificationTask<'_> {
     }
 }
 
-/// Returns the number of labelled tokens of a row.
-fn count_labelled(row: &&Row) -> usize {
-    row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
-}
-
 impl TokenClassificationTask<'_> {
     /// Computes the mean loss over the labelled tokens of some rows.
-    fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.config().pad_token_id)?;
-        let positions = target_positions(&labels, self.model.device())?;
-        // Dropout depends on a token's position, so tokens are gathered after dropout.
-        // [B, L, C]
-        let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?;
-        let logits = positions.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
-        let targets = upload(&positions.targets, logits.device())?;
+    fn loss(&self, rows: &[&TaggedRow]) -> Result<Tensor> {
+        let LabelledTokens { logits, labels, .. } = LabelledTokens::forward(self.model, rows)?;
         let no_weights = None::<&Tensor>;
-        Ok(logits.f_cross_entropy_loss(&targets, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
+        Ok(logits.f_cross_entropy_loss(&labels, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-    use xlmr_model::{Config, Head, Model};
+    use tch::Kind;
+    use xlmr_model::{Inputs, Model};
 
+    use super::super::rows::testing::{inputs, tagger};
     use super::*;
     use crate::testing::{
         assert_bf16_is_near_f32, assert_gradient_equals_differences, assert_micro_batches_match,
         cross_entropy, first_loss,
     };
-
-    fn tagger(labels: i64) -> Model {
-        let config = Config {
-            hidden_size: 16,
-            num_attention_heads: 2,
-            num_hidden_layers: 2,
-            intermediate_size: 32,
-            max_position_embeddings: 60,
-            hidden_dropout_prob: 0.0,
-            attention_probs_dropout_prob: 0.0,
-            initializer_range: 0.3,
-            ..Config::tiny(40)
-        };
-        Model::new(&config, &[Head::TokenClassification { labels }], Device::Cpu, 1).unwrap()
-    }
-
-    /// Rows of different lengths, with labels at some positions.
-    fn inputs() -> Vec<NerInput> {
-        let row = |sentence: usize, length: u32, step: usize| {
-            let input_ids: Vec<u32> = (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
-            let positions = (1..input_ids.len() - 1).step_by(step);
-            let words: Vec<(usize, usize)> = positions.enumerate().collect();
-            let mut labels = vec![IGNORE_INDEX; input_ids.len()];
-            for &(word, position) in &words {
-                labels[position] = (word % 5) as i64;
-            }
-            NerInput { sentence, input_ids, labels, words }
-        };
-        vec![row(0, 9, 2), row(1, 4, 1), row(2, 20, 3)]
-    }
 
     fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
         first_loss(&mut TokenClassificationTask::new(model, inputs).unwrap(), batch)
