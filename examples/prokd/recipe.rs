@@ -142,7 +142,8 @@ impl Recipe {
     pub fn sentences(&self) -> Result<Sentences> {
         let (mut untagged, mut test) = (BTreeMap::new(), BTreeMap::new());
         for (&language, path) in &self.data.target {
-            let (test_part, training_part) = self.data.untagged.split(read_ner(path, None)?)?;
+            let split = self.data.untagged.split(read_ner(path, None)?);
+            let (test_part, training_part) = split.context("data.untagged")?;
             let without_tags = |sentence: Sentence| {
                 let tags = sentence.tags.iter().map(|_| "O".to_owned()).collect();
                 Sentence { tags, ..sentence }

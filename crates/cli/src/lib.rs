@@ -6,10 +6,12 @@ mod inputs;
 mod messages;
 mod notes;
 mod progress;
+mod temporary_folder;
 mod text_output;
 
 pub use arguments::{arguments, parse, parse_command};
 pub use inputs::{inputs, protect_inputs};
 pub use messages::{end, print_notes, print_stderr};
 pub use progress::{byte_progress, progress, spinner};
+pub use temporary_folder::TemporaryFolder;
 pub use text_output::TextOutput;

@@ -52,6 +52,8 @@ pub struct Documents {
     sources: Vec<Source>,
     /// Whether each document is a single passage.
     pub(crate) unsplit: bool,
+    /// The folder for temporary files; `None`: the system's.
+    pub(crate) temporary_folder: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +74,8 @@ struct Row {
 
 impl From<Vec<Document>> for Documents {
     fn from(documents: Vec<Document>) -> Self {
-        Self { sources: documents.into_iter().map(Source::InMemory).collect(), unsplit: false }
+        let sources = documents.into_iter().map(Source::InMemory).collect();
+        Self { sources, ..Self::default() }
     }
 }
 
@@ -120,6 +123,13 @@ impl Documents {
     #[must_use]
     pub fn without_passages(self) -> Self {
         Self { unsplit: true, ..self }
+    }
+
+    /// Returns the same documents. If their texts are larger than 64 MB, the index is stored in this
+    /// folder in place of the system's folder for temporary files.
+    #[must_use]
+    pub fn with_temporary_folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { temporary_folder: Some(folder.into()), ..self }
     }
 
     /// Returns whether there are neither files nor documents.

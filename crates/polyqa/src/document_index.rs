@@ -78,7 +78,8 @@ impl DocumentIndex {
         documents: &Documents,
         step: &mut dyn FnMut(usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {
-        let mut builder = IndexBuilder::new(documents.unsplit)?;
+        let temporary_folder = documents.temporary_folder.as_deref();
+        let mut builder = IndexBuilder::new(documents.unsplit, temporary_folder)?;
         for (index, document) in documents.iter().enumerate() {
             builder = builder.add(&document?)?;
             step(index + 1)?;

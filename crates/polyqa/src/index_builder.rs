@@ -1,4 +1,5 @@
 //! Storage of documents that are searched without a collection.
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use collection::{MemoryWriter, Snapshot, Writer};
@@ -31,6 +32,8 @@ pub(crate) struct StoredDocuments {
 /// Cuts documents into passages, and stores them.
 pub(crate) struct IndexBuilder {
     unsplit: bool,
+    /// The parent of the temporary folder.
+    temporary_folder: PathBuf,
     max_memory_bytes: usize,
     store: Store,
     ids: Vec<Arc<str>>,
@@ -52,9 +55,10 @@ enum Store {
 
 impl IndexBuilder {
     /// Creates a builder. With `unsplit`, each document is a single passage.
-    pub fn new(unsplit: bool) -> Result<Self> {
+    pub fn new(unsplit: bool, temporary_folder: Option<&Path>) -> Result<Self> {
         Ok(Self {
             unsplit,
+            temporary_folder: temporary_folder.map_or_else(std::env::temp_dir, Path::to_owned),
             max_memory_bytes: MAX_MEMORY_BYTES,
             store: Store::Memory { writer: Box::new(MemoryWriter::new()?), bytes: 0 },
             ids: Vec::new(),
@@ -77,7 +81,7 @@ impl IndexBuilder {
         self.ids.push(document.id.clone());
         let stored =
             collection::Document { id: index.to_string().into(), text: text.clone(), passages };
-        self.store = match self.store.add(&stored, self.max_memory_bytes) {
+        self.store = match self.store.add(&stored, self.max_memory_bytes, &self.temporary_folder) {
             Ok(store) => store,
             // The stored id is not that of the document.
             Err(Error::Collection(collection::Error::Document { problem, .. })) => {
@@ -103,14 +107,21 @@ impl IndexBuilder {
 }
 
 impl Store {
-    fn add(self, document: &collection::Document, max_memory_bytes: usize) -> Result<Self> {
+    /// Adds a document. If the texts become larger than `max_memory_bytes`, all documents are copied
+    /// to a folder in `temporary_folder`.
+    fn add(
+        self,
+        document: &collection::Document,
+        max_memory_bytes: usize,
+        temporary_folder: &Path,
+    ) -> Result<Self> {
         match self {
             Self::Memory { mut writer, bytes } => {
                 writer.add(document)?;
                 let bytes = bytes + document.text.len();
                 match bytes <= max_memory_bytes {
                     true => Ok(Self::Memory { writer, bytes }),
-                    false => Self::in_folder(&writer.finish()?),
+                    false => Self::in_folder(&writer.finish()?, temporary_folder),
                 }
             }
             Self::Folder { mut writer, folder } => {
@@ -120,11 +131,9 @@ impl Store {
         }
     }
 
-    /// Copies documents in memory to a temporary folder.
-    fn in_folder(documents: &Snapshot) -> Result<Self> {
-        let parent = std::env::temp_dir();
-        let folder = tempfile::Builder::new().prefix("polyqa-").tempdir_in(&parent);
-        let folder = folder.map_err(atomic_file::Error::new(&parent, "create a folder in"))?;
+    /// Copies documents in memory to a new folder in `parent`.
+    fn in_folder(documents: &Snapshot, parent: &Path) -> Result<Self> {
+        let folder = atomic_file::fs::temporary_dir(parent, "polyqa-")?;
         let mut writer = Writer::create(folder.path())?;
         for document in documents.documents()? {
             writer.add(&document?)?;
@@ -148,7 +157,7 @@ mod tests {
             (0..8).map(|index| Document { id: "same".into(), text: text(index) }).collect();
         let build = |max_memory_bytes| {
             let mut builder =
-                IndexBuilder { max_memory_bytes, ..IndexBuilder::new(false).unwrap() };
+                IndexBuilder { max_memory_bytes, ..IndexBuilder::new(false, None).unwrap() };
             for document in &documents {
                 builder = builder.add(document).unwrap();
             }

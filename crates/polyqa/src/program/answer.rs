@@ -132,7 +132,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let from_standard_input = args.question.is_empty() && args.questions.is_none();
     let questions = if from_standard_input { Vec::new() } else { read_questions(args)? };
-    let index = read_documents(&documents)?;
+    let temporary_folder = cli::TemporaryFolder::new("polyqa-answer-")?;
+    let index = read_documents(&documents.with_temporary_folder(temporary_folder.path()))?;
     let reader = load_reader(args)?;
     let retriever = args.retriever.load(&reader)?;
     let retriever = retriever.as_ref();

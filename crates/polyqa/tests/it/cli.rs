@@ -1,5 +1,7 @@
 //! Tests of the command-line program.
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -396,4 +398,32 @@ fn long_questions_cause_a_warning() {
     assert_eq!(lines[0].get("truncated_question"), None);
     assert_eq!(lines[1]["truncated_question"]["max_tokens"], 64);
     assert!(!run("Was?").err.contains("warning"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_removes_temporary_files() {
+    use std::os::unix::process::ExitStatusExt;
+
+    for (name, number) in [("-INT", 2), ("-TERM", 15)] {
+        let program = polyqa();
+        program.write("text.txt", "Lima liegt in Peru.");
+        let folder = program.path_of("temporary");
+        std::fs::create_dir(&folder).unwrap();
+        let files = || std::fs::read_dir(&folder).unwrap().count();
+        // The program waits for a question.
+        let mut command = program.command("answer --model model text.txt");
+        let mut child = command.env("TMPDIR", &folder).stdin(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        while files() == 0 {
+            assert!(
+                start.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(number));
+        assert_eq!(files(), 0, "{name}");
+    }
 }
