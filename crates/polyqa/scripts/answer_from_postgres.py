@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS passages (
     start integer NOT NULL,
     text text NOT NULL,
     words tsvector GENERATED ALWAYS AS (to_tsvector('simple', text)) STORED,
-    embedding vector(384) NOT NULL,
+    embedding vector({width}) NOT NULL,
     PRIMARY KEY (document, start)
 );
 CREATE INDEX IF NOT EXISTS passages_words ON passages USING gin (words);
@@ -112,7 +112,8 @@ def main():
     options = parser.parse_args()
     encoder = SentenceTransformer(options.encoder)
     with psycopg.connect(options.database) as connection:
-        connection.execute(SCHEMA)
+        [probe] = encoder.encode(["passage: width of the vectors"]).tolist()
+        connection.execute(SCHEMA.format(width=len(probe)))
         if options.documents:
             store(connection, encoder, options.documents)
         for question in options.question:

@@ -6,6 +6,7 @@ mod collection;
 mod common;
 mod document_index;
 mod embedded;
+mod postgres;
 mod pretrained;
 mod reader;
 mod retrieval;

@@ -27,7 +27,7 @@ const MODULES: &str = r#"[
 
 /// Writes an encoder of random weights with the files that sentence-transformers 6.2 writes.
 /// `changes` are keys of these files with other values.
-fn write_encoder(folder: &Path, changes: &[(&str, &str, Value)]) {
+pub(crate) fn write_encoder(folder: &Path, changes: &[(&str, &str, Value)]) {
     write_model(folder, Head::MaskedLm);
     fs::copy(
         Path::new(DATA).join("base/tokenizer_config.json"),

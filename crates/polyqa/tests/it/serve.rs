@@ -15,10 +15,10 @@ use crate::common::{pdf, polyqa};
 const JSON: &str = "application/json";
 
 /// A service with a reader of random weights on a free port.
-struct Service {
+pub(crate) struct Service {
     child: Child,
-    address: String,
-    program: Program,
+    pub address: String,
+    pub program: Program,
 }
 
 impl Service {
@@ -27,7 +27,7 @@ impl Service {
     }
 
     /// Starts the service of a program whose folder has further files.
-    fn start_in(program: Program, options: &str) -> Self {
+    pub fn start_in(program: Program, options: &str) -> Self {
         let line = format!("serve --model model --port 0 {options}");
         let mut child = program.command(&line).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
