@@ -4,8 +4,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tantivy::query::{BooleanQuery, Occur, Query, RangeQuery, TermQuery};
-use tantivy::schema::IndexRecordOption;
+use tantivy::query::{BooleanQuery, Query, RangeQuery, TermSetQuery};
 use tantivy::{IndexWriter, TantivyDocument, TantivyError, Term};
 
 use crate::collection::Source;
@@ -16,7 +15,7 @@ use crate::postings::Postings;
 use crate::segment::SegmentWriter;
 use crate::snapshot::check_vector;
 use crate::stored::to_stored;
-use crate::terms::{Fields, index_error};
+use crate::terms::index_error;
 use crate::vectors::{PartView, file_name, is_vector_file, merge, write};
 use crate::{Document, Encoder, Error, Result, Snapshot};
 
@@ -51,6 +50,8 @@ pub struct Writer {
     manifest: Manifest,
     /// Digests of the ids of documents that were added, updated or removed since the last commit.
     changed: HashSet<[u8; 16]>,
+    /// Ids of documents that were updated or removed since the last commit.
+    deleted: Vec<Term>,
     /// Whether an operation failed such that the changes are incomplete.
     failed: bool,
 }
@@ -108,6 +109,7 @@ impl Writer {
             snapshot,
             manifest,
             changed: HashSet::new(),
+            deleted: Vec::new(),
             failed: false,
         };
         writer.remove_unused_files();
@@ -154,7 +156,7 @@ impl Writer {
         let exists = self.snapshot.contains(&document.id)?;
         self.register(&document.id)?;
         if exists {
-            self.delete(&document.id)?;
+            self.delete(&document.id);
         } else {
             self.manifest.documents += 1;
         }
@@ -172,7 +174,8 @@ impl Writer {
         }
         self.register(id)?;
         self.manifest.documents -= 1;
-        self.delete(id)
+        self.delete(id);
+        Ok(())
     }
 
     /// Sets the encoder of the vectors. If the collection has one, the encoders are compared.
@@ -255,14 +258,20 @@ impl Writer {
             return Err(Error::folder(&self.source.folder, problem));
         }
         self.failed = true;
-        self.finish_segment().map_err(|error| write_error(&self.source.folder, &error))?;
-        self.postings = Postings::default();
-        let payload = self.manifest.to_payload();
-        commit_with_payload(&mut self.writer, &payload)
-            .map_err(|error| write_error(&self.source.folder, &error))?;
+        self.commit_words().map_err(|error| write_error(&self.source.folder, &error))?;
         (self.snapshot, _) = self.source.load()?;
         self.changed.clear();
         self.failed = false;
+        Ok(())
+    }
+
+    fn commit_words(&mut self) -> tantivy::Result<()> {
+        self.finish_segment()?;
+        self.postings = Postings::default();
+        self.delete_passages()?;
+        let mut prepared = self.writer.prepare_commit()?;
+        prepared.set_payload(&self.manifest.to_payload());
+        prepared.commit()?;
         Ok(())
     }
 
@@ -280,35 +289,33 @@ impl Writer {
         }
     }
 
-    /// Deletes the passages of a document that were numbered until now. A term alone would also
-    /// delete the passages that an update adds, because tantivy compares a segment that is added with
-    /// earlier deletions.
-    fn delete(&mut self, id: &str) -> Result<()> {
-        let Fields { id: id_field, number, .. } = self.source.fields;
-        let of_document =
-            TermQuery::new(Term::from_field_text(id_field, id), IndexRecordOption::Basic);
-        let end = Term::from_field_u64(number, self.manifest.next_passage);
-        let until_now = RangeQuery::new(Bound::Unbounded, Bound::Excluded(end));
-        let query = BooleanQuery::new(vec![
-            (Occur::Must, Box::new(of_document) as Box<dyn Query>),
-            (Occur::Must, Box::new(until_now)),
-        ]);
-        match self.writer.delete_query(Box::new(query)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.fail(&error)),
-        }
+    /// Deletes the committed passages of a document with the next commit.
+    fn delete(&mut self, id: &str) {
+        self.deleted.push(Term::from_field_text(self.source.fields.id, id));
     }
 
-    /// Returns the error of a change that is incomplete.
-    fn fail(&mut self, error: &TantivyError) -> Error {
-        self.failed = true;
-        write_error(&self.source.folder, error)
+    /// Deletes the passages of updated and removed documents from the word index.
+    fn delete_passages(&mut self) -> tantivy::Result<()> {
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        let documents = TermSetQuery::new(std::mem::take(&mut self.deleted));
+        // The ids alone would also delete the new passages of updated documents.
+        let next = self.snapshot.manifest.next_passage;
+        let end = Bound::Excluded(Term::from_field_u64(self.source.fields.number, next));
+        let committed = RangeQuery::new(Bound::Unbounded, end);
+        let both: Vec<Box<dyn Query>> = vec![Box::new(documents), Box::new(committed)];
+        self.writer.delete_query(Box::new(BooleanQuery::intersection(both)))?;
+        Ok(())
     }
 
     /// Writes the passages of a document.
     fn write(&mut self, document: &Document) -> Result<()> {
         let passages = to_stored(document, self.source.fields, &mut self.manifest.next_passage);
-        self.write_passages(document, &passages).map_err(|error| self.fail(&error))
+        self.write_passages(document, &passages).map_err(|error| {
+            self.failed = true;
+            write_error(&self.source.folder, &error)
+        })
     }
 
     fn write_passages(
@@ -394,13 +401,6 @@ impl Writer {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-fn commit_with_payload(writer: &mut IndexWriter, payload: &str) -> tantivy::Result<()> {
-    let mut prepared = writer.prepare_commit()?;
-    prepared.set_payload(payload);
-    prepared.commit()?;
-    Ok(())
 }
 
 /// Returns whether a folder of words has no index yet.
