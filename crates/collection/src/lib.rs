@@ -6,6 +6,8 @@ mod error;
 mod fusion;
 mod manifest;
 mod memory;
+mod postings;
+mod segment;
 mod snapshot;
 mod stored;
 mod terms;

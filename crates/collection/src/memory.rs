@@ -3,16 +3,22 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tantivy::indexer::SingleSegmentIndexWriter;
-use tantivy::{IndexReader, ReloadPolicy, TantivyError};
+use tantivy::{
+    Directory, Index, IndexReader, ReloadPolicy, SegmentMeta, TantivyDocument, TantivyError,
+};
 
 use crate::manifest::Manifest;
+use crate::postings::Postings;
+use crate::segment::SegmentWriter;
 use crate::stored::to_stored;
-use crate::terms::{Fields, IN_MEMORY, index_error, memory_writer};
+use crate::terms::{Fields, IN_MEMORY, index_error, memory_index};
 use crate::{Document, Error, Result, Snapshot};
 
-/// Memory from which the initial size of the table of words is computed, in bytes. The table grows.
-const TABLE_BYTES: usize = 1 << 20;
+/// Memory of the words of a segment, in bytes. Fewer words are in one segment.
+const SEGMENT_BYTES: usize = 1 << 30;
+
+/// Name of the file with the metadata of a word index.
+const META: &str = "meta.json";
 
 /// Writes a collection in memory, for documents that are searched once.
 ///
@@ -30,8 +36,12 @@ const TABLE_BYTES: usize = 1 << 20;
 /// # Ok::<(), collection::Error>(())
 /// ```
 pub struct MemoryWriter {
-    writer: SingleSegmentIndexWriter,
+    index: Index,
     fields: Fields,
+    /// The segment that is being written.
+    segment: Option<SegmentWriter>,
+    /// The segments that are complete.
+    finished: Vec<SegmentMeta>,
     manifest: Manifest,
     ids: HashSet<Arc<str>>,
 }
@@ -42,8 +52,10 @@ impl MemoryWriter {
     /// # Errors
     /// [`Error::Folder`] if the word index cannot be created.
     pub fn new() -> Result<Self> {
-        let (writer, fields) = memory_writer(TABLE_BYTES)?;
-        Ok(Self { writer, fields, manifest: Manifest::empty(), ids: HashSet::new() })
+        let (index, fields) = memory_index()?;
+        let (segment, finished) = (None, Vec::new());
+        let (manifest, ids) = (Manifest::empty(), HashSet::new());
+        Ok(Self { index, fields, segment, finished, manifest, ids })
     }
 
     /// Adds a document.
@@ -57,10 +69,8 @@ impl MemoryWriter {
             return Err(Error::document(&document.id, problem));
         }
         self.manifest.documents += 1;
-        for passage in to_stored(document, self.fields, &mut self.manifest.next_passage) {
-            self.writer.add_document(passage).map_err(|error| to_error(&error))?;
-        }
-        Ok(())
+        let passages = to_stored(document, self.fields, &mut self.manifest.next_passage);
+        self.write(&document.id, &passages).map_err(|error| to_error(&error))
     }
 
     /// Returns the documents as a snapshot.
@@ -68,14 +78,37 @@ impl MemoryWriter {
     /// # Errors
     /// [`Error::Folder`] if the word index cannot be written.
     pub fn finish(self) -> Result<Snapshot> {
-        let Self { writer, fields, manifest, .. } = self;
+        let Self { index, fields, manifest, segment, mut finished, .. } = self;
         let open = || -> tantivy::Result<IndexReader> {
-            let reader = writer.finalize()?.reader_builder();
-            reader.reload_policy(ReloadPolicy::Manual).try_into()
+            if let Some(segment) = segment {
+                finished.push(segment.finish()?.0);
+            }
+            let mut meta = index.load_metas()?;
+            meta.segments = finished;
+            index.directory().atomic_write(Path::new(META), &serde_json::to_vec(&meta)?)?;
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()
         };
         let reader = open().map_err(|error| to_error(&error))?;
         let folder = PathBuf::from(IN_MEMORY);
         Ok(Snapshot::new(folder, reader.searcher(), fields, manifest, Vec::new()))
+    }
+
+    fn write(&mut self, id: &Arc<str>, passages: &[TantivyDocument]) -> tantivy::Result<()> {
+        for passage in passages {
+            let mut segment = match self.segment.take() {
+                Some(segment) => segment,
+                None => {
+                    SegmentWriter::new(self.index.new_segment(), self.fields, Postings::default())?
+                }
+            };
+            segment.add(id, passage)?;
+            if segment.is_full(SEGMENT_BYTES) {
+                self.finished.push(segment.finish()?.0);
+            } else {
+                self.segment = Some(segment);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,18 +1,17 @@
-//! The word index's fields, and the splitting of texts into terms.
+//! The word index and its fields.
 use std::path::Path;
 
 use tantivy::directory::{MmapDirectory, RamDirectory};
-use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::schema::{
     Field, IndexRecordOption, NumericOptions, STORED, Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager};
 use tantivy::{Index, IndexSettings, TantivyError};
 
 use crate::{Error, Result};
 
-/// Name of the tokenizer in the word index.
-const TOKENIZER: &str = "terms";
+/// Name of the tokenizer in the word index. There is no tokenizer with this name, because texts are
+/// split by [`Postings`](crate::postings::Postings).
+pub(crate) const TOKENIZER: &str = "terms";
 
 /// Size of the blocks of passages that are compressed together. A whole block is decompressed for each
 /// passage that is read, and the passages of a question are rarely in the same block.
@@ -79,10 +78,7 @@ pub(crate) fn open_index(folder: &Path, create: bool) -> Result<(Index, Fields)>
     let exists = Index::exists(&directory).map_err(|other| error(other.into()))?;
     let index = match exists {
         true => Index::open(directory).map_err(error)?,
-        false if create => {
-            let settings = IndexSettings { docstore_blocksize: BLOCK_BYTES, ..Default::default() };
-            Index::create(directory, schema.clone(), settings).map_err(error)?
-        }
+        false if create => Index::create(directory, schema.clone(), settings()).map_err(error)?,
         false => {
             let problem =
                 "meta.json is missing; the collection is incomplete, so index the documents again";
@@ -93,25 +89,23 @@ pub(crate) fn open_index(folder: &Path, create: bool) -> Result<(Index, Fields)>
         let problem = "the fields of the word index are not those of a collection";
         return Err(Error::folder(folder, problem));
     }
-    index.tokenizers().register(TOKENIZER, Terms::default());
     Ok((index, fields))
 }
 
-/// Returns a writer of a word index in memory that uses no other thread.
-pub(crate) fn memory_writer(memory_bytes: usize) -> Result<(SingleSegmentIndexWriter, Fields)> {
-    let (fields, schema) = Fields::new();
-    let settings = IndexSettings {
+fn settings() -> IndexSettings {
+    IndexSettings {
         docstore_blocksize: BLOCK_BYTES,
         docstore_compress_dedicated_thread: false,
         ..Default::default()
-    };
-    let tokenizers = TokenizerManager::default();
-    tokenizers.register(TOKENIZER, Terms::default());
-    let builder = Index::builder().schema(schema).settings(settings).tokenizers(tokenizers);
-    let writer = builder
-        .single_segment_index_writer(RamDirectory::create(), memory_bytes)
+    }
+}
+
+/// Creates a word index in memory.
+pub(crate) fn memory_index() -> Result<(Index, Fields)> {
+    let (fields, schema) = Fields::new();
+    let index = Index::create(RamDirectory::create(), schema, settings())
         .map_err(|error| index_error(Path::new(IN_MEMORY), &error))?;
-    Ok((writer, fields))
+    Ok((index, fields))
 }
 
 /// Converts an error of the word index.
@@ -133,57 +127,5 @@ pub(crate) fn index_error(folder: &Path, error: &TantivyError) -> Error {
             format!("the word index is damaged: {problem:?}; index the documents again"),
         ),
         other => Error::folder(folder, other),
-    }
-}
-
-/// Splits texts into the terms of [`language::for_each_term`].
-#[derive(Clone, Default)]
-struct Terms {
-    /// The terms of a text one after another, and the end of each term.
-    buffer: String,
-    ends: Vec<usize>,
-    token: Token,
-}
-
-impl Tokenizer for Terms {
-    type TokenStream<'a> = TermStream<'a>;
-
-    fn token_stream<'a>(&'a mut self, text: &'a str) -> TermStream<'a> {
-        self.buffer.clear();
-        self.ends.clear();
-        self.token.reset();
-        let Self { buffer, ends, .. } = self;
-        language::for_each_term(text, |term| {
-            buffer.push_str(term);
-            ends.push(buffer.len());
-        });
-        TermStream { terms: self, next: 0 }
-    }
-}
-
-struct TermStream<'a> {
-    terms: &'a mut Terms,
-    /// Index of the next term.
-    next: usize,
-}
-
-impl TokenStream for TermStream<'_> {
-    fn advance(&mut self) -> bool {
-        let Terms { buffer, ends, token } = &mut *self.terms;
-        let Some(&end) = ends.get(self.next) else { return false };
-        let start = if self.next == 0 { 0 } else { ends[self.next - 1] };
-        token.text.clear();
-        token.text.push_str(&buffer[start..end]);
-        token.position = self.next;
-        self.next += 1;
-        true
-    }
-
-    fn token(&self) -> &Token {
-        &self.terms.token
-    }
-
-    fn token_mut(&mut self) -> &mut Token {
-        &mut self.terms.token
     }
 }

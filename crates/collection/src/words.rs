@@ -1,6 +1,7 @@
 //! Search by words: BM25 over the terms of passages.
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::{Mutex, PoisonError};
 
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::Column;
@@ -37,7 +38,7 @@ pub(crate) fn search(
     match to_query(text, question) {
         Some(query) if limit > 0 => {
             let statistics = Statistics { searcher };
-            let best = BestPassages { searcher, limit };
+            let best = BestPassages { searcher, limit, scores: Mutex::default() };
             searcher.search_with_statistics_provider(&query, &best, &statistics)
         }
         _ => Ok(Vec::new()),
@@ -140,6 +141,8 @@ impl Collector for AllPassages {
 struct BestPassages<'a> {
     searcher: &'a Searcher,
     limit: usize,
+    /// The `limit` best scores of the segments that were searched, best first.
+    scores: Mutex<Vec<Score>>,
 }
 
 /// A passage of a segment. The greatest one is the best one.
@@ -173,6 +176,8 @@ struct SegmentCandidates {
     ids: Column<u64>,
     numbers: Column<u64>,
     heap: BinaryHeap<Reverse<Candidate>>,
+    /// The score that a passage must exceed because of other segments.
+    min_score: Score,
 }
 
 impl SegmentCandidates {
@@ -186,8 +191,10 @@ impl SegmentCandidates {
         }
         match self.heap.peek() {
             // Passages with the same score as the last candidate are considered, too.
-            Some(Reverse(last)) if self.heap.len() == self.limit => last.score.next_down(),
-            _ => Score::MIN,
+            Some(Reverse(last)) if self.heap.len() == self.limit => {
+                last.score.next_down().max(self.min_score)
+            }
+            _ => self.min_score,
         }
     }
 }
@@ -219,6 +226,7 @@ impl Collector for BestPassages<'_> {
             ids: id_column(reader)?.ords().clone(),
             numbers: reader.fast_fields().u64(NUMBER)?,
             heap: BinaryHeap::new(),
+            min_score: self.min_score(),
         })
     }
 
@@ -234,7 +242,7 @@ impl Collector for BestPassages<'_> {
     ) -> tantivy::Result<Vec<WordHit>> {
         let mut candidates = self.for_segment(segment_ord, reader)?;
         let alive = reader.alive_bitset();
-        let mut threshold = Score::MIN;
+        let mut threshold = candidates.min_score;
         weight.for_each_pruning(threshold, reader, &mut |doc, score| {
             if alive.is_none_or(|alive| alive.is_alive(doc)) {
                 threshold = candidates.add(doc, score);
@@ -245,7 +253,9 @@ impl Collector for BestPassages<'_> {
             let Candidate { score, id: Reverse(id), number: Reverse(number), doc } = candidate;
             WordHit { score, id, number, address: DocAddress::new(segment_ord, doc) }
         };
-        Ok(candidates.heap.into_iter().map(hit).collect())
+        let hits: Vec<WordHit> = candidates.heap.into_iter().map(hit).collect();
+        self.add_scores(&hits);
+        Ok(hits)
     }
 
     fn merge_fruits(&self, fruits: Vec<Vec<WordHit>>) -> tantivy::Result<Vec<WordHit>> {
@@ -267,6 +277,20 @@ impl Collector for BestPassages<'_> {
 }
 
 impl BestPassages<'_> {
+    /// Returns the score that a passage must exceed to be considered, given the passages of other
+    /// segments. Passages with the same score as the last of the best passages are considered.
+    fn min_score(&self) -> Score {
+        let scores = self.scores.lock().unwrap_or_else(PoisonError::into_inner);
+        scores.get(self.limit - 1).map_or(Score::MIN, |score| score.next_down())
+    }
+
+    fn add_scores(&self, hits: &[WordHit]) {
+        let mut scores = self.scores.lock().unwrap_or_else(PoisonError::into_inner);
+        scores.extend(hits.iter().map(|hit| hit.score));
+        scores.sort_by(|a, b| b.total_cmp(a));
+        scores.truncate(self.limit);
+    }
+
     /// Sorts passages by the ids of their documents and by their numbers.
     fn sort_by_id(&self, hits: &mut [WordHit]) -> tantivy::Result<()> {
         let mut keyed = Vec::with_capacity(hits.len());

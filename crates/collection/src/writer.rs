@@ -1,15 +1,18 @@
 //! Writing of a collection.
 use std::collections::HashSet;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tantivy::indexer::UserOperation;
-use tantivy::{IndexWriter, TantivyError, Term};
+use tantivy::query::{BooleanQuery, Query, RangeQuery, TermSetQuery};
+use tantivy::{IndexWriter, TantivyDocument, TantivyError, Term};
 
 use crate::collection::Source;
 use crate::manifest::{
     Manifest, Part, check_marker, has_marker, vectors_folder, words_folder, write_marker,
 };
+use crate::postings::Postings;
+use crate::segment::SegmentWriter;
 use crate::snapshot::check_vector;
 use crate::stored::to_stored;
 use crate::terms::index_error;
@@ -18,6 +21,9 @@ use crate::{Document, Encoder, Error, Result, Snapshot};
 
 /// Memory of the words that are not yet written to disk, in bytes.
 const MEMORY_BYTES: usize = 100 << 20;
+
+/// Memory of tantivy's own writer in bytes, the minimum. It gets no documents.
+const UNUSED_BYTES: usize = 15_000_000;
 
 /// Number of vector files of about the same size that are merged into one.
 const MERGED_FILES: usize = 8;
@@ -32,12 +38,20 @@ const SMALL_FILE_ROWS: u64 = 4096;
 pub struct Writer {
     source: Source,
     writer: IndexWriter,
+    /// The segment with the passages that are not yet written to disk.
+    segment: Option<SegmentWriter>,
+    /// Memory for the next segment.
+    postings: Postings,
+    /// Memory of the words of a segment, in bytes.
+    memory_bytes: usize,
     /// The last committed state.
     snapshot: Snapshot,
     /// The manifest of the next commit.
     manifest: Manifest,
     /// Digests of the ids of documents that were added, updated or removed since the last commit.
     changed: HashSet<[u8; 16]>,
+    /// Ids of documents that were updated or removed since the last commit.
+    deleted: Vec<Term>,
     /// Whether an operation failed such that the changes are incomplete.
     failed: bool,
 }
@@ -83,11 +97,21 @@ impl Writer {
             other => other,
         };
         // The lock is acquired before the state is read, which another writer could replace.
-        let writer = source.index.writer_with_num_threads(1, MEMORY_BYTES).map_err(error)?;
+        let writer = source.index.writer_with_num_threads(1, UNUSED_BYTES).map_err(error)?;
         let (snapshot, _) = source.load()?;
         let manifest = snapshot.manifest.clone();
-        let changed = HashSet::new();
-        let writer = Self { source, writer, snapshot, manifest, changed, failed: false };
+        let writer = Self {
+            source,
+            writer,
+            segment: None,
+            postings: Postings::default(),
+            memory_bytes: MEMORY_BYTES,
+            snapshot,
+            manifest,
+            changed: HashSet::new(),
+            deleted: Vec::new(),
+            failed: false,
+        };
         writer.remove_unused_files();
         // A killed process can leave files of words with names that the next commit uses again.
         let collected = writer.writer.garbage_collect_files().wait();
@@ -120,8 +144,7 @@ impl Writer {
         }
         self.register(&document.id)?;
         self.manifest.documents += 1;
-        let operations = self.passages(document);
-        self.run(operations)
+        self.write(document)
     }
 
     /// Adds a document or, if the collection has a document with this id, replaces it.
@@ -132,14 +155,12 @@ impl Writer {
         document.check()?;
         let exists = self.snapshot.contains(&document.id)?;
         self.register(&document.id)?;
-        let mut operations = Vec::new();
         if exists {
-            operations.push(UserOperation::Delete(self.id_term(&document.id)));
+            self.delete(&document.id);
         } else {
             self.manifest.documents += 1;
         }
-        operations.extend(self.passages(document));
-        self.run(operations)
+        self.write(document)
     }
 
     /// Removes a document.
@@ -153,7 +174,8 @@ impl Writer {
         }
         self.register(id)?;
         self.manifest.documents -= 1;
-        self.run(vec![UserOperation::Delete(self.id_term(id))])
+        self.delete(id);
+        Ok(())
     }
 
     /// Sets the encoder of the vectors. If the collection has one, the encoders are compared.
@@ -236,12 +258,20 @@ impl Writer {
             return Err(Error::folder(&self.source.folder, problem));
         }
         self.failed = true;
-        let payload = self.manifest.to_payload();
-        commit_with_payload(&mut self.writer, &payload)
-            .map_err(|error| write_error(&self.source.folder, &error))?;
+        self.commit_words().map_err(|error| write_error(&self.source.folder, &error))?;
         (self.snapshot, _) = self.source.load()?;
         self.changed.clear();
         self.failed = false;
+        Ok(())
+    }
+
+    fn commit_words(&mut self) -> tantivy::Result<()> {
+        self.finish_segment()?;
+        self.postings = Postings::default();
+        self.delete_passages()?;
+        let mut prepared = self.writer.prepare_commit()?;
+        prepared.set_payload(&self.manifest.to_payload());
+        prepared.commit()?;
         Ok(())
     }
 
@@ -259,25 +289,65 @@ impl Writer {
         }
     }
 
-    fn id_term(&self, id: &str) -> Term {
-        Term::from_field_text(self.source.fields.id, id)
+    /// Deletes the committed passages of a document with the next commit.
+    fn delete(&mut self, id: &str) {
+        self.deleted.push(Term::from_field_text(self.source.fields.id, id));
     }
 
-    /// Returns the operations that add the passages of a document.
-    fn passages(&mut self, document: &Document) -> Vec<UserOperation> {
-        let stored = to_stored(document, self.source.fields, &mut self.manifest.next_passage);
-        stored.into_iter().map(UserOperation::Add).collect()
+    /// Deletes the passages of updated and removed documents from the word index.
+    fn delete_passages(&mut self) -> tantivy::Result<()> {
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        let documents = TermSetQuery::new(std::mem::take(&mut self.deleted));
+        // The ids alone would also delete the new passages of updated documents.
+        let next = self.snapshot.manifest.next_passage;
+        let end = Bound::Excluded(Term::from_field_u64(self.source.fields.number, next));
+        let committed = RangeQuery::new(Bound::Unbounded, end);
+        let both: Vec<Box<dyn Query>> = vec![Box::new(documents), Box::new(committed)];
+        self.writer.delete_query(Box::new(BooleanQuery::intersection(both)))?;
+        Ok(())
     }
 
-    /// Runs all operations of a document, or none.
-    fn run(&mut self, operations: Vec<UserOperation>) -> Result<()> {
-        match self.writer.run(operations) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.failed = true;
-                Err(write_error(&self.source.folder, &error))
+    /// Writes the passages of a document.
+    fn write(&mut self, document: &Document) -> Result<()> {
+        let passages = to_stored(document, self.source.fields, &mut self.manifest.next_passage);
+        self.write_passages(document, &passages).map_err(|error| {
+            self.failed = true;
+            write_error(&self.source.folder, &error)
+        })
+    }
+
+    fn write_passages(
+        &mut self,
+        document: &Document,
+        passages: &[TantivyDocument],
+    ) -> tantivy::Result<()> {
+        for passage in passages {
+            let segment = match &mut self.segment {
+                Some(segment) => segment,
+                none => {
+                    let segment = self.writer.new_segment();
+                    let postings = std::mem::take(&mut self.postings);
+                    none.insert(SegmentWriter::new(segment, self.source.fields, postings)?)
+                }
+            };
+            segment.add(&document.id, passage)?;
+            if segment.is_full(self.memory_bytes) {
+                self.finish_segment()?;
             }
         }
+        Ok(())
+    }
+
+    /// Writes the segment to disk. It becomes visible with the next commit.
+    fn finish_segment(&mut self) -> tantivy::Result<()> {
+        if let Some(segment) = self.segment.take() {
+            let (meta, postings) = segment.finish()?;
+            self.postings = postings;
+            self.writer.add_segment(meta)?;
+        }
+        Ok(())
     }
 
     fn next_file(&mut self) -> u64 {
@@ -333,13 +403,6 @@ impl Writer {
     }
 }
 
-fn commit_with_payload(writer: &mut IndexWriter, payload: &str) -> tantivy::Result<()> {
-    let mut prepared = writer.prepare_commit()?;
-    prepared.set_payload(payload);
-    prepared.commit()?;
-    Ok(())
-}
-
 /// Returns whether a folder of words has no index yet.
 ///
 /// # Errors
@@ -387,4 +450,59 @@ fn write_error(folder: &Path, error: &TantivyError) -> Error {
 
 fn to_u64(count: usize) -> u64 {
     u64::try_from(count).expect("a size fits into 64 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the ids and texts of the passages with the words of a question, and their scores.
+    fn hits(writer: &Writer, question: &str) -> Vec<((String, String), f32)> {
+        let hits = writer.snapshot().select(&question.into(), 1000).unwrap();
+        let mut hits: Vec<_> = hits
+            .into_iter()
+            .map(|hit| (hit.passage.document.to_string(), hit.passage.text.to_string(), hit.words))
+            .map(|(id, text, score)| ((id, text), score.unwrap()))
+            .collect();
+        hits.sort_by(|a, b| a.0.cmp(&b.0));
+        hits
+    }
+
+    #[test]
+    fn hits_do_not_depend_on_the_segments() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, memory_bytes: usize| {
+            let mut writer = Writer::create(folder.path().join(name)).unwrap();
+            writer.memory_bytes = memory_bytes;
+            let document = |id: u64, round: u64| {
+                let words = ["Lima", "Quito", "Sucre", "東京都", "Straßen"];
+                let word = |k: u64| words[(id * k + round) as usize % words.len()];
+                let text: String = (1..=id % 7 + 2).map(|k| format!("{} ", word(k))).collect();
+                let passages = vec![0..word(1).len(), word(1).len()..text.len()];
+                Document { id: id.to_string().into(), text: text.into(), passages }
+            };
+            (0..60).for_each(|id| writer.add(&document(id, 0)).unwrap());
+            writer.commit().unwrap();
+            for id in 40..80 {
+                writer.update(&document(id, 1)).unwrap();
+            }
+            (0..10).for_each(|id| writer.remove(&id.to_string()).unwrap());
+            writer.commit().unwrap();
+            assert_eq!(writer.snapshot().document_count(), 70);
+            assert_eq!(writer.snapshot().passage_count(), 140);
+            writer
+        };
+        let (one, many) = (write("one", MEMORY_BYTES), write("many", 1));
+        for question in ["Lima", "Quito Straße", "東京 Sucre"] {
+            let expected = hits(&one, question);
+            assert!(expected.len() > 20);
+            let actual = hits(&many, question);
+            assert_eq!(actual.len(), expected.len());
+            for ((actual, actual_score), (expected, score)) in actual.iter().zip(&expected) {
+                assert_eq!(actual, expected);
+                // tantivy adds the scores of words in an order that depends on the segment.
+                assert!((actual_score - score).abs() < 1e-5, "{actual_score} {score}");
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Measures collections: recall on XQuAD, the speed of building beside tantivy with its own
+//! Measures collections: recall on XQuAD, the speed of building compared with tantivy's own writer and
 //! tokenizer, and the time and memory of questions.
 //!
 //! Each measurement runs in a separate process, so that its peak memory is that of the measurement.
@@ -7,7 +7,7 @@
 mod texts;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
@@ -20,6 +20,12 @@ use texts::{Paragraphs, Texts, questions};
 
 /// Elements of the vectors.
 const WIDTH: usize = 384;
+
+/// Number of times that the speed of building is compared.
+const ROUNDS: usize = 3;
+
+/// Maximum number of texts of a comparison.
+const COMPARED_TEXTS: usize = 100_000;
 
 /// Number of passages per question.
 const CANDIDATES: usize = 50;
@@ -89,6 +95,7 @@ fn run_all(options: &Options) {
     let passages = options.passages.to_string();
     run(&["recall", &path("recall")]);
     run(&["generate", &passages]);
+    compare_builds(options.passages.min(COMPARED_TEXTS), folder.path());
     run(&["tantivy", &passages, &path("tantivy")]);
     run(&["build", &passages, &path("words")]);
     run(&["ask", &path("words")]);
@@ -98,9 +105,44 @@ fn run_all(options: &Options) {
     }
 }
 
-fn run(arguments: &[&str]) {
-    let status = Command::new(std::env::current_exe().unwrap()).args(arguments).status().unwrap();
-    assert!(status.success(), "{arguments:?}");
+/// Runs a measurement in a separate process, and returns its output.
+fn run(arguments: &[&str]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(arguments).stderr(Stdio::inherit()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    print!("{text}");
+    assert!(output.status.success(), "{arguments:?}");
+    text
+}
+
+/// Builds with tantivy and as a collection in turn, so that other programs on the machine affect both,
+/// and prints the ratio of the processor times.
+fn compare_builds(passages: usize, folder: &Path) {
+    let passages = passages.to_string();
+    let measure = |name: &str, round: usize| {
+        let folder = folder.join(format!("{name}-{round}"));
+        let output = run(&[name, &passages, &folder.to_string_lossy()]);
+        std::fs::remove_dir_all(folder).unwrap();
+        processor_seconds(&output)
+    };
+    let (mut tantivy, mut collection, mut ratios) = (0.0, 0.0, Vec::new());
+    for round in 1..=ROUNDS {
+        let (expected, actual) = (measure("tantivy", round), measure("build", round));
+        tantivy += expected;
+        collection += actual;
+        ratios.push(format!("{:.2}", expected / actual));
+    }
+    println!(
+        "building {passages} texts in turn: {:.2} times tantivy's speed by processor time (rounds: {})",
+        tantivy / collection,
+        ratios.join(", ")
+    );
+}
+
+/// Returns the processor time that [`report`] printed.
+fn processor_seconds(output: &str) -> f64 {
+    let (before, _) = output.split_once(" s of processor time").unwrap();
+    before.rsplit_once('(').unwrap().1.parse().unwrap()
 }
 
 /// Prints a measurement with the process's time and peak memory.

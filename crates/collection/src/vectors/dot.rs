@@ -74,14 +74,19 @@ fn avx2(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
     scalar(query, rows, products);
 }
 
+/// Distance of the bytes that are prefetched.
+#[cfg(target_arch = "x86_64")]
+const PREFETCHED_BYTES: usize = 4096;
+
 /// `vpdpbusd` multiplies unsigned by signed bytes, so 128 is added to the codes of the row, and 128
 /// times the sum of the query's codes is subtracted from the product.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn avx512_vnni(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
     use std::arch::x86_64::{
-        __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
-        _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_xor_si512,
+        __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_dpbusd_epi32, _mm512_loadu_si512,
+        _mm512_maskz_loadu_epi8, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_si512,
+        _mm512_xor_si512,
     };
     const BYTES: usize = size_of::<__m512i>();
     if query.is_empty() {
@@ -100,6 +105,8 @@ fn avx512_vnni(query: &[i8], rows: &[u8], products: &mut Vec<i32>) {
         let (blocks, rest) = row.as_chunks::<BYTES>();
         let mut sum = _mm512_setzero_si512();
         for (block, &query) in blocks.iter().zip(&query_blocks) {
+            // The processor does not prefetch beyond the end of a page by itself.
+            _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(PREFETCHED_BYTES).cast());
             // SAFETY: the block has as many bytes as the vector.
             let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
             sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(block, sign), query);
