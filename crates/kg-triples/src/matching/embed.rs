@@ -8,8 +8,8 @@ use super::skip_gram::{NegativeSampler, Vectors, WalkWindows};
 use super::walks::random_walk;
 use crate::{Error, seed};
 
-/// Number of walks whose updates are computed from the same vectors. It is independent of the number of threads, so that the
-/// result is, too.
+/// Number of walks whose updates are computed from the same vectors. Because it does not depend on
+/// the number of threads, neither does the result.
 const BATCH: usize = 64;
 
 /// Learning rate at the end, as a fraction of the initial one.
@@ -83,8 +83,8 @@ impl Embeddings {
 /// Trains a vector for each node by skip-gram with negative sampling on random walks from all
 /// documents. `on_progress` is called with the number of finished walks.
 ///
-/// The updates of 64 walks are computed from the same vectors and added in the order of
-/// the walks, so the result does not depend on the number of threads.
+/// The updates of 64 walks are computed from the same vectors and added in the order of the walks,
+/// so the result does not depend on the number of threads.
 ///
 /// # Errors
 /// [`Error::Config`] for a size of 0, or a learning rate at which the vectors diverge.
@@ -188,7 +188,9 @@ fn row_of(values: &[f32], size: usize, node: u32) -> &[f32] {
 }
 
 fn copy_rows(values: &[f32], size: usize, nodes: &[u32]) -> Vec<f32> {
-    nodes.iter().flat_map(|node| row_of(values, size, *node)).copied().collect()
+    let mut rows = Vec::with_capacity(nodes.len() * size);
+    nodes.iter().for_each(|node| rows.extend_from_slice(row_of(values, size, *node)));
+    rows
 }
 
 fn subtract_rows(rows: &mut [f32], size: usize, values: &[f32], nodes: &[u32]) {

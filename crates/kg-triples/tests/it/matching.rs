@@ -83,7 +83,7 @@ fn stop_words_and_kinds_of_terms() {
     let index = TermConfig { kind: TermKind::Index, stop_words: Vec::new() };
     let (first, second) = (texts(&["東京 Capitals"]), texts(&["東京都 capital"]));
     let corpora = Corpora::new(&first, &second, None, &index).unwrap();
-    assert_eq!(corpora.graph(false).unwrap().terms(), ["capit", "東", "東京", "京"]);
+    assert_eq!(corpora.graph(false).unwrap().terms(), ["capit", "京", "東", "東京"]);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn columns_connect_the_terms_of_their_cells() {
     let corpora = Corpora::new(&first, &second, None, &words(2)).unwrap();
     let graph = corpora.graph(false).unwrap();
     assert_eq!(neighbours(&graph, term(&graph, "capital city")), ["2", "lima", "santiago"]);
-    assert_eq!(neighbours(&graph, term(&graph, "country")), ["chile", "peru"]);
+    assert_eq!(neighbours(&graph, term(&graph, "country")), ["peru", "chile"]);
     assert_eq!(neighbours(&graph, 0), ["lima", "peru"]);
 }
 
@@ -172,12 +172,12 @@ fn long_walks_visit_nodes_in_proportion_to_their_degree() {
 }
 
 fn example() -> (MatchGraph, EmbedConfig) {
-    let first: Vec<String> = (0..90).map(|k| format!("a{} b{} c{k}", k % 9, k % 10)).collect();
-    let second: Vec<String> = (0..90).map(|k| format!("b{} x a{}", k % 10, k % 9)).collect();
+    let first: Vec<String> = (0..42).map(|k| format!("a{} b{} c{k}", k % 6, k % 7)).collect();
+    let second: Vec<String> = (0..42).map(|k| format!("b{} x a{}", k % 7, k % 6)).collect();
     let texts =
         |texts: &[String]| self::texts(&texts.iter().map(String::as_str).collect::<Vec<_>>());
     let corpora = Corpora::new(&texts(&first), &texts(&second), None, &words(1)).unwrap();
-    let config = EmbedConfig { walks: 12, dimensions: 24, ..EmbedConfig::default() };
+    let config = EmbedConfig { walks: 4, dimensions: 20, ..EmbedConfig::default() };
     (corpora.graph(false).unwrap(), config)
 }
 
@@ -196,12 +196,13 @@ fn a_seed_gives_the_same_vectors_with_any_number_of_threads() {
 #[test]
 fn a_document_with_the_same_terms_is_ranked_first() {
     let (graph, config) = example();
+    let config = EmbedConfig { walks: 100, ..config };
     let vectors = embed(&graph, &config, |_| ()).unwrap();
-    let rankings = rank_by_cosine(&graph, &vectors, 90);
+    let rankings = rank_by_cosine(&graph, &vectors, 42);
     let first = rankings.iter().enumerate().filter(|(query, ranking)| ranking[0].0 == *query);
     let count = first.count();
-    assert!(count >= 80, "{count} of 90; without training, about 1");
-    assert!(rankings.iter().all(|ranking| ranking.len() == 90));
+    assert!(count >= 38, "{count} of 42; without training, about 1");
+    assert!(rankings.iter().all(|ranking| ranking.len() == 42));
 }
 
 #[test]

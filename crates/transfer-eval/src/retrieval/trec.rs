@@ -138,7 +138,8 @@ pub struct RunScore {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] for a cutoff of 0; [`Error::Nothing`] if no query has a relevant document, or no query with a relevant document has a ranking.
+/// [`Error::Config`] for a cutoff of 0; [`Error::Nothing`] if no query has a relevant document, or
+/// none of these queries has a ranking.
 pub fn score_run(qrels: &Qrels, run: &Run, cutoffs: &[usize]) -> Result<RunScore> {
     if cutoffs.contains(&0) {
         return Err(Error::config("cutoffs", 0, "1 or more"));
