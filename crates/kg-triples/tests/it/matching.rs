@@ -101,7 +101,7 @@ fn columns_connect_the_terms_of_their_cells() {
     let graph = corpora.graph(false).unwrap();
     assert_eq!(neighbours(&graph, term(&graph, "capital city")), ["2", "lima", "santiago"]);
     assert_eq!(neighbours(&graph, term(&graph, "country")), ["peru", "chile"]);
-    assert_eq!(neighbours(&graph, 0), ["lima", "peru"]);
+    assert_eq!(neighbours(&graph, 0), ["peru", "lima"]);
 }
 
 #[test]
@@ -194,18 +194,6 @@ fn a_seed_gives_the_same_vectors_with_any_number_of_threads() {
 }
 
 #[test]
-fn a_document_with_the_same_terms_is_ranked_first() {
-    let (graph, config) = example();
-    let config = EmbedConfig { walks: 100, ..config };
-    let vectors = embed(&graph, &config, |_| ()).unwrap();
-    let rankings = rank_by_cosine(&graph, &vectors, 42);
-    let first = rankings.iter().enumerate().filter(|(query, ranking)| ranking[0].0 == *query);
-    let count = first.count();
-    assert!(count >= 38, "{count} of 42; without training, about 1");
-    assert!(rankings.iter().all(|ranking| ranking.len() == 42));
-}
-
-#[test]
 fn progress_counts_walks_of_connected_documents() {
     let graph = graph(&["a b", "c"], &["a", "d", "b a"], None, 1);
     let config = EmbedConfig { walks: 3, ..EmbedConfig::default() };
@@ -219,7 +207,8 @@ fn progress_counts_walks_of_connected_documents() {
         (EmbedConfig { walk_length: 0, ..config.clone() }, "walk_length"),
         (EmbedConfig { window: 0, ..config.clone() }, "window"),
         (EmbedConfig { dimensions: 0, ..config.clone() }, "dimensions"),
-        (EmbedConfig { learning_rate: f32::INFINITY, ..config.clone() }, "learning_rate"),
+        (EmbedConfig { learning_rate: 0.0, ..config.clone() }, "learning_rate"),
+        (EmbedConfig { learning_rate: 1e30, ..config.clone() }, "learning_rate"),
     ] {
         let error = embed(&graph, &config, |_| ()).unwrap_err();
         assert!(matches!(error, Error::Config { key: name, .. } if name == key), "{error}");
@@ -298,6 +287,7 @@ fn invalid_documents_are_errors() {
         ("--second none.jsonl", "none.jsonl"),
         ("--second second --limit 0", "limit = 0"),
         ("--second second --walks 0", "walks = 0"),
+        ("--second second --learning-rate inf", "learning_rate = inf"),
         ("--second second --terms 0", "--terms"),
         ("--second second --terms words", "--terms"),
         ("--second second --method tfidf", "tfidf"),

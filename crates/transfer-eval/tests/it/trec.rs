@@ -19,8 +19,9 @@ fn files() -> Program {
     program
 }
 
-/// The expected values are those of pytrec-eval-terrier 0.5.10 (`map`, `map_cut`, `recip_rank`,
-/// `recall`, `success`), averaged over q1, q2 and q4, of which q4 has no ranking.
+/// The expected values are those of pytrec-eval-terrier 0.5.11 (`map`, `map_cut`, `recip_rank`,
+/// `recall`, `success`), averaged over q1, q2 and q4, of which q4 has no ranking. q3 has no
+/// relevant document and is ignored; trec_eval scores it 0.
 #[test]
 fn scores_equal_trec_eval() {
     let program = files();

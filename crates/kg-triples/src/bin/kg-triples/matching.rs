@@ -73,6 +73,9 @@ pub struct Args {
     /// Number of dimensions of the vectors
     #[arg(long, value_name = "N", default_value_t = EmbedConfig::default().dimensions)]
     dimensions: usize,
+    /// Initial learning rate, which decreases linearly to 0
+    #[arg(long, value_name = "RATE", default_value_t = EmbedConfig::default().learning_rate)]
+    learning_rate: f32,
     /// Random seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -142,6 +145,7 @@ fn rank_by_walks(corpora: &Corpora, args: &Args, table: &mut Table) -> Result<Ra
         walk_length: args.walk_length,
         dimensions: args.dimensions,
         window: args.window,
+        learning_rate: args.learning_rate,
         seed: args.seed,
         ..EmbedConfig::default()
     };
