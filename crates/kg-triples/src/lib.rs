@@ -19,6 +19,7 @@ pub mod dump;
 pub mod entity_linking;
 pub mod jsonl;
 pub mod knowledge;
+pub mod matching;
 pub mod names;
 pub mod phrases;
 pub mod sample;

@@ -124,6 +124,14 @@ impl EntityLabels {
         Some(&labels[at].1)
     }
 
+    /// Iterates over the entities and their labels, sorted by id and language.
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = (&str, &[(Language, Box<str>)])> {
+        let mut entities: Vec<(&str, &[(Language, Box<str>)])> =
+            self.labels.iter().map(|(id, labels)| (&**id, labels.as_slice())).collect();
+        entities.sort_unstable_by_key(|(id, _)| *id);
+        entities.into_iter()
+    }
+
     /// Whether an entity has a label in any language.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.labels.contains_key(id)

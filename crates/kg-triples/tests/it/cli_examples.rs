@@ -6,7 +6,7 @@ fn help_examples_run() {
     // The command, the number of its examples that can run on files of the repository, and files
     // that these examples write.
     for (command, count, outputs) in [
-        (&[][..], 12, &["passages.jsonl.gz"][..]),
+        (&[][..], 13, &["passages.jsonl.gz"][..]),
         (&["extract"], 5, &["kg/extract.json"]),
         (&["sample"], 3, &["sampled/triples.tsv", "named/labels.tsv"]),
         (&["names"], 2, &["names.jsonl", "labels.tsv"]),
@@ -32,6 +32,7 @@ fn help_examples_run() {
         ),
         (&["entailment"], 2, &["entailment.jsonl.gz", "triples/probe/candidates.jsonl.gz"]),
         (&["pairs"], 2, &["pairs.jsonl", "pairs/probe/held-out.jsonl.gz"]),
+        (&["match"], 2, &["matches.run"]),
         (&["mentions"], 2, &["mentions.jsonl.gz", "mentions/probe/unseen-pairs.jsonl.gz"]),
     ] {
         let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), command, count);

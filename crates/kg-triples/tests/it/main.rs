@@ -16,6 +16,7 @@ mod graph;
 mod interrupted;
 mod jsonl;
 mod knowledge;
+mod matching;
 mod memory;
 mod names;
 mod phrases;

@@ -3,7 +3,7 @@
 use testkit::run_examples;
 
 /// Each row contains a subcommand, the number of its examples, and a file that the examples write.
-const EXAMPLES: [(&[&str], usize, Option<&str>); 13] = [
+const EXAMPLES: [(&[&str], usize, Option<&str>); 14] = [
     (&[], 9, Some("xep.json")),
     (&["ner"], 1, None),
     (&["xnli"], 1, None),
@@ -12,6 +12,7 @@ const EXAMPLES: [(&[&str], usize, Option<&str>); 13] = [
     (&["lama", "score"], 2, None),
     (&["retrieval", "list"], 1, Some("xep.json")),
     (&["retrieval", "score"], 2, None),
+    (&["retrieval", "run"], 1, None),
     (&["map"], 2, Some("mapped/source.vec")),
     (&["names", "coverage"], 1, None),
     (&["names", "precision"], 2, None),

@@ -9,3 +9,4 @@ mod mlama;
 mod names;
 mod retrieval;
 mod spans;
+mod trec;

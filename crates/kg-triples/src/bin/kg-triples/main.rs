@@ -2,6 +2,7 @@
 mod entailment;
 mod extract;
 mod link;
+mod matching;
 mod mentions;
 mod mix;
 mod names;
@@ -46,6 +47,8 @@ Examples:
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
   kg-triples switch --texts linked.jsonl.gz --source de \\
     --entities data/codex --languages en,es --out switched.jsonl
+  kg-triples match --first crates/testkit/fixtures/matching/facts.jsonl \
+    --second crates/testkit/fixtures/matching/claims.jsonl --out matches.run
   kg-triples mentions --entities data/codex --languages en,de --count 100 \\
     --tokenizer data/base --out mentions
   kg-triples entailment --kg data/mini-kg --synthetic --tokenizer data/base \\
@@ -72,6 +75,8 @@ enum Command {
     Texts(texts::Args),
     /// Write texts with linked mentions of entities
     Link(link::Args),
+    /// Match texts and records of two corpora without labelled data
+    Match(matching::Args),
     /// Combine linked mentions in texts with descriptions of the mentioned entities
     Mentions(mentions::Args),
     /// Combine triples with descriptions of their subject and object
@@ -99,6 +104,7 @@ fn main() -> ExitCode {
         Command::Mix(args) => mix::run(args),
         Command::Texts(args) => texts::run(args),
         Command::Link(args) => link::run(args),
+        Command::Match(args) => matching::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
         Command::Pairs(args) => pairs::run(args),

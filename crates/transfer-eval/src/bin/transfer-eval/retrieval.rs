@@ -4,18 +4,42 @@ use std::path::PathBuf;
 use results::Measured;
 use transfer_eval::Error;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, Query, RankConfig, Similarity, SkipReason,
-    rank_candidates, read_vectors, score_retrieval,
+    CandidateConfig, CandidateList, Description, Qrels, Query, RankConfig, Run, Similarity,
+    SkipReason, rank_candidates, read_vectors, score_retrieval, score_run,
 };
 
 use crate::{CommandResult, print_json_next_to, print_stderr};
 
 /// Draw a list of candidates that is stored in a file, and score the ranks of the gold candidates
-/// (XLM-K's XEP and XOR).
+/// (XLM-K's XEP and XOR); score rankings in TREC's format.
 #[derive(clap::Subcommand)]
 pub enum Command {
     List(ListArgs),
     Score(ScoreArgs),
+    Run(RunArgs),
+}
+
+/// Print MAP, MRR, recall and success (the share of queries with a relevant document) of a TREC run
+/// as JSON, all from 0 to 1: of complete rankings and of their first documents. Queries with a
+/// relevant document but without a ranking count as 0.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval retrieval run crates/testkit/fixtures/matching/qrels.txt \\
+    crates/testkit/fixtures/matching/ranking.run --cutoffs 1,5,20
+
+A line of QRELS is: query iteration document relevance
+A line of RUN is:   query Q0 document rank score tag
+`kg-triples match` writes runs. As in trec_eval, documents are ranked by their scores and not by the
+column rank.")]
+pub struct RunArgs {
+    /// File of the relevant documents, in TREC's qrels format
+    qrels: PathBuf,
+    /// File of the ranked documents, in TREC's run format
+    run: PathBuf,
+    /// Numbers of documents at which scores are also computed
+    #[arg(long, value_name = "K,…", value_delimiter = ',', default_values_t = [1, 5, 20])]
+    cutoffs: Vec<usize>,
 }
 
 /// Draw a list of entity descriptions in random order: one description of each queried entity, and
@@ -84,7 +108,13 @@ pub fn run(command: &Command) -> CommandResult {
     match command {
         Command::List(args) => draw_list(args),
         Command::Score(args) => score(args),
+        Command::Run(args) => score_rankings(args),
     }
+}
+
+fn score_rankings(args: &RunArgs) -> CommandResult {
+    let (qrels, run) = (Qrels::read(&args.qrels)?, Run::read(&args.run)?);
+    print_json_next_to(&None, &score_run(&qrels, &run, &args.cutoffs)?)
 }
 
 fn draw_list(args: &ListArgs) -> CommandResult {
