@@ -126,10 +126,9 @@ impl EntityLabels {
 
     /// Iterates over the entities and their labels, sorted by id and language.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = (&str, &[(Language, Box<str>)])> {
-        let mut entities: Vec<(&str, &[(Language, Box<str>)])> =
-            self.labels.iter().map(|(id, labels)| (&**id, labels.as_slice())).collect();
-        entities.sort_unstable_by_key(|(id, _)| *id);
-        entities.into_iter()
+        let mut ids: Vec<&str> = self.labels.keys().map(|id| &**id).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|id| (id, self.labels[id].as_slice()))
     }
 
     /// Whether an entity has a label in any language.
