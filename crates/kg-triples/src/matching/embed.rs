@@ -27,8 +27,8 @@ pub struct EmbedConfig {
     pub window: usize,
     /// Number of negative samples per centre.
     pub negatives: usize,
-    /// Initial learning rate, which decreases linearly to 0. The updates of a batch of walks are
-    /// added, so vectors of nodes with many neighbours diverge at higher rates (0.1 in one corpus).
+    /// Initial learning rate, which decreases linearly to 0. On one corpus, training diverged at
+    /// 0.1.
     pub learning_rate: f32,
     /// Random seed.
     pub seed: u64,
