@@ -53,9 +53,14 @@ impl MemoryWriter {
     /// [`Error::Folder`] if the word index cannot be created.
     pub fn new() -> Result<Self> {
         let (index, fields) = memory_index()?;
-        let (segment, finished) = (None, Vec::new());
-        let (manifest, ids) = (Manifest::empty(), HashSet::new());
-        Ok(Self { index, fields, segment, finished, manifest, ids })
+        Ok(Self {
+            index,
+            fields,
+            segment: None,
+            finished: Vec::new(),
+            manifest: Manifest::empty(),
+            ids: HashSet::new(),
+        })
     }
 
     /// Adds a document.

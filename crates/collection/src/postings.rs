@@ -111,7 +111,8 @@ impl Postings {
             state.write(term);
             state.finish()
         };
-        let (head, length) = (head(term), to_u32(term.len()));
+        let head = head(term);
+        let length = to_u32(term.len());
         let is_equal = |other: &Term| {
             other.head == head
                 && other.length == length

@@ -45,8 +45,7 @@ impl SegmentWriter {
         )?;
         let tokenizers = index.fast_field_tokenizer().clone();
         let columns = FastFieldsWriter::from_schema_and_tokenizer_manager(&schema, tokenizers)?;
-        let (ids, id_bytes) = (Vec::new(), 0);
-        Ok(Self { segment, schema, fields, store, columns, postings, ids, id_bytes })
+        Ok(Self { segment, schema, fields, store, columns, postings, ids: Vec::new(), id_bytes: 0 })
     }
 
     /// Adds the next passage of a document. Passages of a document are added one after another.

@@ -492,7 +492,8 @@ mod tests {
             assert_eq!(writer.snapshot().passage_count(), 140);
             writer
         };
-        let (one, many) = (write("one", MEMORY_BYTES), write("many", 1));
+        let one = write("one", MEMORY_BYTES);
+        let many = write("many", 1);
         for question in ["Lima", "Quito Straße", "東京 Sucre"] {
             let expected = hits(&one, question);
             assert!(expected.len() > 20);

@@ -20,7 +20,8 @@ pub struct MatchGraph {
 
 impl MatchGraph {
     pub(super) fn new(corpora: &Corpora, only_shared: bool) -> Result<Self, Error> {
-        let (first, second) = (corpora.first.len(), corpora.second.len());
+        let first = corpora.first.len();
+        let second = corpora.second.len();
         let documents = first + second;
         let count = documents + corpora.terms.len();
         assert!(u32::try_from(count).is_ok(), "fewer than 2^32 nodes fit into memory");
@@ -63,7 +64,8 @@ impl MatchGraph {
 
     /// Renumbers the nodes that are not removed.
     fn compact(corpora: &Corpora, adjacent: &[Vec<u32>], removed: &[bool]) -> Self {
-        let (first, second) = (corpora.first.len(), corpora.second.len());
+        let first = corpora.first.len();
+        let second = corpora.second.len();
         let mut next = 0;
         let new_ids: Vec<Option<u32>> = removed
             .iter()
@@ -128,7 +130,8 @@ impl MatchGraph {
 /// Whether a term occurs in a document and, with `only_shared`, connects the corpora. Names of
 /// columns occur in no document of their own.
 fn is_useful(corpora: &Corpora, adjacent: &[Vec<u32>], term: usize, only_shared: bool) -> bool {
-    let (first, documents) = (corpora.first.len(), corpora.first.len() + corpora.second.len());
+    let first = corpora.first.len();
+    let documents = first + corpora.second.len();
     let occurs = |term: usize| {
         // Neighbours are sorted, and documents precede terms.
         let neighbours = &adjacent[documents + term];

@@ -25,7 +25,8 @@ pub fn write_run(
     let mut file = output::create(path)?;
     for (query, ranking) in second.iter().zip(rankings) {
         for (k, (document, score)) in ranking.iter().enumerate() {
-            let (rank, document) = (k + 1, &first[*document].id);
+            let rank = k + 1;
+            let document = &first[*document].id;
             let line = format!("{} Q0 {document} {rank} {score} {tag}\n", query.id);
             file.write_all(line.as_bytes())?;
         }

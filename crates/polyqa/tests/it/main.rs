@@ -14,4 +14,5 @@ mod segments;
 mod sentence_transformers;
 #[cfg(feature = "serve")]
 mod serve;
+mod serve_collection;
 mod train;

@@ -108,7 +108,8 @@ pub fn run(args: Args) -> CommandResult {
         return Err(Error::Config { key: "limit", value: "0".into(), rule: "1 or more" });
     }
     let bar = spinner("reading");
-    let (first, second) = (read_documents(&args.first)?, read_documents(&args.second)?);
+    let first = read_documents(&args.first)?;
+    let second = read_documents(&args.second)?;
     let languages = args.languages.as_deref();
     let labels = match (&args.labels, &args.entities) {
         (Some(file), _) => Some(EntityLabels::read(file, languages)?),
