@@ -7,7 +7,7 @@ const UNITS: [&[&str]; 5] = [
     &["attention_rows", "head_matmul", "logit_chunks", "matmul", "norm_rows", "precision"],
     &["autocast", "cast", "dropout", "flash_attention", "optim", "rng", "upload"],
     &["allocator", "device_memory", "distributed", "profile"],
-    &["dropout_add_norm", "gated", "int8_linear", "linear_cross_entropy"],
+    &["dropout_add_norm", "encoder_layer", "gated", "int8_linear", "linear_cross_entropy"],
     &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];
 

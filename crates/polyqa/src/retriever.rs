@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use model_hub::{Hub, ResolvedModel};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
 use tch::Device;
+use tokenizers::Tokenizer;
 use torch_ext::{Precision, to_i64, to_usize};
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
@@ -144,7 +146,7 @@ impl Retriever {
             lower_case,
             truncate_dim,
         } = load_settings(folder, &name)?;
-        let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
+        let options = LoadOptions { inference: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let config = pretrained.model.config();
         let positions = to_usize(config.max_length());
@@ -205,20 +207,20 @@ impl Retriever {
 
     /// Computes the embeddings of passages, without the cache; `None` for a blank text.
     pub(crate) fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Option<Vector>>> {
-        let mut embeddings = vec![None; texts.len()];
-        let mut rows = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            if let Some(text) = self.encoder_input(&self.passage_prefix, text) {
-                rows.push((index, self.tokenize(&text)?));
-            }
-        }
-        let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
+        let input = |text: &&str| self.encoder_input(&self.passage_prefix, text);
+        let inputs: Vec<Option<String>> = texts.iter().map(input).collect();
+        let (tokenizer, max_length) = (&self.pretrained.tokenizer, self.max_length);
+        let truncate_start = self.truncate_start;
+        let rows = inputs
+            .par_iter()
+            .flatten()
+            .map(|text| tokenize(tokenizer, text, max_length, truncate_start))
+            .collect::<Result<Vec<_>>>()?;
+        let ids: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         let vectors = if ids.is_empty() { Vec::new() } else { self.encode(&ids)? };
         assert_eq!(vectors.len(), rows.len(), "an embedding of each text");
-        for ((index, _), vector) in rows.iter().zip(vectors) {
-            embeddings[*index] = Some(vector);
-        }
-        Ok(embeddings)
+        let mut vectors = vectors.into_iter();
+        Ok(inputs.iter().map(|input| input.as_ref().and_then(|_| vectors.next())).collect())
     }
 
     /// Returns a text with its prefix, as it is tokenised; `None` for a blank text.
@@ -263,9 +265,7 @@ impl Retriever {
 
     /// Returns the token ids of a text with special tokens, truncated to the maximum length.
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
-        let encoded = self.pretrained.tokenizer.encode(text, true);
-        let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
-        Ok(truncate(encoded.get_ids(), self.max_length, self.truncate_start))
+        tokenize(&self.pretrained.tokenizer, text, self.max_length, self.truncate_start)
     }
 
     /// Returns whether embeddings have fewer elements than the hidden size.
@@ -346,6 +346,16 @@ fn truncate(ids: &[u32], max_length: usize, at_start: bool) -> Vec<u32> {
         false => (max_length.saturating_sub(1), 1.min(max_length)),
     };
     [&ids[..head], &ids[ids.len() - tail..]].concat()
+}
+
+fn tokenize(
+    tokenizer: &Tokenizer,
+    text: &str,
+    max_length: usize,
+    truncate_start: bool,
+) -> Result<Vec<u32>> {
+    let encoded = tokenizer.encode(text, true).map_err(|error| tokenizer_error(text, error))?;
+    Ok(truncate(encoded.get_ids(), max_length, truncate_start))
 }
 
 fn tokenizer_error(text: &str, error: tokenizers::Error) -> Error {

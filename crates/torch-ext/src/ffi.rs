@@ -260,6 +260,23 @@ unsafe extern "C" {
         cache_was_on: *mut bool,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_encoder_layer_is_fast() -> bool;
+    pub(crate) fn polyqa_encoder_layer_pack(
+        weight: RawTensor,
+        packed: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_encoder_layer(
+        hidden: RawTensor,
+        lengths: *const i64,
+        rows: i64,
+        heads: i64,
+        eps: f64,
+        use_amx: bool,
+        tensors: *const RawTensor,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_cast_all(
         tensors: *const RawTensor,
         counts: *const i64,

@@ -20,9 +20,9 @@ pub use device::{
 pub use distributed::{ProcessGroup, Rendezvous, nccl_is_built, set_stop_flag};
 pub use error::{Error, Result};
 pub use layers::{
-    Attention, FlashConfig, KeyBlocks, LinearCrossEntropy, LossReduction, dropout_add_norm,
-    flash_attention, flash_attention_error, gated_gelu, linear_cross_entropy, packed_attention,
-    recompute, rotary, streamed_logsumexp,
+    Attention, EncoderLayer, FlashConfig, KeyBlocks, LayerShape, LayerWeights, LinearCrossEntropy,
+    LinearWeights, LossReduction, dropout_add_norm, flash_attention, flash_attention_error,
+    gated_gelu, linear_cross_entropy, packed_attention, recompute, rotary, streamed_logsumexp,
 };
 pub use number::{to_i64, to_usize};
 pub use optim::{

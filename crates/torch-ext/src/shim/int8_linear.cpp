@@ -3,7 +3,6 @@
 // Weights are quantised once, with one scale per output (symmetric, -127..127). Activations are quantised in each call,
 // with one scale per row, so that a row's output does not depend on the rest of the batch. Sums are exact integers.
 #include <ATen/core/Tensor.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #if defined(__x86_64__)
@@ -16,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "capability.h"
 #include "guard.h"
 #include "parallel.h"
 
@@ -238,12 +238,6 @@ void dispatch(const Tensor& x, const MatmulArguments& p, bool portable, Tensor& 
   if (has_vnni() && !portable) return multiply_blocks<Vnni, In, Out>(x, p, out);
 #endif
   multiply_blocks<Portable, In, Out>(x, p, out);
-}
-
-bool has_capability(const char* name) {
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  const auto entry = capabilities.find(name);
-  return entry != capabilities.end() && entry->second.isBool() && entry->second.toBool();
 }
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }

@@ -73,6 +73,15 @@ impl Layer {
         parameters.linear.into_iter().try_for_each(|linear| linear.set_int8(int8))
     }
 
+    /// Copies the weights for inference in bfloat16 on the CPU if `packed` and there is a kernel for
+    /// the layer, otherwise removes the copy.
+    pub(crate) fn set_packed(&mut self, packed: bool) -> Result<()> {
+        match self {
+            Self::PostNorm(layer) => layer.set_packed(packed),
+            Self::PreNorm(_) | Self::Modern(_) | Self::Euro(_) => Ok(()),
+        }
+    }
+
     /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {

@@ -34,10 +34,11 @@ pub struct LoadOptions {
     pub segments: Segments,
     /// Seed of parameters that the checkpoint lacks, as in [`Model::new`].
     pub seed: u64,
-    /// Whether weights are mapped into memory instead of read, for inference on the CPU. Of the
-    /// token embeddings, only the rows of used tokens are then read, and processes share the
-    /// memory. The weight file must not be changed in place while the model exists.
-    pub map_weights: bool,
+    /// Whether the model is only for inference. On the CPU, weights are then mapped into memory
+    /// instead of read: of the token embeddings, only the rows of used tokens are read, and
+    /// processes share the memory. The weight file must not be changed in place while the model
+    /// exists. In bfloat16, the layers' weights are copied ([`Model::pack_weights`]).
+    pub inference: bool,
     /// Compute precision, see [`Model::set_precision`].
     pub precision: Precision,
 }
@@ -152,12 +153,15 @@ impl Model {
         let heads = check_heads(heads)?;
         let folder = model_folder(folder)?;
         let mut checkpoint = Checkpoint::open(&folder, config.architecture.names())?;
-        checkpoint.maps_weights = options.map_weights && device == Device::Cpu;
+        checkpoint.maps_weights = options.inference && device == Device::Cpu;
         let loader = Loader::new(&folder, checkpoint, config, device)?;
         let (config, tensors, report) = loader.load(&heads, options)?;
         let mut model = Self::assemble(config, heads, device, tensors)?;
         model.load_saved_adapters(&folder)?;
         model.set_precision(options.precision)?;
+        if options.inference {
+            model.pack_weights()?;
+        }
         Ok((model, report))
     }
 }

@@ -117,7 +117,7 @@ impl Pretrained {
         precision: Precision,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
+        let options = LoadOptions { inference: true, precision, ..LoadOptions::default() };
         let (loaded, report) = Self::load(folder, &[head], device, options)?;
         check_trained(folder, loaded.model.config(), &report, head)?;
         Ok(loaded)

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::Int8Linear;
+use torch_ext::{Int8Linear, LinearWeights};
 
 use crate::batch::dropout::DropoutSeeds;
 use crate::{Activation, Error, Result};
@@ -119,6 +119,13 @@ impl Linear {
     pub(crate) fn with_bias(get: Lookup, name: &str, bias: bool) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
         Ok(Self { weight, bias, loras: Vec::new(), int8: None })
+    }
+
+    /// Returns weight and bias.
+    #[expect(clippy::expect_used, reason = "an invariant of the callers")]
+    pub(crate) fn weights(&self) -> LinearWeights<'_> {
+        let bias = self.bias.as_deref().expect("a linear layer of BERT's layout has a bias");
+        LinearWeights { weight: &self.weight, bias }
     }
 
     /// Makes the layer compute in 8 bits if `int8`, otherwise with its parameters.
@@ -288,7 +295,7 @@ pub(crate) struct LayerNorm {
     weight: Parameter,
     bias: Option<Parameter>,
     width: [i64; 1],
-    eps: f64,
+    pub(crate) eps: f64,
     /// Whether the mean is subtracted (LayerNorm) or not (root mean square normalisation).
     is_centred: bool,
 }
@@ -311,6 +318,13 @@ impl LayerNorm {
 
     pub(crate) fn root_mean_square(get: Lookup, name: &str, width: i64, eps: f64) -> Result<Self> {
         Ok(Self { is_centred: false, ..Self::with_bias(get, name, width, eps, false)? })
+    }
+
+    /// Returns weight and bias.
+    #[expect(clippy::expect_used, reason = "an invariant of the callers")]
+    pub(crate) fn weights(&self) -> LinearWeights<'_> {
+        let bias = self.bias.as_deref().expect("a norm of BERT's layout has a bias");
+        LinearWeights { weight: &self.weight, bias }
     }
 
     pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {

@@ -50,7 +50,7 @@ fn mapped_embeddings_give_the_same_hidden_states() {
     let inputs = Inputs::new(Tensor::from_slice(&[0i64, 7, 8, 299, 2]).view([1, 5]));
     for name in ["mlm", "mlm_sharded_bf16"] {
         let hidden = |map| {
-            let options = LoadOptions { map_weights: map, ..LoadOptions::default() };
+            let options = LoadOptions { inference: map, ..LoadOptions::default() };
             let (model, _) = Model::load(case_folder(name), &[], Device::Cpu, options).unwrap();
             model.encode(&inputs, false).unwrap()
         };

@@ -11,6 +11,7 @@ mod common;
 mod config;
 mod config_defaults;
 mod fusion;
+mod inference;
 mod inputs;
 mod int8;
 mod knowledge_heads;

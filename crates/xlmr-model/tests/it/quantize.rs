@@ -161,7 +161,7 @@ fn matrices_on_a_4_bit_grid_are_stored_without_loss() {
     let expected = Inspection::of_folder(program.path_of("model")).unwrap().parameters;
     assert_eq!(inspection.parameters, expected);
     // Mapped weights are equal.
-    let options = LoadOptions { map_weights: true, ..LoadOptions::default() };
+    let options = LoadOptions { inference: true, ..LoadOptions::default() };
     let folder = program.path_of("small");
     let (mapped, _) = Model::load(folder, &[Head::MaskedLm], Device::Cpu, options).unwrap();
     assert_equal_parameters(&mapped, &after);

@@ -2,7 +2,7 @@
 //! layout of transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel`,
 //! `ElectraModel`, `RemBertModel` and `MPNetModel`).
 use tch::{Device, Kind, Tensor};
-use torch_ext::Attention;
+use torch_ext::{Attention, EncoderLayer, LayerShape, LayerWeights};
 
 use crate::adapters::output::OutputAdapter;
 use crate::batch::Batch;
@@ -35,6 +35,8 @@ pub(crate) struct PostNormLayer {
     attention_output_dropout: f64,
     hidden_dropout: f64,
     output_adapter: Option<OutputAdapter>,
+    /// A copy of the weights for inference in bfloat16 on the CPU.
+    packed: Option<EncoderLayer>,
 }
 
 /// Attention that needs the padded layout, because its scores depend on positions.
@@ -88,6 +90,7 @@ impl PostNormLayer {
             hidden_dropout: config.hidden_dropout_prob,
             padded_attention,
             output_adapter: None,
+            packed: None,
         })
     }
 
@@ -109,6 +112,53 @@ impl PostNormLayer {
         }
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
         LayerParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
+    }
+
+    /// Copies the weights for inference in bfloat16 on the CPU if `packed` and a kernel supports the
+    /// layer, otherwise removes the copy.
+    pub(crate) fn set_packed(&mut self, packed: bool) -> Result<()> {
+        self.packed = if packed { self.pack()? } else { None };
+        Ok(())
+    }
+
+    fn pack(&self) -> Result<Option<EncoderLayer>> {
+        let (intermediate, hidden) = self.intermediate.weight.size2()?;
+        let (heads, eps) = (self.heads, self.output_norm.eps);
+        let shape = LayerShape { hidden, heads, intermediate, eps };
+        let is_standard = self.has_standard_attention() && self.activation == Activation::Gelu;
+        if !is_standard || self.attention_norm.eps != eps || !EncoderLayer::supports(&shape) {
+            return Ok(None);
+        }
+        let [query, key, value] = self.projections.layers.each_ref().map(Linear::weights);
+        let weights = LayerWeights {
+            projections: [query, key, value],
+            attention_output: self.attention_dense.weights(),
+            attention_norm: self.attention_norm.weights(),
+            intermediate: self.intermediate.weights(),
+            output: self.output_dense.weights(),
+            output_norm: self.output_norm.weights(),
+        };
+        Ok(Some(EncoderLayer::new(shape, &weights)?))
+    }
+
+    /// Returns the copy of the weights and the lengths of the rows, if the copy's kernel computes
+    /// the layer's output for `hidden`.
+    fn packed_for<'a>(
+        &'a self,
+        hidden: &Tensor,
+        batch: &'a Batch,
+    ) -> Result<Option<(&'a EncoderLayer, &'a [i64])>> {
+        let (Some(packed), Some(packing)) = (&self.packed, &batch.packing) else { return Ok(None) };
+        let linear = self.projections.layers.iter().chain([
+            &self.attention_dense,
+            &self.intermediate,
+            &self.output_dense,
+        ]);
+        let has_adapters = self.output_adapter.is_some()
+            || linear.into_iter().any(|layer| !layer.loras.is_empty());
+        let is_inference = !batch.seeds.train && !hidden.requires_grad();
+        let applies = is_inference && !has_adapters && hidden.f_kind()? == Kind::BFloat16;
+        Ok(applies.then_some((packed, &packing.lengths)))
     }
 
     /// Computes attention; queries, keys, values and the result are packed or padded as in `batch`.
@@ -149,6 +199,9 @@ impl PostNormLayer {
 
     /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        if let Some((packed, lengths)) = self.packed_for(hidden, batch)? {
+            return Ok(packed.apply(hidden, lengths)?);
+        }
         let (seeds, is_packed) = (&batch.seeds, batch.packing.is_some());
         let [hidden, input] = &residual_and_input(hidden, is_packed)?;
         let attended = self.attend(self.projections.apply(input, seeds)?, batch)?;
