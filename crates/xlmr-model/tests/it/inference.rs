@@ -93,7 +93,7 @@ fn training_gradients_adapters_and_other_layers_use_the_parameters() {
     model.add_lora("es", &LoraConfig::default(), 7).unwrap();
     let lora = model.named_parameters().into_iter().filter(|(name, _)| name.contains("lora"));
     for (_, mut parameter) in lora {
-        no_grad(|| parameter.fill_(0.1));
+        let _ = no_grad(|| parameter.fill_(0.1));
     }
     model.set_active_adapters(&["es"]).unwrap();
     assert!(frobenius_error(&encode(&model), &without_lora) > 0.05);
