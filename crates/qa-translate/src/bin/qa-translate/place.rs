@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use cli::TextOutput;
 use mlqa_eval::{Dataset, Language};
 use qa_translate::{
-    Error, FileTranslator, MissingText, ParallelTexts, place_answers, translate_plain,
+    Error, FileTranslator, MissingText, ParallelTexts, TranslatedFolder, place_answers,
+    translate_plain,
 };
 
-use crate::translate::{Output, check_not_empty, print_and_write};
+use crate::translate::{check_not_empty, print_and_write};
 use crate::{CommandResult, parse_name};
 
 /// Place answers in existing translations by a word alignment
@@ -95,12 +96,12 @@ pub fn run(args: &Args) -> CommandResult {
     let (Some(alignment), Some(out)) = (&args.alignment, &args.out) else {
         unreachable!("without --pairs, --alignment and --out are required")
     };
-    let output = Output { folder: out, split: &args.split, from: args.from };
+    let output = TranslatedFolder { path: out, split: &args.split, from: args.from };
     output.check(args.to)?;
     let mut placer = texts.read_alignments(alignment)?;
     let placed = place_answers(&source, &target, args.from, args.to, &mut placer)?;
     let without_questions: Vec<Language> =
         if placed.report.kept() == 0 { vec![args.to] } else { Vec::new() };
     print_and_write(&output, placed)?;
-    check_not_empty(out, &without_questions)
+    check_not_empty(&output, &without_questions)
 }
