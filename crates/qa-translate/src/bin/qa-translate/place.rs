@@ -13,7 +13,8 @@ use crate::{CommandResult, parse_name};
 /// Place answers in existing translations by a word alignment
 ///
 /// Translations without markers are more accurate than translations of marked texts. A word aligner
-/// such as eflomal, fast_align or awesome-align finds the words of an answer in the translation.
+/// such as eflomal, fast_align or awesome-align finds the words of an answer in the translation. To
+/// place answers with an encoder instead, use the program `answer-alignment` of the repository.
 ///
 /// First, --pairs writes the parallel texts: one line per distinct passage and question, with the
 /// words of source and translation separated by `|||`. The aligner writes one line per pair with
