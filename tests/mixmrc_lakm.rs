@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use experiment::read_json;
-use mlqa_eval::Matrix;
+use mlqa_eval::{Dataset, Matrix};
 use serde_json::{Value, json};
 use trainer::selection::BestEvaluation;
 
@@ -111,6 +111,48 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     succeed(pool_command);
     let matrix = Matrix::read_json(folder.path().join("matrix.json")).unwrap();
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
+}
+
+#[test]
+fn recipe_mixmrc_compares_translators() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepare(&format!("{FEW_ARTICLES_COMMAND} --fold 1/2"));
+    // The second translator has translated only ten questions.
+    let name = "train-context-de-question-de.json";
+    let mut few = Dataset::read(Path::new(&data).join(name)).unwrap();
+    let count = few.questions.len();
+    few.questions.truncate(10);
+    few.write(folder.path().join(name)).unwrap();
+    let out = folder.path().join("run");
+    let command = || {
+        let mut command = program("mixmrc-lakm");
+        command.args(["examples/mixmrc-lakm/apertium.toml", "--out"]).arg(&out);
+        command.set_all([
+            format!("data.train={data}/train-context-en-question-en.json"),
+            format!("data.translated={data}"),
+            format!("data.evaluation={data}"),
+            "languages=[\"en\", \"de\"]".into(),
+            "evaluation.contexts=[\"en\", \"de\"]".into(),
+            "training.steps=2".into(),
+            "training.batch_size=4".into(),
+        ]);
+        command
+    };
+    let error = expect_failure(&command().output().unwrap());
+    assert!(error.contains("data.translators.apertium: is not set"), "{error}");
+    let mut run = command();
+    run.set_all([format!("data.translators.apertium={}", folder.path().display())]);
+    let text = succeed(run);
+    assert!(text.contains(&format!("questions: {count}, translated: {count}, mixed: ")), "{text}");
+    assert!(
+        text.contains(&format!("apertium: questions: {count}, translated: 10, mixed: 20")),
+        "{text}"
+    );
+    let arms = &summary(&out)["arms"];
+    assert_eq!(
+        (&arms["mixmrc"]["steps"], &arms["mixmrc-apertium"]["steps"]),
+        (&json!(2), &json!(2))
+    );
 }
 
 /// Returns a folder with English and German questions and their translations, as a user would

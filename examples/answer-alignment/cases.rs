@@ -18,19 +18,44 @@ pub struct Case {
     pub has_encoder_scores: bool,
 }
 
-/// Maximum number of questions per language. The selected questions are evenly spaced in the data
-/// set.
-const MAX_QUESTIONS: usize = 200;
-
 /// Maximum number of cases per language on which methods with encoder scores are evaluated. The
 /// cases are evenly spaced.
 const MAX_ENCODER_CASES: usize = 100;
 
-/// Returns a case for each selected question of a translated data set.
+/// Articles whose questions are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Articles {
+    /// All articles
+    All,
+    /// Every fourth article, to select options
+    Selection,
+    /// The other three quarters, to report results
+    Evaluation,
+}
+
+impl Articles {
+    /// Returns whether the article of this index is evaluated.
+    fn contains(self, index: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Selection => index % 4 == 3,
+            Self::Evaluation => index % 4 != 3,
+        }
+    }
+}
+
+/// Returns a case for at most `max_questions` evenly spaced questions of the articles of a
+/// translated data set.
 ///
 /// # Errors
 /// If a question has no source or no answer.
-pub fn select_cases(english: &Dataset, target: &Dataset, language: Language) -> Result<Vec<Case>> {
+pub fn select_cases(
+    english: &Dataset,
+    target: &Dataset,
+    language: Language,
+    articles: Articles,
+    max_questions: usize,
+) -> Result<Vec<Case>> {
     let sources: BTreeMap<&str, &Question> =
         english.questions.iter().map(|q| (q.id.as_str(), q)).collect();
     let first_answer = |q: &Question| -> Result<Range<usize>> {
@@ -52,8 +77,20 @@ pub fn select_cases(english: &Dataset, target: &Dataset, language: Language) -> 
             has_encoder_scores: false,
         })
     };
-    let questions = evenly_spaced(target.questions.len(), MAX_QUESTIONS);
-    let cases = questions.map(|index| case(&target.questions[index]));
+    let mut titles: Vec<&str> = Vec::new();
+    let mut questions = Vec::new();
+    for question in &target.questions {
+        let index = titles.iter().position(|title| **title == *question.title);
+        let index = index.unwrap_or_else(|| {
+            titles.push(&question.title);
+            titles.len() - 1
+        });
+        if articles.contains(index) {
+            questions.push(question);
+        }
+    }
+    let indices = evenly_spaced(questions.len(), max_questions);
+    let cases = indices.map(|index| case(questions[index]));
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
     for index in evenly_spaced(cases.len(), MAX_ENCODER_CASES) {
         cases[index].has_encoder_scores = true;

@@ -3,86 +3,201 @@ use std::ops::Range;
 
 use anyhow::Result;
 use qa_translate::{
-    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,
-    CandidateScoringConfig, CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed,
-    ProjectionConfig, ScoreRequest, ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark,
-    sentence_ranges, word_ranges,
+    ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch, CandidateScoringConfig,
+    CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
+    ScoreText, SearchConfig, SpanTask, Symmetrization, TextScore, Windows, mark, sentence_ranges,
+    word_ranges,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tasks::alignment::AnswerAligner;
 use tasks::text_scores::{EncoderScorer, MaskedMarkerPlacer};
 
 use crate::cases::Case;
+use crate::encoder::{CachedAligner, Encoder};
 
 /// Accuracies of the oracles.
 const ORACLE_ACCURACIES: [f64; 3] = [1.0, 0.75, 0.5];
 
-/// Models and options that the methods use.
+/// Methods that are selected together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MethodGroup {
+    /// Search for the English string
+    Search,
+    /// Alignment of the encoder's hidden states, with both kinds of links
+    Alignment,
+    /// Word alignments of --alignments
+    Links,
+    /// T-Projection and CODEC with oracles
+    Oracles,
+    /// T-Projection with the encoder's scores
+    TProjection,
+    /// CODEC by masked markers with the encoder's scores
+    Codec,
+}
+
+impl MethodGroup {
+    /// All groups.
+    pub const ALL: [Self; 6] =
+        [Self::Search, Self::Alignment, Self::Links, Self::Oracles, Self::TProjection, Self::Codec];
+
+    fn needs_scorer(self) -> bool {
+        matches!(self, Self::TProjection | Self::Codec)
+    }
+}
+
+/// The selected methods, with their models and options.
 pub struct Methods<'a> {
-    pub aligner: &'a AnswerAligner<'a>,
-    pub projection: &'a ProjectionConfig,
+    groups: Vec<MethodGroup>,
+    /// Aligners with the names of the compared hidden states.
+    aligners: Vec<(String, CachedAligner<'a>)>,
     /// Absent if the model has no masked-LM head.
-    pub scorer: Option<EncoderScorer<'a>>,
+    scorer: Option<EncoderScorer<'a>>,
     /// Links of a word aligner for the texts of the current language.
     pub links: Option<ByLinks>,
 }
 
-type NamedMethod<'a> = (String, Box<dyn PlaceSpans + 'a>);
+type NamedMethod<'m> = (String, Box<dyn PlaceSpans + 'm>);
 
 impl<'a> Methods<'a> {
-    /// Returns all methods for a case, with the titles of their table rows.
+    /// Creates the methods of `groups`; without `layers`, the mean of the last two layers is
+    /// compared.
+    ///
+    /// # Errors
+    /// If the encoder has no such layer.
+    pub fn new(encoder: &'a Encoder, groups: &[MethodGroup], layers: &[usize]) -> Result<Self> {
+        let layers: Vec<Option<usize>> = match layers {
+            [] => vec![None],
+            layers => layers.iter().copied().map(Some).collect(),
+        };
+        let aligners = layers.into_iter().map(|layer| {
+            let name = layer.map_or("last 2 layers".into(), |layer| format!("layer {layer}"));
+            Ok((name, encoder.aligner(layer)?))
+        });
+        let aligners = aligners.collect::<Result<_>>()?;
+        Ok(Self { groups: groups.to_vec(), aligners, scorer: encoder.scorer()?, links: None })
+    }
+
+    /// Returns whether a selected method needs the scores of a masked-LM head, which the model does
+    /// not have.
+    pub fn lacks_scorer(&self) -> bool {
+        self.scorer.is_none() && self.groups.iter().any(|group| group.needs_scorer())
+    }
+
+    /// Returns the methods for a case, with the titles of their table rows.
     ///
     /// # Errors
     /// If the tokenizer has no marker tokens.
-    pub fn for_case(&self, case: &Case) -> Result<Vec<NamedMethod<'a>>> {
-        let occurrence = Occurrence::Nearest;
-        let search = BySearch { config: SearchConfig { occurrence } };
-        let aligner = self.aligner;
-        let align = move |task: &SpanTask| -> Result<Alignment, Error> {
-            let source = aligner.encode(&task.source)?;
-            let target = aligner.encode(&task.target)?;
-            let similarity = aligner.similarity(&source, &target)?;
-            let (source_tokens, target_tokens) = (source.tokens(), target.tokens());
-            Ok(Alignment { similarity, source_tokens, target_tokens })
-        };
-        let by_alignment = ByAlignment { align, config: self.projection.clone() };
-        let mut methods: Vec<NamedMethod<'a>> = vec![
-            ("search, English string, nearest".into(), Box::new(search)),
-            ("alignment".into(), Box::new(by_alignment)),
-        ];
-        if let Some(links) = &self.links {
-            methods.push(("word alignment file".into(), Box::new(links.clone())));
-        }
-        let equal_scores = t_projection(EqualScores);
-        methods.push(("T-Projection, all scores equal".into(), Box::new(equal_scores)));
-        for accuracy in ORACLE_ACCURACIES {
-            let oracle = Oracle::new(case, accuracy);
-            let config = CodecConfig::default();
-            let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
-            methods.push((format!("CODEC, oracle right in {accuracy}"), Box::new(codec)));
-            let projection = t_projection(oracle);
-            methods
-                .push((format!("T-Projection, oracle right in {accuracy}"), Box::new(projection)));
-        }
-        if let Some(scorer) = self.scorer.as_ref().filter(|_| case.has_encoder_scores) {
-            let projection = t_projection(scorer.clone());
-            methods.push(("T-Projection, pll of the encoder".into(), Box::new(projection)));
-            let markers = BySentence(MaskedMarkerPlacer::new(scorer.clone())?);
-            methods.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
+    pub fn for_case(&self, case: &Case) -> Result<Vec<NamedMethod<'_>>> {
+        let mut methods = Vec::new();
+        for &group in &MethodGroup::ALL {
+            if self.groups.contains(&group) {
+                self.add_group(group, case, &mut methods)?;
+            }
         }
         Ok(methods)
     }
+
+    fn add_group<'m>(
+        &'m self,
+        group: MethodGroup,
+        case: &Case,
+        methods: &mut Vec<NamedMethod<'m>>,
+    ) -> Result<()> {
+        let mut add = |title: String, method: Box<dyn PlaceSpans + 'm>| {
+            methods.push((title, method));
+        };
+        let scorer = self.scorer.as_ref().filter(|_| case.has_encoder_scores);
+        match group {
+            MethodGroup::Search => {
+                let config = SearchConfig { occurrence: Occurrence::Nearest };
+                add("search, English string, nearest".into(), Box::new(BySearch { config }));
+            }
+            MethodGroup::Alignment => {
+                for (name, aligner) in &self.aligners {
+                    for (links, symmetrization) in SYMMETRIZATIONS {
+                        let align = |task: &SpanTask| aligner.align(task);
+                        let config =
+                            ProjectionConfig { symmetrization, ..ProjectionConfig::default() };
+                        let method = ByAlignment { align, config };
+                        add(format!("alignment, {name}, {links}"), Box::new(method));
+                    }
+                }
+            }
+            MethodGroup::Links => {
+                if let Some(links) = &self.links {
+                    add("word alignment file".into(), Box::new(links.clone()));
+                }
+            }
+            MethodGroup::Oracles => {
+                let equal_scores = t_projection(EqualScores);
+                add("T-Projection, all scores equal".into(), Box::new(equal_scores));
+                for accuracy in ORACLE_ACCURACIES {
+                    let oracle = Oracle::new(case, accuracy);
+                    let config = CodecConfig::default();
+                    let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
+                    add(format!("CODEC, oracle right in {accuracy}"), Box::new(codec));
+                    let title = format!("T-Projection, oracle right in {accuracy}");
+                    add(title, Box::new(t_projection(oracle)));
+                }
+            }
+            MethodGroup::TProjection => {
+                if let Some(scorer) = scorer {
+                    let method = t_projection(scorer.clone());
+                    add("T-Projection, encoder".into(), Box::new(method));
+                }
+            }
+            MethodGroup::Codec => {
+                if let Some(scorer) = scorer {
+                    let method = BySentence(marker_placer(scorer.clone())?);
+                    add("CODEC by masked markers, encoder".into(), Box::new(method));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
+/// How the most similar tokens of both directions become links, with names.
+const SYMMETRIZATIONS: [(&str, Symmetrization); 2] =
+    [("intersection", Symmetrization::Intersection), ("grow_diag", Symmetrization::GrowDiag)];
+
+/// Maximum number of tokens of both texts for [`marker_placer`]. The method evaluates the encoder
+/// once per word of the translation, so longer texts are placed by sentence.
+const MAX_MARKER_TOKENS: usize = 154;
+
+/// Returns T-Projection with windows of words as candidates.
+pub fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateScoringConfig::default() }
+}
+
+/// Returns CODEC by masked markers, for short texts.
+///
+/// # Errors
+/// If the tokenizer has no marker tokens.
+pub fn marker_placer(scorer: EncoderScorer<'_>) -> Result<MaskedMarkerPlacer<'_>> {
+    let mut placer = MaskedMarkerPlacer::new(scorer)?;
+    placer.max_tokens = placer.max_tokens.min(MAX_MARKER_TOKENS);
+    Ok(placer)
+}
+
+/// Applies a method to each task separately. Tasks that are too long for the method's scorer have no
+/// result, instead of an error for all tasks.
+pub struct OneByOne<P>(pub P);
+
+impl<P: PlaceSpans> PlaceSpans for OneByOne<P> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
+        tasks.iter().map(|task| place_one(&mut self.0, task)).collect()
+    }
 }
 
 /// Applies a method to single sentences if the whole texts are too long. The span is projected into
 /// the target sentence with the same index as the source sentence. If the two texts have different
 /// numbers of sentences, there is no result.
-struct BySentence<P>(P);
+pub struct BySentence<P>(pub P);
 
 impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     fn name(&self) -> &'static str {

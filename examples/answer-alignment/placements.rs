@@ -7,7 +7,7 @@ use mlqa_eval::Language;
 use qa_translate::{
     CandidateScoringConfig, Candidates, CodecConfig, PlaceError, Windows, word_ranges,
 };
-use results::{Table, bootstrap_means, percentile_interval};
+use results::{MISSING, Measured, Table, bootstrap_weighted_means, percentile_interval};
 use serde::Serialize;
 
 use crate::cases::Case;
@@ -31,9 +31,22 @@ struct Outcome {
     f1: f64,
 }
 
-/// The columns after the language columns.
-const EXTRA_COLUMNS: [&str; 10] =
-    ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
+/// The columns of the table over all languages.
+const DETAIL_COLUMNS: [&str; 7] =
+    ["found", "exact of found", "1 word", "2 or 3 words", "4 and more", "n", "skipped"];
+
+/// A score of an outcome, from 0 to 1, with the heading of its table and its name in
+/// `numbers.jsonl`.
+struct Metric {
+    heading: &'static str,
+    name: &'static str,
+    value: fn(&Outcome) -> f64,
+}
+
+const METRICS: [Metric; 2] = [
+    Metric { heading: "exact spans, %", name: "em", value: exactness },
+    Metric { heading: "F1, %", name: "f1", value: |outcome| outcome.f1 },
+];
 
 /// Outcomes of all methods on all cases, and the percentages of gold spans that the methods can
 /// find.
@@ -88,54 +101,129 @@ impl Placements {
         Ok(())
     }
 
-    /// Creates a table with a row for each method. The columns are: exact spans by language; exact
-    /// spans overall, with an interval; share of cases with a result; exact spans among these
-    /// cases; F1; exact spans by number of words; number of evaluated cases; number of skipped
-    /// cases.
-    pub fn table(&self, languages: &[Language]) -> String {
-        let columns = languages.iter().map(ToString::to_string);
-        let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
-        let mut table = Table::new("exact spans, %", columns).with_text_columns(&["95 %"]);
-        let mut method_names: Vec<&str> = Vec::new();
+    /// Returns the titles of the methods, in order.
+    fn methods(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
         for outcome in &self.outcomes {
-            if !method_names.contains(&outcome.method.as_str()) {
-                method_names.push(&outcome.method);
+            if !names.contains(&outcome.method.as_str()) {
+                names.push(&outcome.method);
             }
         }
-        for method in method_names {
-            let outcomes = self.outcomes.iter().filter(|o| o.method == method);
-            let (skipped, scored): (Vec<&Outcome>, Vec<_>) = outcomes.partition(|o| o.skipped);
+        names
+    }
+
+    /// Returns the evaluated outcomes of a method in a language, or in all languages.
+    fn evaluated(&self, method: &str, language: Option<Language>) -> Vec<&Outcome> {
+        let is_selected = |outcome: &&Outcome| {
+            outcome.method == method
+                && !outcome.skipped
+                && language.is_none_or(|language| outcome.language == language)
+        };
+        self.outcomes.iter().filter(is_selected).collect()
+    }
+
+    /// Creates the tables, with a row for each method: exact spans and F1 by language and over all
+    /// languages, with intervals; and over all languages, the share of cases with a result, exact
+    /// spans among these cases and by number of words, and the numbers of evaluated and skipped
+    /// cases.
+    pub fn tables(&self, languages: &[Language]) -> String {
+        let columns = || languages.iter().map(|&language| Some(language)).chain([None]);
+        let names = languages.iter().map(ToString::to_string).chain(["all".to_owned()]);
+        let names: Vec<String> = names.collect();
+        let mut text = String::new();
+        for metric in &METRICS {
+            let mut table = Table::new(metric.heading, &names);
+            for method in self.methods() {
+                let cell = |language| {
+                    let outcomes = self.evaluated(method, language);
+                    if outcomes.is_empty() {
+                        return MISSING.to_owned();
+                    }
+                    let articles = by_article(&outcomes, metric.value);
+                    let samples = bootstrap_weighted_means(&articles, 2000, 1);
+                    let (low, high) = percentile_interval(&samples, 0.95);
+                    let percent = 100.0 * mean(outcomes.iter().map(|o| (metric.value)(o)));
+                    format!("{percent:.1} ({low:.1} to {high:.1})")
+                };
+                table.add_row(method, columns().map(cell));
+            }
+            if metric.name == "em" {
+                self.add_reachable(&mut table, languages);
+            }
+            text.push_str(&format!("{table}\n"));
+        }
+        let mut table = Table::new("all languages, %", DETAIL_COLUMNS);
+        for method in self.methods() {
+            let scored = self.evaluated(method, None);
             let percent = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
                 let values = scored.iter().filter(|o| is_selected(o)).map(|o| value(o));
                 format!("{:.1}", 100.0 * mean(values))
             };
-            let (low, high) = bootstrap_interval(&scored);
-            let cells = languages
-                .iter()
-                .map(|&language| percent(&|o| o.language == language, exactness))
-                .chain([percent(&|_| true, exactness), format!("{low:.1} to {high:.1}")])
-                .chain([
+            let count = self.outcomes.iter().filter(|o| o.method == method).count();
+            table.add_row(
+                method,
+                [
                     percent(&|_| true, |o| f64::from(u8::from(o.found))),
                     percent(&|o| o.found, exactness),
-                    percent(&|_| true, |o| o.f1),
                     percent(&|o| o.words == 1, exactness),
                     percent(&|o| (2..4).contains(&o.words), exactness),
                     percent(&|o| o.words > 3, exactness),
                     scored.len().to_string(),
-                    skipped.len().to_string(),
-                ]);
-            table.add_row(method, cells);
+                    (count - scored.len()).to_string(),
+                ],
+            );
         }
+        text + &table.to_string()
+    }
+
+    /// Adds rows with the percentages of gold spans that methods with a limit can find.
+    fn add_reachable(&self, table: &mut Table, languages: &[Language]) {
         for (limit, shares) in &self.reachable {
             let by_language = languages.iter().filter_map(|code| shares.get(&code.to_string()));
             let shares: Vec<f64> = by_language.copied().collect();
             let cells = shares.iter().copied().chain([mean(shares.iter().copied())]);
-            let empty = std::iter::repeat_n(String::new(), 9);
-            let cells = cells.map(|value| format!("{value:.1}")).chain(empty);
-            table.add_row(format!("gold spans within {limit}"), cells);
+            table.add_row(
+                format!("gold spans within {limit}"),
+                cells.map(|value| format!("{value:.1}")),
+            );
         }
-        table.to_string()
     }
+
+    /// Returns the scores of all methods by language and over all languages, with an item for each
+    /// article.
+    pub fn numbers(&self, languages: &[Language]) -> Vec<Measured> {
+        let columns = languages.iter().map(|&language| Some(language)).chain([None]);
+        let columns: Vec<Option<Language>> = columns.collect();
+        let mut numbers = Vec::new();
+        for method in self.methods() {
+            for (&language, metric) in
+                columns.iter().flat_map(|l| METRICS.iter().map(move |m| (l, m)))
+            {
+                let outcomes = self.evaluated(method, language);
+                if outcomes.is_empty() {
+                    continue;
+                }
+                let name = language.map_or_else(|| "avg".to_owned(), |code| code.to_string());
+                let value = 100.0 * mean(outcomes.iter().map(|o| (metric.value)(o)));
+                let number = Measured::new(method, "XQuAD", &name, metric.name, value);
+                numbers.push(number.with_items(by_article(&outcomes, metric.value)));
+            }
+        }
+        numbers
+    }
+}
+
+/// Returns the mean score of each article in percent, and its number of cases.
+fn by_article(outcomes: &[&Outcome], value: fn(&Outcome) -> f64) -> Vec<(f64, f64)> {
+    let mut articles: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for outcome in outcomes {
+        articles.entry(&outcome.cluster).or_default().push(value(outcome));
+    }
+    let rounded = |percent: f64| (percent * 100.0).round() / 100.0;
+    let articles = articles.into_values();
+    articles
+        .map(|values| (rounded(100.0 * mean(values.iter().copied())), values.len() as f64))
+        .collect()
 }
 
 fn exactness(outcome: &Outcome) -> f64 {
@@ -146,22 +234,6 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     let (sum, count) =
         values.into_iter().fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     sum / f64::from(count.max(1))
-}
-
-/// Computes the bootstrap interval of the percentage of exact spans by resampling clusters.
-/// Clusters have different numbers of cases, so the percentage is a ratio of two sums. The ratio is
-/// linearised: the value of a cluster is the overall percentage plus the cluster's linear
-/// contribution to the ratio.
-fn bootstrap_interval(outcomes: &[&Outcome]) -> (f64, f64) {
-    let share = mean(outcomes.iter().map(|o| exactness(o)));
-    let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();
-    for outcome in outcomes {
-        *clusters.entry(&outcome.cluster).or_default() += exactness(outcome) - share;
-    }
-    let scale = clusters.len() as f64 / outcomes.len().max(1) as f64;
-    let values: Vec<f64> = clusters.values().map(|sum| 100.0 * (share + sum * scale)).collect();
-    let (low, high) = percentile_interval(&bootstrap_means(&values, 2000, 1), 0.95);
-    (low.max(0.0), high.min(100.0))
 }
 
 /// Returns whether the span consists of whole words, at most as many as CODEC supports.

@@ -25,6 +25,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // in another language, and knowledge phrases.
     let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
+    for (name, questions) in &data.by_translator {
+        experiment.log(format!("{name}: {questions}"));
+    }
     experiment.log(format!("passages with phrases: {}", data.lakm_passages.len()));
     let results = experiment.each(|trial| train(trial, &data), |trial, _| answer(trial))?;
     report::write(experiment, &results)
@@ -32,7 +35,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 
 /// Trains a reader on the arm's tasks; returns the number of updates.
 fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
-    let (recipe, arm, question_sets) = (trial.recipe, trial.arm, &data.questions);
+    let (recipe, arm, question_sets) = (trial.recipe, trial.arm, data.questions_of(trial.arm));
     let heads = [Head::MaskedLm, Head::Span];
     let mut base = trial.load_model(&recipe.model.path, &heads, recipe.model.segments)?;
     if recipe.windows.segment_ids {

@@ -57,6 +57,9 @@ pub struct Data {
     pub train: InputPath,
     /// Folder that `qa-translate translate` wrote from `train`.
     pub translated: JsonFolder,
+    /// Such folders of other translators, by name, for arms with `translator`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub translators: BTreeMap<String, JsonFolder>,
     /// Folder with `dev-context-en-question-en.json` and so on.
     #[serde(skip_serializing_if = "JsonFolder::is_unset")]
     pub dev: JsonFolder,
@@ -72,6 +75,9 @@ pub struct Data {
 pub struct Arm {
     /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
+    /// Name of the arm's translator in `data.translators`; absent: `data.translated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translator: Option<String>,
     /// Whether to train on the translations, with question and passage in the same language.
     pub translated: bool,
     /// mixMRC: whether to train on questions and passages in different languages.
@@ -120,9 +126,17 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);
         data.train.required("data.train", "a SQuAD-style training file")?;
+        let folder = "an output folder of `qa-translate translate`";
         if self.needs_translations() {
-            data.translated
-                .required("data.translated", "an output folder of `qa-translate translate`")?;
+            data.translated.required("data.translated", folder)?;
+        }
+        for (name, translator) in self.translators() {
+            let key = format!("data.translators.{translator}");
+            let path = data.translators.get(translator);
+            path.with_context(|| {
+                format!("arms.{name}.translator: {key} is not set: give {folder}")
+            })?
+            .required(&key, folder)?;
         }
         data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
         if self.selected().any(|arm| arm.lakm.is_some()) {
@@ -152,11 +166,24 @@ impl Recipe {
         self.run.selected_arms().iter().map(|name| &self.arms[name])
     }
 
-    /// Returns whether a selected arm needs the translations: to train on them, or to count the
-    /// mixed questions for drawing LAKM passages.
+    /// Returns whether a selected arm needs `data.translated`: to train on the translations, or to
+    /// count the mixed questions for drawing LAKM passages.
     pub fn needs_translations(&self) -> bool {
         let needs_mixed_count = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
-        self.selected().any(|arm| arm.translated || arm.mixed || needs_mixed_count(arm))
+        let trains = |arm: &Arm| arm.translator.is_none() && (arm.translated || arm.mixed);
+        self.selected().any(|arm| trains(arm) || needs_mixed_count(arm))
+    }
+
+    /// Returns the translators of the selected arms, with the name of an arm. The translators are
+    /// distinct.
+    pub fn translators(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut by_translator: BTreeMap<&str, &str> = BTreeMap::new();
+        for name in self.run.selected_arms() {
+            if let Some(translator) = &self.arms[name].translator {
+                by_translator.insert(translator, name);
+            }
+        }
+        by_translator.into_iter().map(|(translator, name)| (name, translator))
     }
 
     /// Returns a round of the arm's tasks.

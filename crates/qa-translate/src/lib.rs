@@ -6,6 +6,7 @@ mod lines;
 mod markers;
 mod mix;
 mod notation;
+mod output;
 mod parallel;
 mod place;
 mod place_answers;
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use markers::{MarkedText, MarkerError, MarkerNotation, RecoveredText, mark};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use notation::{NotationScore, best_notation, compare_notations, sample_sentences};
+pub use output::TranslatedFolder;
 pub use parallel::align_by_id;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, ByLinks, BySearch,

@@ -42,6 +42,7 @@ impl Display for SpanLoss {
             Self::Overlap => "overlaps an earlier span",
             Self::Unplaced(PlaceError::NoAnswer) => "without a separate translation",
             Self::Unplaced(PlaceError::Ambiguous) => "more than once in the translation",
+            Self::Unplaced(PlaceError::TooLong) => "too long for the model",
             Self::Unplaced(_) => "not in the translation",
         })
     }

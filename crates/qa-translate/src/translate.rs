@@ -103,6 +103,8 @@ pub struct Discarded {
     pub answer_not_found: usize,
     /// The passage contains the translated answer more than once.
     pub answer_ambiguous: usize,
+    /// Answer or passage are too long for the model that locates answers.
+    pub text_too_long: usize,
     /// The existing translation does not contain the question's id.
     pub missing_id: usize,
 }
@@ -116,6 +118,7 @@ impl Discarded {
             SpanLoss::LostMarkers => &mut self.lost_markers,
             SpanLoss::Unplaced(PlaceError::NoAnswer) => &mut self.untranslated_answer,
             SpanLoss::Unplaced(PlaceError::Ambiguous) => &mut self.answer_ambiguous,
+            SpanLoss::Unplaced(PlaceError::TooLong) => &mut self.text_too_long,
             SpanLoss::Unplaced(_) | SpanLoss::Overlap => &mut self.answer_not_found,
         } += 1;
     }
@@ -126,7 +129,7 @@ impl Discarded {
     }
 
     /// Returns each reason as text with its count.
-    pub fn by_reason(&self) -> [(&'static str, usize); 9] {
+    pub fn by_reason(&self) -> [(&'static str, usize); 10] {
         [
             ("answer in one language only", self.no_answer),
             ("answer not at its offset", self.misplaced_answer),
@@ -136,6 +139,7 @@ impl Discarded {
             ("markers lost", self.lost_markers),
             ("answer not in the passage", self.answer_not_found),
             ("answer more than once in the passage", self.answer_ambiguous),
+            ("text too long for the model", self.text_too_long),
             ("id not in the translated data", self.missing_id),
         ]
     }

@@ -206,7 +206,7 @@ impl ScoreText for EncoderScorer<'_> {
 /// translation model. The method's name is `codec_mlm`. Markers are single tokens between the
 /// tokens of the texts, so brackets in a text are not confused with markers. The cost is one
 /// forward pass per opening position, and one per closing position of the `n_best` best opening
-/// positions. A pair of texts that exceeds the model's positions is rejected with
+/// positions. A pair of texts that exceeds [`max_tokens`](Self::max_tokens) is rejected with
 /// [`PlaceError::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
     /// Computes the probabilities. The scorer's maximum number of tokens is not used.
@@ -218,6 +218,9 @@ pub struct MaskedMarkerPlacer<'a> {
     pub n_best: usize,
     /// Maximum span length in words. Default: 16.
     pub max_words: usize,
+    /// Maximum number of tokens of both texts with markers, without special tokens. Default: the
+    /// model's maximum, which is the upper limit.
+    pub max_tokens: usize,
 }
 
 impl<'a> MaskedMarkerPlacer<'a> {
@@ -233,11 +236,12 @@ impl<'a> MaskedMarkerPlacer<'a> {
             })
         };
         let markers = [id("[")?, id("]")?];
-        Ok(Self { scorer, markers, n_best: 5, max_words: 16 })
+        let max_tokens = scorer.max_length;
+        Ok(Self { scorer, markers, n_best: 5, max_words: 16, max_tokens })
     }
 
     /// Scores the candidate spans of a task and returns them, best first; `None` if the texts do
-    /// not fit the model's positions.
+    /// not fit `max_tokens`.
     fn marker_scores(&self, task: &SpanTask) -> Result<Option<ScoredSpans>> {
         task.text()?;
         let [open, close] = self.markers;
@@ -253,7 +257,8 @@ impl<'a> MaskedMarkerPlacer<'a> {
         })?;
         let marked_source = insert_token(&insert_token(&source.ids, last + 1, close), first, open);
         // Both markers are also inserted into the target.
-        if marked_source.len() + target.ids.len() + 2 > self.scorer.max_length {
+        let max_tokens = self.max_tokens.min(self.scorer.max_length);
+        if marked_source.len() + target.ids.len() + 2 > max_tokens {
             return Ok(None);
         }
 

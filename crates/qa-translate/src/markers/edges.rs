@@ -7,16 +7,20 @@ use super::invisible::{count_leading, count_trailing, is_blank};
 const FULL_STOPS: [char; 2] = ['.', '．'];
 
 /// Punctuation that ends a sentence or clause and no abbreviation.
-const SEPARATORS: [char; 19] = [
+const SEPARATORS: [char; 27] = [
     ',', ';', ':', '!', '?', '，', '；', '：', '！', '？', '。', '、', '،', '؛', '؟', '۔', '।',
-    '॥', '።',
+    '॥', '።', '…', '‥', '—', '–', '―', '·', '・', '‧',
 ];
+
+/// Separators that a translator draws from the preceding text into the start of a span. Hyphens, which
+/// may be signs of numbers, full stops and exclamation marks, which may begin names, are not removed.
+const LEADING: [char; 12] = [',', ';', ':', '，', '；', '：', '、', '،', '؛', '…', '—', '·'];
 
 /// Inverted punctuation at the start of a sentence.
 const INVERTED: [char; 2] = ['¿', '¡'];
 
 /// Opening and closing quotation marks and brackets.
-const PAIRS: [(char, char); 17] = [
+const PAIRS: [(char, char); 22] = [
     ('"', '"'),
     ('“', '”'),
     ('„', '“'),
@@ -34,6 +38,11 @@ const PAIRS: [(char, char); 17] = [
     ('（', '）'),
     ('[', ']'),
     ('【', '】'),
+    ('〔', '〕'),
+    ('⟨', '⟩'),
+    ('{', '}'),
+    ('*', '*'),
+    ('`', '`'),
 ];
 
 fn is_opening(c: char) -> bool {
@@ -48,6 +57,7 @@ fn is_punctuation(c: char) -> bool {
     FULL_STOPS.contains(&c)
         || SEPARATORS.contains(&c)
         || INVERTED.contains(&c)
+        || LEADING.contains(&c)
         || is_opening(c)
         || is_closing(c)
 }
@@ -92,6 +102,7 @@ pub(super) fn trim_punctuation(
         };
         let trims_start = !source_starts
             && (INVERTED.contains(first)
+                || LEADING.contains(first)
                 || (is_opening(*first)
                     && (!has_partner(*first, true) || (is_pair && !source_ends))));
         let trims_end = !source_ends

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::chat_rules::{COMPLETE, FILTERED, TRUNCATED};
 use super::clean::clean;
-use super::client::{Failure, JsonClient, RequestError, ServerConfig, first_line, parse};
+use super::client::{JsonClient, RequestError, ServerConfig, first_line, parse};
 use super::report::{Outcomes, Rejected, Rejection, RemovedPart, ReplyReport};
 use super::split::{join, split};
 use crate::{Error, MissingText, Translations, Translator};
@@ -76,7 +76,7 @@ pub struct ChatTranslator {
 }
 
 /// Version of the prompt and of the rules that clean replies.
-const PROMPT_VERSION: u32 = 1;
+const PROMPT_VERSION: u32 = 2;
 
 impl ChatTranslator {
     /// Creates a translator without sending a request. `model` is the name of the model on the
@@ -98,11 +98,13 @@ impl ChatTranslator {
         Self { max_tokens, ..self }
     }
 
-    /// Sets how to handle a text that the server does not accept (status 400, 413 or 422) and that
-    /// cannot be split into sentences. The default is [`MissingText::Error`].
+    /// Sets how to handle a text that the server does not accept (status 400, 413, 422 or 451) and
+    /// that cannot be split into sentences. With [`MissingText::Skip`], status 500 in all attempts
+    /// also counts as such a status. The default is [`MissingText::Error`].
     #[must_use]
     pub fn with_missing(mut self, missing: MissingText) -> Self {
         self.outcomes.missing = missing;
+        self.client.rejects_internal_errors = missing == MissingText::Skip;
         self
     }
 
@@ -121,12 +123,15 @@ impl ChatTranslator {
         }
         let reply = self.client.send_with_retries(&body, |text| {
             let reply: Reply = parse(text, "{\"choices\": [{\"message\": {\"content\": \"…\"}}]}")?;
-            match reply.choices.into_iter().next() {
-                Some(choice) => Ok(choice),
-                None => Err(Failure::Permanent("the response has no choices".into())),
-            }
+            Ok(reply.choices.into_iter().next())
         })?;
-        translation_of(reply, user, to).map_err(RequestError::Rejected)
+        // Some servers return no choice if they filter the text.
+        let no_choice = Rejected { reason: Rejection::NoText, detail: "no choices".into() };
+        let translation = match reply {
+            Some(choice) => translation_of(choice, user, to),
+            None => Err(no_choice),
+        };
+        translation.map_err(RequestError::Rejected)
     }
 
     /// Translates a text, in parts if the complete text is not translated. Returns the reason if

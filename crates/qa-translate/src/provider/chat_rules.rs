@@ -251,29 +251,39 @@ pub(super) const NOTES: &[&str] = &[
     "σημείωση",
 ];
 
-/// Starts of a refusal in English, in lower case, with straight apostrophes.
-pub(super) const REFUSALS: &[&str] = &[
-    "i'm sorry",
-    "i am sorry",
-    "sorry, ",
-    "i apologize",
-    "i apologise",
-    "i cannot ",
-    "i can't ",
-    "i can not ",
-    "i won't ",
-    "i will not ",
-    "i'm unable",
-    "i am unable",
-    "i'm not able",
-    "i am not able",
-    "unfortunately, i ",
-    "as an ai",
-    "i must decline",
+/// Names of HTML elements that a translation may begin with. Other tags at the start of a reply
+/// enclose reasoning.
+pub(super) const HTML: &[&str] = &[
+    "a",
+    "abbr",
+    "b",
+    "blockquote",
+    "body",
+    "br",
+    "cite",
+    "code",
+    "div",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "html",
+    "i",
+    "li",
+    "mark",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "s",
+    "small",
+    "span",
+    "strong",
+    "sub",
+    "sup",
+    "u",
+    "ul",
 ];
-
-/// A statement that only a language model makes about itself, in lower case.
-pub(super) const SELF_REFERENCES: &[&str] = &["as an ai language model", "as an ai assistant"];
 
 /// Finish reasons of a complete reply, in lower case.
 pub(super) const COMPLETE: &[&str] =

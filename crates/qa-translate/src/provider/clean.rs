@@ -2,13 +2,17 @@
 //!
 //! A part is removed only if the source text has no such part, so that, for example, a quoted
 //! source text keeps its quotation marks.
+use std::sync::LazyLock;
+
 use mlqa_eval::Language;
+use regex::Regex;
 use serde_json::Value;
 
 use super::chat_rules::{
-    END_TOKENS, ENGLISH_OPENINGS, FINAL_MESSAGES, INTRODUCTIONS, NOTES, OTHER_MESSAGES, QUOTES,
-    REASONING, REFUSALS, SELF_REFERENCES, START_TOKENS, TAGS, TRANSLATION_STEMS,
+    END_TOKENS, ENGLISH_OPENINGS, FINAL_MESSAGES, HTML, INTRODUCTIONS, NOTES, OTHER_MESSAGES,
+    QUOTES, REASONING, START_TOKENS, TAGS, TRANSLATION_STEMS,
 };
+use super::refusal::is_refusal;
 use super::report::{Rejection, RemovedPart};
 
 /// Maximum number of code points of an introduction.
@@ -52,10 +56,13 @@ pub(super) fn clean(
         text = trim(rest).to_owned();
         note_removal(part);
     }
-    if text.is_empty() && !context.source.is_empty() {
+    let has_letters = |text: &str| text.chars().any(char::is_alphanumeric);
+    if (text.is_empty() && !context.source.is_empty())
+        || (has_letters(context.source) && !has_letters(&text))
+    {
         return Err(Rejection::Blank);
     }
-    if is_refusal(&context, &text) {
+    if is_refusal(context.source, &text, to) {
         return Err(Rejection::Refused);
     }
     if count_lines(&text) > count_lines(context.source) {
@@ -96,6 +103,9 @@ fn without_reasoning(source: &str, text: &str) -> Result<Option<String>, Rejecti
         return Err(Rejection::UnfinishedReasoning);
     }
     let mut rest = text.to_owned();
+    while let Some(after) = without_tagged_block(&source, &rest)? {
+        rest = trim(after).to_owned();
+    }
     for (open, close) in REASONING {
         if source.contains(open) || source.contains(close) {
             continue;
@@ -111,6 +121,34 @@ fn without_reasoning(source: &str, text: &str) -> Result<Option<String>, Rejecti
         rest.replace_range(start..end, "");
     }
     Ok((rest != text).then(|| trim(&rest).to_owned()))
+}
+
+#[expect(clippy::expect_used, reason = "the patterns are constants with an escaped name")]
+fn compile(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a valid pattern")
+}
+
+/// Removes a block of tags from the start, such as `<plan>…</plan>`. Blocks with names of
+/// translations and of HTML elements are not removed. Returns `None` if there is no such block.
+/// `source` is in lower case.
+fn without_tagged_block<'t>(source: &str, text: &'t str) -> Result<Option<&'t str>, Rejection> {
+    static OPENING: LazyLock<Regex> =
+        LazyLock::new(|| compile(r"^(?:<|&lt;)\s*(\p{L}[\p{L}\p{N}_:-]*)\s*(?:>|&gt;)"));
+    let Some(opening) = OPENING.captures(text) else { return Ok(None) };
+    let name = opening[1].to_lowercase();
+    let is_known = TAGS.contains(&name.as_str()) || HTML.contains(&name.as_str());
+    // Blocks whose closing delimiter has another name are in the list of reasoning delimiters.
+    let is_listed = REASONING
+        .iter()
+        .any(|(open, close)| *open == format!("<{name}>") && *close != format!("</{name}>"));
+    if is_known || is_listed || source.contains(&format!("<{name}")) {
+        return Ok(None);
+    }
+    let closing = format!(r"(?i)(?:<|&lt;)\s*/\s*{}\s*(?:>|&gt;)", regex::escape(&opening[1]));
+    match compile(&closing).find_iter(text).last() {
+        Some(end) => Ok(Some(&text[end.end()..])),
+        None => Err(Rejection::UnfinishedReasoning),
+    }
 }
 
 fn without_template_token<'t>(context: &Context<'_>, text: &'t str) -> Option<&'t str> {
@@ -259,16 +297,4 @@ fn without_quotation_marks<'t>(context: &Context<'_>, text: &'t str) -> Option<&
         let inner = text.strip_prefix(open)?.strip_suffix(close)?;
         (!inner.contains(open) && !inner.contains(close)).then_some(inner)
     })
-}
-
-/// Returns whether a reply is a refusal instead of a translation. Refusals are recognised in
-/// English.
-fn is_refusal(context: &Context<'_>, text: &str) -> bool {
-    let normalized = |text: &str| text.to_lowercase().replace('’', "'");
-    let (text, source) = (normalized(text), normalized(context.source));
-    let is_new = |phrase: &str| text.contains(phrase) && !source.contains(phrase);
-    let mut refusals = REFUSALS.iter().filter(|phrase| !source.contains(**phrase));
-    let starts_with_refusal = refusals.any(|phrase| text.starts_with(phrase));
-    SELF_REFERENCES.iter().any(|phrase| is_new(phrase))
-        || (context.to.base() != "en" && starts_with_refusal)
 }

@@ -1,4 +1,5 @@
 //! HTTP requests with retries.
+use std::cell::Cell;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -73,6 +74,8 @@ impl ServerConfig {
 pub(super) enum Failure {
     /// A failure that may be temporary, with the wait that the server requests, or `None`.
     Temporary(String, Option<Duration>),
+    /// Status 500, which is temporary, or the server cannot translate one of the texts.
+    Internal(String, Option<Duration>),
     /// A failure that a retry cannot resolve.
     Permanent(String),
     /// The server does not accept the texts, for example because they are too long.
@@ -89,15 +92,26 @@ pub(super) enum RequestError {
 
 /// A client that sends JSON to one address.
 ///
-/// Connection errors, timeouts, incomplete responses and the status codes 429 and 5xx are retried
-/// with increasing waits. Other errors and redirections are not retried. The status codes 400, 413
-/// and 422 reject the request's texts.
+/// Connection errors, timeouts, incomplete responses and the status codes 408, 425, 429 and 5xx are
+/// retried with increasing waits. Other errors and redirections are not retried. The status codes
+/// 400, 413, 422 and 451, and 403 with a message about moderation, reject the request's texts. So
+/// does status 500 in all attempts, if `rejects_internal_errors` is set and the server has translated
+/// other texts: some servers return it for a text that they cannot translate. A response with an `error` instead of a result counts
+/// as a response with the error's status.
 pub(super) struct JsonClient {
     address: String,
     config: ServerConfig,
     authorization: Option<String>,
     agent: Agent,
+    /// Whether status 500 in all attempts may reject a request's texts instead of ending the run.
+    pub(super) rejects_internal_errors: bool,
+    /// Number of further requests that may be rejected with status 500 before a request succeeds.
+    internal_errors_left: Cell<usize>,
 }
+
+/// Maximum number of consecutive requests with status 500 that reject their texts. A text in a batch
+/// fails once for each halving of the batch.
+const MAX_INTERNAL_ERRORS: usize = 8;
 
 impl JsonClient {
     /// Creates a client for a path below the server's address.
@@ -114,7 +128,15 @@ impl JsonClient {
             .max_redirects_will_error(false)
             .build();
         let address = format!("{}{path}", config.url.trim_end_matches('/'));
-        Ok(Self { address, config, authorization, agent: agent.into() })
+        let internal_errors_left = Cell::new(0);
+        Ok(Self {
+            address,
+            config,
+            authorization,
+            agent: agent.into(),
+            rejects_internal_errors: false,
+            internal_errors_left,
+        })
     }
 
     /// Sends `body`, with retries, and returns the result of `read` for the response.
@@ -128,23 +150,36 @@ impl JsonClient {
         let mut wait = Duration::from_secs_f64(self.config.first_wait_seconds).min(max_wait);
         let mut attempt = 1;
         loop {
-            match self.send_once(body.as_bytes()).and_then(|text| read(&text)) {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Temporary(_, requested_wait)) if attempt < self.config.attempts => {
+            let failure = match self.send_once(body.as_bytes()).and_then(|text| read(&text)) {
+                Ok(answer) => {
+                    self.internal_errors_left.set(MAX_INTERNAL_ERRORS);
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            let (problem, is_rejected) = match failure {
+                Failure::Temporary(_, requested_wait) | Failure::Internal(_, requested_wait)
+                    if attempt < self.config.attempts =>
+                {
                     std::thread::sleep(requested_wait.unwrap_or(wait).min(max_wait));
                     wait = wait.saturating_mul(2).min(max_wait);
                     attempt += 1;
+                    continue;
                 }
-                Err(Failure::Rejected(detail)) => {
-                    let reason = Rejection::Status;
-                    return Err(RequestError::Rejected(Rejected { reason, detail }));
+                Failure::Internal(problem, _) => {
+                    let left = self.internal_errors_left.get();
+                    self.internal_errors_left.set(left.saturating_sub(1));
+                    (problem, self.rejects_internal_errors && left > 0)
                 }
-                Err(Failure::Temporary(problem, _) | Failure::Permanent(problem)) => {
-                    let url = self.address.clone();
-                    let error = Error::Server { url, problem, attempts: attempt };
-                    return Err(RequestError::Failed(error));
-                }
+                Failure::Rejected(problem) => (problem, true),
+                Failure::Temporary(problem, _) | Failure::Permanent(problem) => (problem, false),
+            };
+            if is_rejected {
+                let reason = Rejection::Status;
+                return Err(RequestError::Rejected(Rejected { reason, detail: problem }));
             }
+            let url = self.address.clone();
+            return Err(RequestError::Failed(Error::Server { url, problem, attempts: attempt }));
         }
     }
 
@@ -192,12 +227,13 @@ impl JsonClient {
         let text = body
             .read_to_string()
             .map_err(|error| Failure::Temporary(format!("reading the response: {error}"), None))?;
-        let problem = || format!("status {status}: {}", error_message(&text));
-        match status {
-            200 => Ok(text),
-            400 | 413 | 422 => Err(Failure::Rejected(problem())),
-            429 | 500..=599 => Err(Failure::Temporary(problem(), requested_wait)),
-            _ => Err(Failure::Permanent(problem())),
+        match (status, reported_error(&text)) {
+            (200, None) => Ok(text),
+            (200, Some((status, message))) => Err(match status {
+                Some(status) => failure(status, &message, requested_wait),
+                None => Failure::Rejected(format!("error in the response: {message}")),
+            }),
+            _ => Err(failure(status, &error_message(&text), requested_wait)),
         }
     }
 }
@@ -227,6 +263,47 @@ fn is_permanent(error: &ureq::Error) -> bool {
         error,
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_)
     )
+}
+
+/// Returns the failure for a status other than 200.
+fn failure(status: u16, message: &str, requested_wait: Option<Duration>) -> Failure {
+    let problem = format!("status {status}: {message}");
+    match status {
+        400 | 413 | 422 | 451 => Failure::Rejected(problem),
+        403 if is_about_moderation(message) => Failure::Rejected(problem),
+        408 | 425 | 429 | 501..=599 => Failure::Temporary(problem, requested_wait),
+        500 => Failure::Internal(problem, requested_wait),
+        _ => Failure::Permanent(problem),
+    }
+}
+
+/// Returns whether the message of status 403 is about the text instead of the key.
+fn is_about_moderation(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "moderation",
+        "flagged",
+        "content policy",
+        "content_policy",
+        "content filter",
+        "content_filter",
+    ]
+    .iter()
+    .any(|phrase| message.contains(phrase))
+}
+
+/// Returns the status, if it is known, and the message of a response that has an `error` and no
+/// result. Routers to several servers send such responses with status 200.
+fn reported_error(text: &str) -> Option<(Option<u16>, String)> {
+    let Value::Object(body) = serde_json::from_str(text).ok()? else { return None };
+    let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
+    if !has("error") || has("choices") || has("translatedText") {
+        return None;
+    }
+    let code = &body["error"]["code"];
+    let number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
+    let status = number.and_then(|number| u16::try_from(number).ok());
+    Some((status.filter(|status| (400..600).contains(status)), error_message(text)))
 }
 
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {

@@ -14,11 +14,11 @@ use crate::{Error, MissingText, Translations, Translator};
 /// Each request is `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if
 /// a key is set, `api_key`. `translatedText` in the response must contain as many texts as `q`.
 ///
-/// Connection errors, timeouts, incomplete responses and the status codes 429 and 5xx are retried
-/// with increasing waits. Other errors and redirections are not retried. Proxy variables such as
-/// `http_proxy` are supported.
+/// Connection errors, timeouts, incomplete responses and the status codes 408, 425, 429 and 5xx are
+/// retried with increasing waits. Other errors and redirections are not retried. Proxy variables
+/// such as `http_proxy` are supported.
 ///
-/// If the server does not accept a request (status 400, 413 or 422), its texts are sent in smaller
+/// If the server does not accept a request (status 400, 413, 422 or 451), its texts are sent in smaller
 /// batches, and the sentences of a text that is still rejected are translated separately. The
 /// maximum length of a text is read from `charLimit` of `GET /frontend/settings`, if available.
 /// Rejected and blank replies are listed by [`Translator::take_reply_report`].
@@ -40,7 +40,8 @@ type Outcome = Result<String, Rejected>;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reply {
-    translated_text: Vec<String>,
+    /// `None` for a text without translation.
+    translated_text: Option<Vec<Option<String>>>,
 }
 
 impl HttpTranslator {
@@ -65,10 +66,12 @@ impl HttpTranslator {
     }
 
     /// Sets how to handle a text that the server does not accept and that cannot be split into
-    /// sentences. The default is [`MissingText::Error`].
+    /// sentences. With [`MissingText::Skip`], status 500 in all attempts also means that the server
+    /// does not accept the text. The default is [`MissingText::Error`].
     #[must_use]
     pub fn with_missing(mut self, missing: MissingText) -> Self {
         self.outcomes.missing = missing;
+        self.client.rejects_internal_errors = missing == MissingText::Skip;
         self
     }
 
@@ -78,7 +81,7 @@ impl HttpTranslator {
         texts: &[&str],
         from: Language,
         to: Language,
-    ) -> Result<Vec<String>, RequestError> {
+    ) -> Result<Vec<Option<String>>, RequestError> {
         let (source, target) = (from.as_str(), to.as_str());
         let mut body = json!({"q": texts, "source": source, "target": target, "format": "text"});
         if let Some(key) = &self.api_key {
@@ -86,6 +89,9 @@ impl HttpTranslator {
         }
         self.client.send_with_retries(&body, |text| {
             let Reply { translated_text } = parse(text, "{\"translatedText\": [\"…\"]}")?;
+            let Some(translated_text) = translated_text else {
+                return Err(Failure::Rejected("no translatedText in the response".into()));
+            };
             let (got, expected) = (translated_text.len(), texts.len());
             match got == expected {
                 true => Ok(translated_text),
@@ -135,7 +141,12 @@ impl HttpTranslator {
             _ => match self.request(texts, from, to) {
                 Ok(translations) => {
                     self.outcomes.accept();
-                    return Ok(translations.into_iter().map(Ok).collect());
+                    let no_text = || {
+                        let (reason, detail) = (Rejection::NoText, "null".to_owned());
+                        Rejected { reason, detail }
+                    };
+                    let outcomes = translations.into_iter();
+                    return Ok(outcomes.map(|outcome| outcome.ok_or_else(no_text)).collect());
                 }
                 Err(RequestError::Failed(error)) => return Err(error),
                 Err(RequestError::Rejected(rejected)) => rejected,

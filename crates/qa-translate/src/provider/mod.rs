@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod journal;
 mod protected;
+mod refusal;
 mod report;
 mod split;
 

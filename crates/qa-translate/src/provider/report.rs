@@ -51,7 +51,7 @@ pub enum Rejection {
     Truncated,
     /// A content filter stopped the model.
     Filtered,
-    /// The model refused to translate the text.
+    /// The model refused to translate the text, or replied with a statement about the task.
     Refused,
     /// The reply has reasoning without an end.
     UnfinishedReasoning,
@@ -59,7 +59,7 @@ pub enum Rejection {
     ExtraLines,
     /// The reply has an unknown finish reason.
     UnknownFinishReason,
-    /// The server does not accept the text (status 400, 413 or 422).
+    /// The server does not accept the text (status 400, 413, 422 or 451, or repeatedly 500).
     Status,
     /// A placeholder of [`Protected`](crate::Protected) is missing, changed or repeated.
     Placeholder,

@@ -32,7 +32,8 @@ fn each_request_has_one_text_and_the_key_in_the_header() {
 fn errors_and_invalid_responses_are_reported() {
     for (status, body, problem) in [
         (401, r#"{"error": {"message": "no such key"}}"#, "status 401: no such key"),
-        (200, r#"{"choices": []}"#, "the response has no choices"),
+        (200, r#"{"error": {"code": 401, "message": "no such key"}}"#, "status 401: no such key"),
+        (403, r#"{"error": {"message": "no access"}}"#, "status 403: no access"),
         (200, r#"{"choices": [{"message": {"content": 1}}]}"#, "expected {\"choices\""),
     ] {
         let server = Server::start(move |_, _| Reply::Status(status, body.into()));
@@ -74,6 +75,12 @@ fn parts_that_are_not_the_translation_are_removed_and_counted() {
         ("<THINKING>a</THINKING> Wo ist er?", &[Reasoning]),
         ("<reasoning>a</reasoning>Wo ist er?", &[Reasoning]),
         ("<thought>a</thought>Wo ist er?", &[Reasoning]),
+        ("<reasoning_content>a</reasoning_content>Wo ist er?", &[Reasoning]),
+        ("<plan>a</plan>\n<思考>b</思考>\nWo ist er?", &[Reasoning]),
+        ("< think >a< /think >\nWo ist er?", &[Reasoning]),
+        ("<think>\na\n</think >\nWo ist er?", &[Reasoning]),
+        ("&lt;think&gt;a&lt;/think&gt;Wo ist er?", &[Reasoning]),
+        ("<i>Wo</i> ist er?", &[]),
         // The opening tag is part of the chat template.
         ("The user asks … \"Wo\"\n</think>\n\nWo ist er?", &[Reasoning]),
         ("[THINK]a[/THINK]Wo ist er?", &[Reasoning]),
@@ -124,7 +131,8 @@ fn parts_that_are_not_the_translation_are_removed_and_counted() {
         ),
     ] {
         let (translation, report) = translate("Where is he?", content);
-        assert_eq!(translation.as_deref(), Some("Wo ist er?"), "{content}");
+        let expected = if removed.is_empty() { content.trim() } else { "Wo ist er?" };
+        assert_eq!(translation.as_deref(), Some(expected), "{content}");
         let expected: Vec<_> = removed.iter().map(|&part| (part, 1)).collect();
         assert_eq!(report.removed.into_iter().collect::<Vec<_>>(), expected, "{content}");
         assert!(report.rejected.is_empty(), "{content}");
@@ -177,6 +185,11 @@ fn replies_that_are_not_translations_are_rejected_and_listed() {
         (text("Wo ist er?\n\nWo befindet er sich?"), Rejection::ExtraLines),
         (text("Aquí tienes.\nWo ist er?"), Rejection::ExtraLines),
         (text("As an AI language model, I …"), Rejection::Refused),
+        (text("Es tut mir leid, das kann ich nicht."), Rejection::Refused),
+        (text("Please provide the text."), Rejection::Refused),
+        (text("…"), Rejection::Blank),
+        (text("<plan>Wo ist er?"), Rejection::UnfinishedReasoning),
+        (Reply::Status(200, json!({"choices": []}).to_string()), Rejection::NoText),
     ] {
         let (translation, report) = translate_to(DE, "Where is he?", reply);
         assert_eq!(translation, None, "{reason}");

@@ -212,6 +212,63 @@ fn blank_replies_are_listed() {
 }
 
 #[test]
+fn further_temporary_failures_are_retried() {
+    let error = |code| Reply::Status(200, json!({"error": {"code": code}}).to_string());
+    let server = Server::start(move |number, body| match number {
+        0 => Reply::Status(408, "timeout".into()),
+        1 => Reply::Status(425, "too early".into()),
+        2 => error(json!(502)),
+        3 => error(json!("429")),
+        _ => upper_case(body),
+    });
+    let config = ServerConfig { attempts: 5, ..server.config() };
+    assert_eq!(translate(config, &["a"]).unwrap(), [Some("A".into())]);
+}
+
+#[test]
+fn a_text_that_the_server_cannot_translate_is_skipped() {
+    let json = |status, body: Value| Reply::Status(status, body.to_string());
+    for (reply, reason) in [
+        (json(451, json!({"error": "legal"})), Rejection::Status),
+        (json(403, json!({"error": "The input was flagged by moderation"})), Rejection::Status),
+        (json(200, json!({"error": "too long"})), Rejection::Status),
+        (json(200, json!({"translatedText": null})), Rejection::Status),
+        (json(200, json!({"translatedText": [null]})), Rejection::NoText),
+        // LibreTranslate returns status 500 for texts that fail in the model.
+        (json(500, json!({"error": "Cannot translate text: bad"})), Rejection::Status),
+    ] {
+        let Reply::Status(status, reply) = reply else { unreachable!() };
+        let server = Server::start(move |_, body| {
+            let texts = body["q"].as_array().unwrap();
+            match texts.contains(&json!("bad")) && (texts.len() == 1 || status != 200) {
+                true => Reply::Status(status, reply.clone()),
+                false => upper_case(body),
+            }
+        });
+        let config = ServerConfig { attempts: 2, ..server.config() };
+        let mut http =
+            HttpTranslator::new(config, 1, None).unwrap().with_missing(MissingText::Skip);
+        let actual = http.translate(&["a", "bad", "c"], EN, DE).unwrap();
+        assert_eq!(actual, [Some("A".into()), None, Some("C".into())], "{status}");
+        assert_eq!(http.take_reply_report().rejected[&reason], 1, "{status}");
+    }
+}
+
+#[test]
+fn a_server_that_fails_for_every_text_ends_the_run() {
+    let server = Server::start(|number, body| match number {
+        0 => upper_case(body),
+        _ => Reply::Status(500, json!({"error": "no memory"}).to_string()),
+    });
+    let config = ServerConfig { attempts: 1, ..server.config() };
+    let mut http = HttpTranslator::new(config, 1, None).unwrap().with_missing(MissingText::Skip);
+    let error = http.translate(&vec!["a"; 40], EN, DE).unwrap_err().to_string();
+    assert!(error.contains("status 500: no memory"), "{error}");
+    // The first text is translated, and eight texts are skipped.
+    assert_eq!(server.request_count(), 1 + 8 + 1);
+}
+
+#[test]
 fn the_default_retries_last_longer_than_a_limit_per_minute() {
     let config = ServerConfig::default();
     let waits = (0..config.attempts - 1).map(|k| config.first_wait_seconds * f64::from(1 << k));

@@ -221,6 +221,9 @@ fn numbers_of_markers_may_have_any_digits() {
         "([१:Ada]) traf ([२:Bo])",
         "([১:Ada]) traf ([২：Bo])",
         "([๑:Ada]) traf ([๒:Bo])",
+        "([௧:Ada]) traf ([௨:Bo])",
+        "([၁:Ada]) traf ([၂:Bo])",
+        "([១:Ada]) traf ([２:Bo])",
         "([\u{200f}1\u{200f}:\u{200f}Ada]) traf (\u{200e}[2\u{200e}:Bo])",
     ] {
         let found = marked.recover(text).unwrap();
@@ -243,6 +246,13 @@ fn punctuation_in_a_marker_is_not_part_of_the_span() {
         ("Der „Faust“ ist", 5..10, "The ([“Faust”]) is", "Faust"),
         ("Der „Faust“ ist", 5..10, "The “([Faust”]) is", "Faust"),
         ("a (Ada) b", 3..6, "a ([(Ada)]) b", "Ada"),
+        ("Is it Ada?", 6..9, "Ist es ([Ada…])?", "Ada"),
+        ("It was 1843, a cold year.", 7..11, "Es war ([1843 —]) ein Jahr", "1843"),
+        ("It was 1843.", 7..11, "Es war([، 1843]).", "1843"),
+        ("It was 1843.", 7..11, "Es war ([*1843*]).", "1843"),
+        ("It was 1843.", 7..11, "Es war ([⟨1843⟩]).", "1843"),
+        ("It was -4 degrees.", 7..9, "Es waren ([–4]) Grad.", "–4"),
+        ("The A* search", 4..6, "Die ([A*])-Suche", "A*"),
         // An abbreviation or ordinal number retains its full stop.
         ("On the 3rd day", 7..10, "Am ([3.]) Tag", "3."),
         ("in 5 BC and", 3..7, "([5 v. Chr.]) und", "5 v. Chr."),

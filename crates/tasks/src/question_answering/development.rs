@@ -158,12 +158,12 @@ impl DevSelection {
     ///
     /// # Errors
     /// The errors of [`sets`](Self::sets).
-    pub fn sets_in_folder(
+    pub fn sets_in_folder<'q>(
         &self,
         folder: &Path,
         languages: &[Language],
         train: &mut Vec<Question>,
-        related: [&mut Vec<Question>; 2],
+        related: impl IntoIterator<Item = &'q mut Vec<Question>>,
     ) -> Result<Vec<DevSet>> {
         if !folder.as_os_str().is_empty() {
             let files = mlqa_files(folder, "dev", languages);

@@ -4,7 +4,6 @@ mod mix;
 mod ner;
 mod place;
 mod provider;
-mod report;
 mod translate;
 
 use std::collections::BTreeMap;

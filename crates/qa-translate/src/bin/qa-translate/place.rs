@@ -3,16 +3,18 @@ use std::path::PathBuf;
 use cli::TextOutput;
 use mlqa_eval::{Dataset, Language};
 use qa_translate::{
-    Error, FileTranslator, MissingText, ParallelTexts, place_answers, translate_plain,
+    Error, FileTranslator, MissingText, ParallelTexts, TranslatedFolder, place_answers,
+    translate_plain,
 };
 
-use crate::translate::{Output, check_not_empty, print_and_write};
+use crate::translate::{check_not_empty, print_and_write};
 use crate::{CommandResult, parse_name};
 
 /// Place answers in existing translations by a word alignment
 ///
 /// Translations without markers are more accurate than translations of marked texts. A word aligner
-/// such as eflomal, fast_align or awesome-align finds the words of an answer in the translation.
+/// such as eflomal, fast_align or awesome-align finds the words of an answer in the translation. To
+/// place answers with an encoder instead, use the program `answer-alignment` of the repository.
 ///
 /// First, --pairs writes the parallel texts: one line per distinct passage and question, with the
 /// words of source and translation separated by `|||`. The aligner writes one line per pair with
@@ -95,12 +97,12 @@ pub fn run(args: &Args) -> CommandResult {
     let (Some(alignment), Some(out)) = (&args.alignment, &args.out) else {
         unreachable!("without --pairs, --alignment and --out are required")
     };
-    let output = Output { folder: out, split: &args.split, from: args.from };
+    let output = TranslatedFolder { path: out, split: &args.split, from: args.from };
     output.check(args.to)?;
     let mut placer = texts.read_alignments(alignment)?;
     let placed = place_answers(&source, &target, args.from, args.to, &mut placer)?;
     let without_questions: Vec<Language> =
         if placed.report.kept() == 0 { vec![args.to] } else { Vec::new() };
     print_and_write(&output, placed)?;
-    check_not_empty(out, &without_questions)
+    check_not_empty(&output, &without_questions)
 }

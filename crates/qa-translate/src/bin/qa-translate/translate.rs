@@ -1,14 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use atomic_file::FileSet;
-use mlqa_eval::{Answer, Dataset, DatasetName, Language, Question};
+use mlqa_eval::{Answer, Dataset, Language, Question};
 use qa_translate::{
-    Error, TranslateConfig, TranslateReport, Translated, TypedSpan, TypedText, align_by_id,
-    translate,
+    Error, TranslateConfig, TranslateReport, Translated, TranslatedFolder, TypedSpan, TypedText,
+    align_by_id, translate,
 };
 
 use crate::provider::{Options, check_unique, format_replies, parse_pair};
-use crate::{CommandResult, format_dropped, print_line, report};
+use crate::{CommandResult, format_dropped, print_line};
 
 /// Translate a data set and project its answers
 ///
@@ -97,7 +96,7 @@ pub fn run(args: &Args) -> CommandResult {
         return Err(Error::Empty { hint });
     }
     let source = Dataset::read(&args.source)?;
-    let output = Output { folder: &args.out, split: &args.split, from: args.from };
+    let output = TranslatedFolder { path: &args.out, split: &args.split, from: args.from };
     for &to in args.to.iter().chain(parallel_languages) {
         // The output is checked before the translation, which may take hours.
         output.check(to)?;
@@ -131,46 +130,26 @@ pub fn run(args: &Args) -> CommandResult {
             finish(align_by_id(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
-    check_not_empty(&args.out, &languages_without_questions)
+    check_not_empty(&output, &languages_without_questions)
 }
 
 /// Returns an error if no question was kept for a language.
-pub fn check_not_empty(out: &Path, languages_without_questions: &[Language]) -> CommandResult {
+pub fn check_not_empty(
+    output: &TranslatedFolder<'_>,
+    languages_without_questions: &[Language],
+) -> CommandResult {
     if languages_without_questions.is_empty() {
         return Ok(());
     }
     let languages: Vec<String> =
         languages_without_questions.iter().map(Language::to_string).collect();
-    let report = out.join(report::NAME);
+    let report = output.report_path();
     let hint = format!(
         "no question was kept for {}; {} has the reasons",
         languages.join(", "),
         report.display()
     );
     Err(Error::Empty { hint })
-}
-
-/// The output folder, with the names of its files.
-pub struct Output<'a> {
-    pub folder: &'a Path,
-    pub split: &'a str,
-    pub from: Language,
-}
-
-impl Output<'_> {
-    /// Returns the paths of the two files of a language: with passages in this language, and with
-    /// the source's passages.
-    pub fn paths(&self, to: Language) -> [PathBuf; 2] {
-        [to, self.from].map(|context| {
-            let name = DatasetName { split: self.split.to_owned(), context, question: to };
-            self.folder.join(name.to_string())
-        })
-    }
-
-    /// Checks that the files of a language can be written.
-    pub fn check(&self, to: Language) -> CommandResult {
-        Ok(self.paths(to).iter().try_for_each(|path| atomic_file::check_output(path))?)
-    }
 }
 
 /// Returns a passage with its answers that have an offset.
@@ -180,19 +159,10 @@ fn typed_text(question: &Question) -> TypedText {
     TypedText { text: question.context.to_string(), spans }
 }
 
-/// Prints the counts of a language, and writes its files and the report atomically. If no question
-/// was kept, only the report is written, and files of an earlier run are unchanged.
-pub fn print_and_write(output: &Output<'_>, translated: Translated) -> CommandResult {
+/// Prints the counts of a language, and writes its files and the report.
+pub fn print_and_write(output: &TranslatedFolder<'_>, translated: Translated) -> CommandResult {
     print_summary(translated.language, &translated.report);
-    atomic_file::fs::create_dir_all(output.folder)?;
-    let mut file_set = FileSet::default();
-    let Translated { language, dataset, questions, report } = translated;
-    if report.kept() > 0 {
-        for (path, dataset) in output.paths(language).iter().zip([dataset, questions]) {
-            file_set.add(path, dataset.to_json(path)?)?;
-        }
-    }
-    report::publish(output.folder, language, report, file_set)
+    output.write(translated)
 }
 
 fn print_summary(to: Language, report: &TranslateReport) {
