@@ -5,22 +5,11 @@ use xlmr_model::{
     Activation, Architecture, Config, Head, Inputs, LoadOptions, LoraConfig, Model, RemBert,
 };
 
-use crate::common::lock_generator;
+use crate::common::{frobenius_error, lock_generator, wide_config};
 
-/// Returns a configuration with a shape that the kernel supports.
+/// Returns a configuration with a shape that the kernel supports, and large weights.
 fn config(architecture: Architecture) -> Config {
-    Config {
-        tie_word_embeddings: !matches!(architecture, Architecture::RemBert(_)),
-        architecture,
-        vocab_size: 60,
-        hidden_size: 256,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        intermediate_size: 128,
-        max_position_embeddings: 40,
-        initializer_range: 0.1,
-        ..Config::base()
-    }
+    Config { initializer_range: 0.1, ..wide_config(architecture) }
 }
 
 fn new_model(config: &Config, precision: Precision, is_packed: bool) -> Model {
@@ -37,11 +26,6 @@ fn encode(model: &Model) -> Tensor {
     let inputs = Inputs::from_rows(&[&[0, 7, 8, 31, 17, 2], &[0, 9, 2]], 1).unwrap();
     let mask = inputs.attention_mask.as_ref().unwrap().unsqueeze(-1);
     no_grad(|| model.encode(&inputs, false)).unwrap() * mask
-}
-
-/// Computes the relative error in the Frobenius norm.
-fn frobenius_error(actual: &Tensor, expected: &Tensor) -> f64 {
-    ((actual - expected).norm() / expected.norm()).double_value(&[])
 }
 
 /// Returns whether this processor has the instructions of the kernel.

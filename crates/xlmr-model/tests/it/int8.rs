@@ -6,22 +6,7 @@ use xlmr_model::{
     RemBert,
 };
 
-use crate::common::lock_generator;
-
-/// Returns a configuration with the minimum hidden size for packing.
-fn wide_config(architecture: Architecture) -> Config {
-    Config {
-        tie_word_embeddings: !matches!(architecture, Architecture::RemBert(_)),
-        architecture,
-        vocab_size: 60,
-        hidden_size: 256,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        intermediate_size: 128,
-        max_position_embeddings: 40,
-        ..Config::base()
-    }
-}
+use crate::common::{frobenius_error, lock_generator, wide_config};
 
 fn architectures() -> Vec<Config> {
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
@@ -48,11 +33,6 @@ fn encode(model: &Model) -> Tensor {
     assert_eq!(hidden.kind(), Kind::Float);
     let mask = two_rows().attention_mask.unwrap();
     hidden * mask.unsqueeze(-1)
-}
-
-/// Computes the relative error in the Frobenius norm.
-fn frobenius_error(actual: &Tensor, expected: &Tensor) -> f64 {
-    ((actual - expected).norm() / expected.norm()).double_value(&[])
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 use testkit::{Golden, Program, fixture};
-use xlmr_model::{Config, Head, Inputs, LoadOptions, LoadReport, Model, Result};
+use xlmr_model::{Architecture, Config, Head, Inputs, LoadOptions, LoadReport, Model, Result};
 
 pub mod tokenizers;
 
@@ -194,4 +194,24 @@ pub fn program_with_model() -> Program {
         program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
     }
     program
+}
+
+/// Returns a configuration with the minimum hidden size for packing.
+pub fn wide_config(architecture: Architecture) -> Config {
+    Config {
+        tie_word_embeddings: !matches!(architecture, Architecture::RemBert(_)),
+        architecture,
+        vocab_size: 60,
+        hidden_size: 256,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        intermediate_size: 128,
+        max_position_embeddings: 40,
+        ..Config::base()
+    }
+}
+
+/// Computes the relative error in the Frobenius norm.
+pub fn frobenius_error(actual: &Tensor, expected: &Tensor) -> f64 {
+    ((actual - expected).norm() / expected.norm()).double_value(&[])
 }
