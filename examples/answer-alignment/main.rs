@@ -25,7 +25,7 @@ use qa_translate::Symmetrization;
   answer-alignment place --in train-v1.1.json --to de --file plain/cache.de.jsonl \\
     --model xlm-roberta-base --layer 8 --out placed"
 )]
-struct Args {
+struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Arguments::parse();
     torch_ext::configure_process();
     experiment::exit(match &args.command {
         Some(Command::Place(args)) => place::run(args),
