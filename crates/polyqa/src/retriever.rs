@@ -209,7 +209,9 @@ impl Retriever {
     pub(crate) fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Option<Vector>>> {
         let input = |text: &&str| self.encoder_input(&self.passage_prefix, text);
         let inputs: Vec<Option<String>> = texts.iter().map(input).collect();
-        let (tokenizer, max_length) = (&self.pretrained.tokenizer, self.max_length);
+        // The model cannot be shared between threads.
+        let tokenizer = &self.pretrained.tokenizer;
+        let max_length = self.max_length;
         let truncate_start = self.truncate_start;
         let rows = inputs
             .par_iter()

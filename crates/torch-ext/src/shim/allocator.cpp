@@ -31,7 +31,9 @@ class Pool {
     void* start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (start == MAP_FAILED) return;
 #ifdef MADV_HUGEPAGE
-    // With small pages, loops over large tensors spend up to a third of their time on address translation.
+    // With small pages, translating addresses takes a considerable part of loops over large tensors: embedding 600 texts
+    // took 8.8 s of processor time instead of 7.9 s on an Intel Xeon with AMX. Clearing the first large pages costs time at
+    // the start.
     madvise(start, bytes, MADV_HUGEPAGE);
 #endif
     start_ = static_cast<char*>(start);

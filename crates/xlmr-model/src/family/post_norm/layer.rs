@@ -123,8 +123,8 @@ impl PostNormLayer {
 
     fn pack(&self) -> Result<Option<EncoderLayer>> {
         let (intermediate, hidden) = self.intermediate.weight.size2()?;
-        let (heads, eps) = (self.heads, self.output_norm.eps);
-        let shape = LayerShape { hidden, heads, intermediate, eps };
+        let eps = self.output_norm.eps;
+        let shape = LayerShape { hidden, heads: self.heads, intermediate, eps };
         let is_standard = self.has_standard_attention() && self.activation == Activation::Gelu;
         if !is_standard || self.attention_norm.eps != eps || !EncoderLayer::supports(&shape) {
             return Ok(None);
