@@ -7,7 +7,7 @@ mod vectors;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use experiment::{Experiment, Trial};
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
@@ -53,7 +53,11 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// batch has one language.
 fn train_head(trial: &Trial<Recipe>, texts: &Texts) -> Result<()> {
     let recipe = trial.recipe;
-    let mut base = load(trial, &recipe.model.path)?;
+    let mut base = match &trial.arm.start {
+        Some(arm) => load(trial, trial.seed_dir(arm).join("model"))
+            .with_context(|| format!("starts from the arm {arm}: add it to --arms, before"))?,
+        None => load(trial, &recipe.model.path)?,
+    };
     if let Some(parameters) = trial.arm.trained {
         let tasks = language_tasks(recipe, &base, &texts.train)?;
         let selection = language_tasks(recipe, &base, &texts.selection)?;

@@ -66,6 +66,9 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained: Option<Parameters>,
+    /// An arm of the same seed, trained before, whose model this arm starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// Replaces `training.steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -103,6 +106,13 @@ masked-lm-head examples/masked-lm-head/recipe.toml --prepare --arms head \\
         self.model.limits()?.check_length("max_length", self.max_length)?;
         self.languages.validate().context("languages")?;
         for (name, arm) in &self.arms {
+            if let Some(start) = &arm.start {
+                let starts = self.arms.get(start).is_some_and(|start| start.start.is_none());
+                ensure!(
+                    starts,
+                    "arms.{name}.start = {start:?}: must be an arm that starts from the encoder"
+                );
+            }
             let config = self.train_config(arm, arm.trained.unwrap_or(Parameters::Head));
             config.validate().with_context(|| format!("training, arm {name}"))?;
         }
