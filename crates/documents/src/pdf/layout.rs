@@ -148,7 +148,12 @@ fn left_to_right(glyphs: &[Placed<'_>]) -> String {
             push_space(&mut text, space);
         }
         push_text(&mut text, glyph.text);
-        last = Some(glyph);
+        // A mark without an advance ends where its letter begins, or somewhere on it.
+        let is_on_last =
+            last.is_some_and(|last| glyph.end < last.end && glyph.text.chars().all(is_mark));
+        if !is_on_last {
+            last = Some(glyph);
+        }
     }
     text
 }
@@ -296,6 +301,13 @@ mod tests {
         assert_eq!(texts(&[(0.0, 0.0, "Place "), (60.0, 0.0, "Built")]), ["Place\tBuilt"]);
         assert_eq!(texts(&[(0.0, 0.0, "利"), (9.0, 0.0, "马")]), ["利马"]);
         assert_eq!(texts(&[(0.0, 0.0, " "), (0.0, 50.0, "")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_mark_does_not_move_the_end_of_its_letter() {
+        // The vowel sign ends at 1, its letter and the gap at 5.
+        let drawn = [(0.0, 0.0, "क"), (-4.0, 0.0, "\u{947}"), (5.0, 0.0, "व"), (12.0, 0.0, "ळ")];
+        assert_eq!(texts(&drawn), ["के\u{935} ळ"]);
     }
 
     #[test]
