@@ -171,12 +171,10 @@ entity-alignment examples/entity-alignment/recipe.toml --model xlm-roberta-base 
         ensure!(self.model.adapters.is_none(), "model.adapters: the encoder is not trained");
         self.data.entities.required("data.entities", "a folder with entities.<lang>.jsonl")?;
         self.data.links.required("data.links", "the linked pages that `kg-triples link` writes")?;
-        let languages: BTreeSet<&Language> = self.languages.iter().collect();
-        let are_distinct = languages.len() == self.languages.len();
+        let languages = &self.languages;
         ensure!(
-            !languages.is_empty() && are_distinct && !languages.contains(&Language::EN),
-            "languages = {:?}: must be one or more distinct languages without \"en\"",
-            self.languages
+            !languages.is_empty() && !languages.contains(&Language::EN),
+            "languages = {languages:?}: must be one or more languages without \"en\""
         );
         let names: BTreeSet<String> = self.settings().iter().map(Setting::name).collect();
         ensure!(
