@@ -8,6 +8,7 @@ mod fidelity;
 mod filter;
 mod good_to_best;
 mod knowledge_adapters;
+mod masked_lm_head;
 mod mixmrc_lakm;
 mod other_encoders;
 mod pretrain_base;

@@ -87,13 +87,18 @@ enum Task {
     #[command(
         after_help = "Downloads 95 MB. Writes the model (490 MB) and a copy with the vocabulary of \
         the embedded texts\n(200 MB), for which it builds xlmr-model. An interrupted download is \
-        resumed.\n\nExamples:\n  cargo xtask pretrained\n  \
+        resumed.\n\n--masked-lm also trains a masked-LM head for the copy, and writes both to \
+        .pretrained/multilingual-e5-small-mlm\n(200 MB). The next run resumes an interrupted \
+        training.\n\nExamples:\n  cargo xtask pretrained\n  cargo xtask pretrained --masked-lm\n  \
         polyqa train --model .pretrained/multilingual-e5-small --train train.json"
     )]
     Pretrained {
         /// Recreate the folders of the model and of its copy, even if they exist
         #[arg(long)]
         force: bool,
+        /// Also train a masked-LM head, with the encoder frozen
+        #[arg(long)]
+        masked_lm: bool,
     },
     /// Train a reader for real questions on the pretrained encoder, into runs/reader
     #[command(
@@ -281,11 +286,19 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             println!("libtorch {} ({set} set){outcome}: {}", found.version, found.root.display());
             Ok(())
         }
-        Task::Pretrained { force } => {
+        Task::Pretrained { force, masked_lm } => {
             ensure_libtorch(root, Options::default())?;
             let state =
                 if pretrained::create_encoders(root, force)? { "ready" } else { "up to date" };
             println!("{state}: {} and {}", pretrained::ENCODER, pretrained::TRIMMED);
+            if masked_lm {
+                let state = if pretrained::train_masked_lm_head(root, force)? {
+                    "ready"
+                } else {
+                    "up to date"
+                };
+                println!("{state}: {}", pretrained::MASKED_LM);
+            }
             Ok(())
         }
         Task::Reader { arguments } => reader::train_reader(root, &arguments),

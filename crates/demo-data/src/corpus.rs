@@ -24,7 +24,7 @@ pub struct CorpusConfig {
     pub extracts: PathBuf,
     /// Folder with <lang>.tsv (parallel sentences) and vi-vtb.*.txt (Vietnamese news sentences)
     #[arg(long, value_name = "DIR")]
-    pub sentences: PathBuf,
+    pub sentences: Option<PathBuf>,
     /// Folder with xquad.<lang>.json, whose last 12 articles are excluded
     #[arg(long, value_name = "DIR")]
     pub paragraphs: Option<PathBuf>,
@@ -61,8 +61,14 @@ type Corpus = BTreeMap<String, Vec<String>>;
 impl CorpusConfig {
     /// Reads the paragraphs of all languages.
     fn read(&self) -> Result<Corpus> {
-        for (option, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
-            ensure!(folder.is_dir(), "--{option} {}: no such folder", folder.display());
+        for (option, folder) in [
+            ("extracts", Some(&self.extracts)),
+            ("sentences", self.sentences.as_ref()),
+            ("paragraphs", self.paragraphs.as_ref()),
+        ] {
+            if let Some(folder) = folder {
+                ensure!(folder.is_dir(), "--{option} {}: no such folder", folder.display());
+            }
         }
         let entry = |language: &str| Ok((language.to_owned(), self.read_paragraphs(language)?));
         LANGUAGES.into_iter().map(entry).collect()
@@ -79,15 +85,8 @@ impl CorpusConfig {
                 paragraphs.extend(extract.split('\n').filter(is_long).map(str::to_owned));
             }
         }
-        let sentences = self.sentences.join(format!("{language}.tsv"));
-        if sentences.exists() {
-            paragraphs.extend(read_numbered_sentences(&sentences)?);
-        }
-        if language == "vi" {
-            for split in ["train", "dev", "test"] {
-                let lines = read_lines(&self.sentences.join(format!("vi-vtb.{split}.txt")))?;
-                paragraphs.extend(lines.iter().map(|line| line.trim().to_owned()));
-            }
+        if let Some(folder) = &self.sentences {
+            paragraphs.extend(read_sentences(folder, language)?);
         }
         if let Some(folder) = &self.paragraphs {
             let mut articles = read_articles(&folder.join(format!("xquad.{language}.json")))?;
@@ -97,6 +96,23 @@ impl CorpusConfig {
         }
         Ok(paragraphs)
     }
+}
+
+/// Reads the sentences of a language: of `<lang>.tsv`, if it exists, and for Vietnamese of the
+/// files `vi-vtb.*.txt`.
+fn read_sentences(folder: &Path, language: &str) -> Result<Vec<String>> {
+    let mut sentences = Vec::new();
+    let parallel = folder.join(format!("{language}.tsv"));
+    if parallel.exists() {
+        sentences.extend(read_numbered_sentences(&parallel)?);
+    }
+    if language == "vi" {
+        for split in ["train", "dev", "test"] {
+            let lines = read_lines(&folder.join(format!("vi-vtb.{split}.txt")))?;
+            sentences.extend(lines.iter().map(|line| line.trim().to_owned()));
+        }
+    }
+    Ok(sentences)
 }
 
 /// Reads the sentences of a file whose lines consist of an id, a tab and a sentence.

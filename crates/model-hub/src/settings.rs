@@ -2,6 +2,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "fetch")]
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -60,6 +61,7 @@ impl Settings {
     }
 
     /// Returns the maximum time without data from the server.
+    #[cfg(feature = "fetch")]
     pub(crate) fn timeout(&self) -> Result<Duration> {
         let Some(text) = &self.timeout else { return Ok(Duration::from_secs(30)) };
         match text.parse() {

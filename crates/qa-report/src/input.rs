@@ -206,6 +206,7 @@ impl ReportRun {
     }
 
     /// Adds the seeds of another run.
+    #[cfg(feature = "cli")]
     pub(crate) fn add_seeds(&mut self, other: Self) {
         self.seeds.extend(other.seeds);
         self.run_files.extend(other.run_files);
@@ -220,13 +221,13 @@ fn content_error(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
-/// Returns the names of a folder's entries, sorted by the number after the last hyphen: `seed-10`
-/// follows `seed-9`.
 /// Returns the name of a run from the name of its file or folder. Paths such as `..` have no name.
 fn run_name(name: Option<&OsStr>) -> String {
     name.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
 }
 
+/// Returns the names of a folder's entries, sorted by the number after the last hyphen: `seed-10`
+/// follows `seed-9`.
 fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let mut names = Vec::new();
     for entry in atomic_file::fs::read_dir(folder)? {

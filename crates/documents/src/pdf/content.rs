@@ -30,6 +30,8 @@ pub struct Glyph {
     pub start: Vector,
     /// Position of the end on the page; the next glyph of a word starts about here.
     pub end: Vector,
+    /// Position of the middle of a mark's outline on the page, if the font is embedded.
+    pub middle: Option<Vector>,
     /// Direction of the line, of length 1.
     pub direction: Vector,
     /// Font size on the page.
@@ -313,6 +315,9 @@ impl<'a> Interpreter<'a> {
                     matrix.then(&state.ctm).apply(Vector { x: 0.0, y: state.rise })
                 };
                 let (start, end) = (place(text), place(&advance));
+                let middle = code.middle.filter(|_| !font.is_vertical);
+                let middle =
+                    middle.map(|middle| place(&state.translation(middle * state.size).then(text)));
                 let page = text.then(&state.ctm);
                 let unit = if font.is_vertical { [0.0, -1.0] } else { [state.scale.signum(), 0.0] };
                 let direction = page.apply_vector(Vector { x: unit[0], y: unit[1] });
@@ -325,6 +330,7 @@ impl<'a> Interpreter<'a> {
                         text: decoded.into(),
                         start,
                         end,
+                        middle,
                         direction,
                         size: up.length(),
                     });

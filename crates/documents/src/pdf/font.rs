@@ -1,13 +1,15 @@
 //! Fonts: splits strings into codes, and returns their texts and widths.
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS};
 use lopdf::{Dictionary, Document, Object, Stream};
 use ttf_parser::Face;
 
+use super::characters::is_mark;
 use super::cmap::{CMap, to_code};
 use super::encoding::{self, CodeTexts};
+use super::outlines::Program;
 
 /// Maximum size of the streams of a font when they are decompressed.
 const MAX_STREAM_BYTES: usize = 64 << 20;
@@ -28,7 +30,9 @@ pub struct Font {
     /// Texts of glyphs by the character map of an embedded font file, which is read if `ToUnicode`
     /// has no text.
     glyph_texts: OnceCell<HashMap<u16, char>>,
-    program: Option<Vec<u8>>,
+    program: Option<Program>,
+    /// [`Program::middle`] by CID.
+    middles: RefCell<HashMap<u32, Option<f32>>>,
 }
 
 /// How strings are divided into codes.
@@ -62,6 +66,9 @@ pub struct Code<'a> {
     pub decoded: Option<String>,
     /// Advance in units of the font size.
     pub advance: f32,
+    /// The horizontal middle of a mark's outline, in units of the font size; `None` if it is not
+    /// known.
+    pub middle: Option<f32>,
     /// Whether word spacing applies: the one-byte code 32.
     pub is_space: bool,
 }
@@ -84,6 +91,7 @@ impl Font {
                 is_vertical: false,
                 glyph_texts: OnceCell::new(),
                 program: None,
+                middles: RefCell::default(),
             },
         }
     }
@@ -106,6 +114,7 @@ impl Font {
             is_vertical: false,
             glyph_texts: OnceCell::new(),
             program: None,
+            middles: RefCell::default(),
         }
     }
 
@@ -120,7 +129,9 @@ impl Font {
         let is_vertical = encoding.ends_with(b"-V");
         let descriptor =
             descendant.and_then(|font| dictionary(document, font.get(b"FontDescriptor").ok()?));
-        let file = descriptor.and_then(|descriptor| stream(document, descriptor, b"FontFile2"));
+        let program = descendant
+            .zip(descriptor)
+            .and_then(|(font, descriptor)| Program::read(document, font, descriptor));
         Self {
             codes,
             to_unicode,
@@ -131,7 +142,8 @@ impl Font {
             height: 1.0,
             is_vertical,
             glyph_texts: OnceCell::new(),
-            program: file,
+            program,
+            middles: RefCell::default(),
         }
     }
 
@@ -164,7 +176,18 @@ impl Font {
         // Widths of other encodings are by glyphs that are not known here.
         let is_half = glyph == u32::MAX && length == 1;
         let advance = if is_half { 0.5 } else { self.widths.get(glyph) };
-        (Code { text, decoded, advance, is_space: length == 1 && first == 32 }, length)
+        let middle = self.middle(decoded.as_deref().unwrap_or(text), glyph); // the text of the font
+        let is_space = length == 1 && first == 32;
+        (Code { text, decoded, advance, middle, is_space }, length)
+    }
+
+    /// Returns the horizontal middle of a mark's outline.
+    fn middle(&self, text: &str, glyph: u32) -> Option<f32> {
+        let program = self.program.as_ref()?;
+        if text.is_empty() || !text.chars().all(is_mark) {
+            return None;
+        }
+        *self.middles.borrow_mut().entry(glyph).or_insert_with(|| program.middle(glyph))
     }
 
     fn text(&self, code: u32, bytes: &[u8]) -> Option<&str> {
@@ -183,7 +206,8 @@ impl Font {
             Codes::Simple(_) => None,
             Codes::Identity | Codes::Map(_) => {
                 let texts = self.glyph_texts.get_or_init(|| {
-                    self.program.as_deref().map_or_else(HashMap::new, texts_by_glyph)
+                    let program = self.program.as_ref();
+                    program.map_or_else(HashMap::new, |program| texts_by_glyph(&program.bytes))
                 });
                 texts.get(&u16::try_from(glyph).ok()?).map(char::to_string)
             }
@@ -374,7 +398,9 @@ pub fn numbers(document: &Document, dictionary: &Dictionary, key: &[u8]) -> Vec<
     array.into_iter().flatten().map(|object| number(object).unwrap_or(0.0)).collect() // damaged
 }
 
-fn stream(document: &Document, dictionary: &Dictionary, key: &[u8]) -> Option<Vec<u8>> {
+/// Returns the decompressed content of a stream in a dictionary; `None` if it is absent, damaged or
+/// too large.
+pub fn stream(document: &Document, dictionary: &Dictionary, key: &[u8]) -> Option<Vec<u8>> {
     content(dictionary.get_deref(key, document).and_then(Object::as_stream).ok()?)
 }
 

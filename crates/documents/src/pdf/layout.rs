@@ -19,6 +19,9 @@ const WIDE_SPACE: f32 = 0.8;
 /// Minimum gap that separates cells of a table.
 const CELL_GAP: f32 = 2.0;
 
+/// Maximum distance of a mark from its letter.
+const MARK_SHIFT: f32 = 0.25;
+
 /// Maximum distance to the left of a glyph from the glyph before it in the same line.
 const MAX_BACK: f32 = 1.5;
 
@@ -83,6 +86,8 @@ struct Placed<'a> {
     text: &'a str,
     start: f32,
     end: f32,
+    /// Middle of the outline of a mark, or of the interval.
+    middle: f32,
     size: f32,
 }
 
@@ -92,8 +97,10 @@ fn to_line(glyphs: Vec<Glyph>, is_right_to_left: bool) -> Option<Line> {
     let mut placed: Vec<Placed<'_>> = glyphs
         .iter()
         .map(|glyph| {
-            let [a, b] = [glyph.start, glyph.end].map(|place| (place - origin).along(direction));
-            Placed { text: &glyph.text, start: a.min(b), end: a.max(b), size: glyph.size }
+            let along = |place: Vector| (place - origin).along(direction);
+            let [a, b] = [glyph.start, glyph.end].map(along);
+            let middle = glyph.middle.map_or((a + b) / 2.0, along);
+            Placed { text: &glyph.text, start: a.min(b), end: a.max(b), middle, size: glyph.size }
         })
         .collect();
     let text = match is_right_to_left {
@@ -141,7 +148,12 @@ fn left_to_right(glyphs: &[Placed<'_>]) -> String {
             push_space(&mut text, space);
         }
         push_text(&mut text, glyph.text);
-        last = Some(glyph);
+        // A mark without an advance ends where its letter begins, or somewhere on it.
+        let is_on_last =
+            last.is_some_and(|last| glyph.end < last.end && glyph.text.chars().all(is_mark));
+        if !is_on_last {
+            last = Some(glyph);
+        }
     }
     text
 }
@@ -170,23 +182,7 @@ fn push_text(text: &mut String, added: &str) {
 /// reordered: the algorithm that displays a text in reading order also maps the displayed order back
 /// (UAX #9, for a line without embeddings).
 fn right_to_left(glyphs: &mut Vec<Placed<'_>>) -> String {
-    let (marks, mut bases): (Vec<Placed<'_>>, Vec<Placed<'_>>) =
-        glyphs.drain(..).partition(|glyph| glyph.text.chars().all(is_mark));
-    bases.sort_by(|a, b| (a.start + a.end).total_cmp(&(b.start + b.end)));
-    let mut texts: Vec<String> = bases.iter().map(|base| base.text.to_owned()).collect();
-    for mark in marks {
-        // The mark's letter is the one that it is above or below.
-        let place = (mark.start + mark.end) / 2.0;
-        let distance = |base: &Placed<'_>| {
-            let outside = (base.start - place).max(place - base.end).max(0.0);
-            outside + ((base.start + base.end) / 2.0 - place).abs() / 1000.0
-        };
-        let letters = bases.iter().enumerate().filter(|(_, base)| !base.text.trim().is_empty());
-        let nearest = letters.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
-        if let Some((index, _)) = nearest {
-            texts[index].push_str(mark.text);
-        }
-    }
+    let (bases, texts) = attach_marks(std::mem::take(glyphs));
     let mut visual = String::new();
     let mut last: Option<&Placed<'_>> = None;
     for (base, text) in bases.iter().zip(&texts) {
@@ -204,6 +200,59 @@ fn right_to_left(glyphs: &mut Vec<Placed<'_>>) -> String {
     }
     *glyphs = bases;
     reading_order(visual.trim())
+}
+
+/// Returns the glyphs that are not marks, sorted from left to right, and their texts with the marks
+/// above and below them. `glyphs` is in the order of the content stream.
+fn attach_marks<'a>(glyphs: Vec<Placed<'a>>) -> (Vec<Placed<'a>>, Vec<String>) {
+    let (mut bases, mut marks) = (Vec::new(), Vec::new());
+    for glyph in glyphs {
+        match glyph.text.chars().all(is_mark) {
+            true => marks.push((glyph, bases.len())),
+            false => bases.push((glyph.text.to_owned(), glyph)),
+        }
+    }
+    let is_letter =
+        |index: usize| bases.get(index).is_some_and(|(text, _)| !text.trim().is_empty());
+    let outside = |index: usize, mark: &Placed<'_>| {
+        let base = &bases[index].1;
+        (base.start - mark.middle).max(mark.middle - base.end).max(0.0)
+    };
+    let distance = |index: usize, mark: &Placed<'_>| {
+        outside(index, mark) + (bases[index].1.middle - mark.middle).abs() / 1000.0
+    };
+    // Programs write a mark after its letter (in reading order) or before it (from left to right).
+    let before = |number: usize| number.checked_sub(1).filter(|&index| is_letter(index));
+    let after = |number: usize| Some(number).filter(|&index| is_letter(index));
+    let total_distance = |letter: &dyn Fn(usize) -> Option<usize>| -> f32 {
+        let distance = |(mark, number): &(Placed<'_>, usize)| {
+            letter(*number).map_or(mark.size, |index| distance(index, mark))
+        };
+        marks.iter().map(distance).sum()
+    };
+    let follow = total_distance(&before) <= total_distance(&after);
+    let letter_of = |(mark, number): &(Placed<'a>, usize)| {
+        let neighbour = if follow { before(*number) } else { after(*number) };
+        // A mark that is far from this letter belongs to the one that it is above or below.
+        let neighbour = neighbour.filter(|&index| outside(index, mark) < MARK_SHIFT * mark.size);
+        let letters = (0..bases.len()).filter(|&index| is_letter(index));
+        let nearest = letters.min_by(|&a, &b| distance(a, mark).total_cmp(&distance(b, mark)));
+        neighbour.or(nearest)
+    };
+    let letters: Vec<Option<usize>> = marks.iter().map(letter_of).collect();
+    // Marks of one letter that are written from left to right are in the opposite order.
+    let mut attached: Vec<_> = letters.into_iter().zip(marks).collect();
+    if !follow {
+        attached.reverse();
+    }
+    for (letter, (mark, _)) in attached {
+        if let Some(index) = letter {
+            bases[index].0.push_str(mark.text);
+        }
+    }
+    bases.sort_by(|(_, a), (_, b)| a.middle.total_cmp(&b.middle));
+    let (texts, bases) = bases.into_iter().unzip();
+    (bases, texts)
 }
 
 fn reading_order(visual: &str) -> String {
@@ -230,6 +279,7 @@ mod tests {
             text: text.into(),
             start: Vector { x, y },
             end: Vector { x: x + 5.0 * text.chars().count() as f32, y },
+            middle: None,
             direction: Vector { x: 1.0, y: 0.0 },
             size: 10.0,
         };
@@ -251,6 +301,13 @@ mod tests {
         assert_eq!(texts(&[(0.0, 0.0, "Place "), (60.0, 0.0, "Built")]), ["Place\tBuilt"]);
         assert_eq!(texts(&[(0.0, 0.0, "利"), (9.0, 0.0, "马")]), ["利马"]);
         assert_eq!(texts(&[(0.0, 0.0, " "), (0.0, 50.0, "")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_mark_does_not_move_the_end_of_its_letter() {
+        // The vowel sign ends at 1, its letter and the gap at 5.
+        let drawn = [(0.0, 0.0, "क"), (-4.0, 0.0, "\u{947}"), (5.0, 0.0, "व"), (12.0, 0.0, "ळ")];
+        assert_eq!(texts(&drawn), ["के\u{935} ळ"]);
     }
 
     #[test]
@@ -298,5 +355,28 @@ mod tests {
         let after = [(0.0, 0.0, "ب"), (5.0, 0.0, "ك"), (7.0, 1.0, "\u{64e}")];
         assert_eq!(texts(&before), ["ك\u{64e}ب"]);
         assert_eq!(texts(&after), ["ك\u{64e}ب"]);
+    }
+
+    #[test]
+    fn marks_beside_their_letters_belong_to_their_neighbours_in_the_file() {
+        // Letters are 5 wide, and the first of two marks is half a unit beside its letter. In reading
+        // order, marks follow their letters; from left to right, they precede them.
+        let reading = [
+            (10.0, 0.0, "ك"),
+            (6.0, 0.0, "\u{64e}"),
+            (5.0, 0.0, "ب"),
+            (7.0, 0.0, "\u{651}"),
+            (7.5, 0.0, "\u{650}"),
+        ];
+        let expected = "ك\u{64e}ب\u{651}\u{650}";
+        // Marks are 5 wide here, so that their middles are 2.5 to the right.
+        let shifted = reading.map(|(x, y, text)| match text {
+            "ك" | "ب" => (x, y, text),
+            _ => (x - 2.5 + 3.5 * f32::from(text == "\u{64e}"), y, text),
+        });
+        assert_eq!(texts(&shifted), [expected]);
+        let mut left_to_right = shifted;
+        left_to_right.reverse();
+        assert_eq!(texts(&left_to_right), [expected]);
     }
 }

@@ -7,6 +7,7 @@ mod encoding;
 mod font;
 mod geometry;
 mod layout;
+mod outlines;
 mod radicals;
 
 use std::sync::Once;

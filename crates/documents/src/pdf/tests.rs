@@ -26,8 +26,23 @@ impl File {
     }
 
     /// Adds the composite font `F2`, whose codes are two bytes, with these widths and texts.
-    fn composite(mut self, widths: Vec<Object>, to_unicode: Option<&str>) -> Self {
-        let descriptor = self.document.add_object(dictionary! { "Type" => "FontDescriptor" });
+    fn composite(self, widths: Vec<Object>, to_unicode: Option<&str>) -> Self {
+        self.embedded(widths, to_unicode, None)
+    }
+
+    /// Adds the composite font `F2` with a TrueType file.
+    fn embedded(
+        mut self,
+        widths: Vec<Object>,
+        to_unicode: Option<&str>,
+        program: Option<Vec<u8>>,
+    ) -> Self {
+        let mut descriptor = dictionary! { "Type" => "FontDescriptor" };
+        if let Some(program) = program {
+            let stream = Stream::new(lopdf::Dictionary::new(), program);
+            descriptor.set("FontFile2", self.document.add_object(stream));
+        }
+        let descriptor = self.document.add_object(descriptor);
         let descendant = self.document.add_object(dictionary! {
             "Type" => "Font", "Subtype" => "CIDFontType2", "FontDescriptor" => descriptor, "W" => widths,
         });
@@ -126,6 +141,21 @@ fn widths_may_be_ranges() {
         "BT /F2 10 Tf 50 700 Td <000100020003> Tj 15 0 Td <00040005> Tj 14.5 0 Td <0001> Tj ET";
     let file = File::new().composite(widths(), Some(map)).page(content);
     assert_eq!(file.text(), "abcde a\n\n\u{c}");
+}
+
+#[test]
+fn marks_are_where_their_outlines_are() {
+    // Letters of width 500 from right to left at 20, 15 and 10, and a mark without width, whose
+    // origin is 4 to the left of its outline.
+    let map = "3 beginbfchar <0001> <064E> <0002> <0643> <0003> <0628> endbfchar";
+    let widths = vec![1.into(), vec![0.into(), 500.into(), 500.into()].into()];
+    let content =
+        "BT /F2 10 Tf 20 700 Td <0002> Tj -5 0 Td <0003> Tj -3 0 Td <0001> Tj -2 0 Td <0002> Tj ET";
+    let file = |program| File::new().embedded(widths.clone(), Some(map), program).page(content);
+    let outline = crate::pdf::outlines::tests::truetype(300);
+    assert_eq!(file(Some(outline)).text(), "كب\u{64e}ك\n\n\u{c}");
+    // Without the file, the mark is over the letter at its origin.
+    assert_eq!(file(None).text(), "كبك\u{64e}\n\n\u{c}");
 }
 
 #[test]

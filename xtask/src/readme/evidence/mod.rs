@@ -38,6 +38,8 @@ struct Claim {
     models: [String; 2],
     /// The control's setting, if it differs from the setting of the claim's model.
     control_setting: Option<String>,
+    /// The control's run, if it differs from `run`: the same data and seeds with other settings.
+    control_run: Option<String>,
     /// Names of two models whose trainings differ only in the order of examples.
     placebo: Option<[String; 2]>,
     /// Marks a main claim of the paper: a sentence on why it holds here or not.
@@ -52,6 +54,12 @@ struct ResultKey {
     metric: String,
 }
 
+impl Claim {
+    fn control_run(&self) -> &String {
+        self.control_run.as_ref().unwrap_or(&self.run)
+    }
+}
+
 /// The results of stored runs by `RECIPE/NAME`; empty for a run that is not stored.
 type Runs = BTreeMap<String, Vec<Measured>>;
 
@@ -60,7 +68,7 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let text = crate::files::read(&root.join(CLAIMS))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs = Runs::new();
-    for Claim { run, .. } in &claims {
+    for run in claims.iter().flat_map(|claim| [&claim.run, claim.control_run()]) {
         let (recipe, name) = run.split_once('/').context("run: expected RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
         if !runs.contains_key(run) {
@@ -117,7 +125,7 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
     columns.push("verdict");
     let mut table = Table::new("claim", columns.iter().copied()).with_text_columns(&columns);
     for claim in claims {
-        let ([effect, intervals, placebo], verdict) = result_cells(claim, &runs[&claim.run])
+        let ([effect, intervals, placebo], verdict) = result_cells(claim, runs)
             .with_context(|| format!("{CLAIMS}: {:?} of {}", claim.claim, claim.paper))?;
         let ResultKey { setting, metric, .. } = &claim.number;
         let mut measured_on = format!("{metric}, {setting}; {}", claim.data);
@@ -133,24 +141,25 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
 }
 
 /// Returns the cells of a claim's row ([`Comparison::cells`]) and its verdict.
-fn result_cells(claim: &Claim, numbers: &[Measured]) -> Result<([String; 3], &'static str)> {
+fn result_cells(claim: &Claim, runs: &Runs) -> Result<([String; 3], &'static str)> {
     let ResultKey { setting, language, metric } = &claim.number;
-    let find = |model: &str, setting: &str| {
+    let find = |run: &str, model: &str, setting: &str| {
         let key = [model, setting, language, metric];
-        numbers.iter().find(|result| {
+        runs[run].iter().find(|result| {
             [&*result.model, &*result.setting, &*result.language, &*result.metric] == key
         })
     };
     let [model, control] = &claim.models;
     let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
-    let found = find(model, setting).zip(find(control, control_setting));
+    let control = find(claim.control_run(), control, control_setting);
+    let found = find(&claim.run, model, setting).zip(control);
     let Some((number, control)) = found else {
         return Ok(([MISSING; 3].map(str::to_owned), NOT_RUN));
     };
     let placebo = match &claim.placebo {
         None => None,
         Some(models) => {
-            let [first, second] = models.each_ref().map(|model| find(model, setting));
+            let [first, second] = models.each_ref().map(|model| find(&claim.run, model, setting));
             let (number, control) = first
                 .zip(second)
                 .with_context(|| format!("placebo = {models:?}: not in the results of the run"))?;
@@ -179,8 +188,12 @@ mod tests {
         for (claim, row) in main_claims.chain(other_claims).zip(rows) {
             // A run may lack results for some arms, but the models of each claim must be arms of
             // the recipe.
-            let is_stored = |model: &String| runs[&claim.run].iter().any(|one| one.model == *model);
-            let stored = claim.models.iter().all(is_stored);
+            let [model, control] = &claim.models;
+            let models = [(&claim.run, model), (claim.control_run(), control)];
+            let is_stored = |(run, model): &(&String, &String)| {
+                runs[*run].iter().any(|one| one.model == **model)
+            };
+            let stored = models.iter().all(is_stored);
             if !stored && !runs[&claim.run].is_empty() {
                 let (recipe, run) = claim.run.split_once('/').unwrap();
                 let folder = root.join("examples").join(recipe);
@@ -199,8 +212,8 @@ mod tests {
                 let is_arm = |model: &&String| {
                     arms.iter().flatten().any(|named_arm| is_named(named_arm, model))
                 };
-                let not_stored = claim.models.iter().filter(|model| !is_stored(model));
-                assert!(not_stored.clone().all(|model| is_arm(&model)), "{row}");
+                let mut not_stored = models.iter().filter(|model| !is_stored(model));
+                assert!(not_stored.all(|(_, model)| is_arm(model)), "{row}");
             }
             assert_eq!(stored, !row.ends_with("| not run |"), "{row}");
         }
