@@ -163,7 +163,7 @@ fn gradients_of_gates_equal_central_differences() {
             for (language, module) in [(1, 0), (2, 3)] {
                 let cell = gate.detach().get(language).get(module);
                 let (value, step) = (cell.double_value(&[]), 1e-5);
-                let mut at = |value: f64| {
+                let at = |value: f64| {
                     let _ = cell.shallow_clone().fill_(value);
                     loss(&model).double_value(&[])
                 };

@@ -32,7 +32,7 @@ Examples:
     crates/testkit/fixtures/transfer/labels.txt
   transfer-eval relations crates/testkit/fixtures/transfer/relations.json \\
     crates/testkit/fixtures/transfer/relations.txt
-  transfer-eval oie crates/testkit/fixtures/transfer/oie/gold.tsv \
+  transfer-eval oie crates/testkit/fixtures/transfer/oie/gold.tsv \\
     crates/testkit/fixtures/transfer/oie/predicted.tsv
   transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
     --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
