@@ -3,6 +3,7 @@
 
 mod adapters;
 mod common;
+mod entity_alignment;
 mod entity_cs;
 mod fidelity;
 mod filter;

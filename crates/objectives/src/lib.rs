@@ -32,6 +32,7 @@ mod span_log_probs;
 mod span_vectors;
 mod token_scores;
 mod top_k_spans;
+mod uncertainty_weighting;
 
 pub mod masking;
 
@@ -67,3 +68,4 @@ pub use span_log_probs::span_log_probs;
 pub use token_scores::TokenScores;
 pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};
 pub use torch_ext::{MicroBatch, MicroBatchSeeds, StepContext};
+pub use uncertainty_weighting::uncertainty_weighting;

@@ -4,6 +4,7 @@ pub mod alignment;
 mod batch;
 pub mod cloze_ranking;
 mod contrast;
+pub mod entity_alignment;
 mod error;
 pub mod fusion;
 pub mod graph_retrieval;

@@ -246,6 +246,84 @@ fn invalid_arguments_are_reported() {
     assert!(matches!(empty, Err(Error::Empty { tensor: "query", .. })));
 }
 
+/// Computes the contrastive loss of UMAEA's released code (`icl_loss`, zjukg/UMAEA at 83d7235c) with
+/// loops: softmax over the rows of the other graph and the other rows of the same graph, in both
+/// directions with weight 1/2.
+fn naive_icl_loss(first: &Array2<f64>, second: &Array2<f64>, temperature: f64) -> f64 {
+    let cosine = |a: usize, x: &Array2<f64>, b: usize, y: &Array2<f64>| {
+        let (a, b) = (x.row(a), y.row(b));
+        a.dot(&b) / a.dot(&a).sqrt() / b.dot(&b).sqrt()
+    };
+    let count = first.nrows();
+    let mut total = 0.0;
+    for (anchors, others) in [(first, second), (second, first)] {
+        for i in 0..count {
+            let mut sum = 0.0;
+            for j in 0..count {
+                sum += (cosine(i, anchors, j, others) / temperature).exp();
+                if j != i {
+                    sum += (cosine(i, anchors, j, anchors) / temperature).exp();
+                }
+            }
+            total += 0.5 * (sum.ln() - cosine(i, anchors, i, others) / temperature);
+        }
+    }
+    total / count as f64
+}
+
+/// The loss of the released code, in float64 with torch 2.11, for the inputs of the test.
+const GOLDEN_LOSS: f64 = 9.496542626594476;
+/// Its gradient of the first row of the first graph.
+const GOLDEN_FIRST: [f64; 8] = [
+    -0.38768689755420993,
+    -0.2770789971836338,
+    0.12888181783099373,
+    0.4115440659194309,
+    0.2818559669034021,
+    -0.10427147749573318,
+    -0.3295606656824329,
+    -0.18361767166211246,
+];
+/// Its gradient of the last row of the second graph.
+const GOLDEN_SECOND: [f64; 8] = [
+    0.593786077627379,
+    0.05137010973448164,
+    -0.4683886748441678,
+    -0.5651147190268593,
+    -0.2675628066396238,
+    0.07171468850494794,
+    0.18897810996157563,
+    0.14884364378018222,
+];
+
+fn umaea_config() -> InfoNceConfig {
+    InfoNceConfig {
+        temperature: 0.1,
+        l2_norm: true,
+        direction: Direction::Bidirectional,
+        negatives: Negatives::QueriesKeysAndQueue,
+        ..InfoNceConfig::default()
+    }
+}
+
+#[test]
+fn queries_keys_and_queue_in_both_directions_is_the_contrast_of_umaea() {
+    let (first, second) = (sines(5, 8, 0.731, 1.5), sines(5, 8, 1.137, 1.2));
+    let loss = |first: &Tensor, second: &Tensor| {
+        let row_info = ContrastRowInfo::default();
+        info_nce(first, second, None, 0, &row_info, &umaea_config()).unwrap()
+    };
+    let naive = naive_icl_loss(&first, &second, 0.1);
+    let case = LossCase { inputs: [&first, &second], loss: &|[x, y]| loss(x, y), naive };
+    case.check(1e-12);
+    assert_near(naive, GOLDEN_LOSS, 1e-12);
+    let (x, y) = (leaf(&first), leaf(&second));
+    loss(&x, &y).backward();
+    let golden = |values: &[f64]| Tensor::from_slice(values);
+    testkit::assert_close("first", &x.grad().get(0), &golden(&GOLDEN_FIRST), 1e-12);
+    testkit::assert_close("second", &y.grad().get(4), &golden(&GOLDEN_SECOND), 1e-12);
+}
+
 fn batches() -> impl Strategy<Value = ContrastBatch> {
     (1usize..5, 1usize..4, 0usize..6).prop_flat_map(|(n, d, q)| {
         let rows = move |count| matrix(prop_oneof![Just(0.0), -3.0..3.0], count, d);

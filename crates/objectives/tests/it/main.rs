@@ -24,3 +24,4 @@ mod soft_labels;
 mod span;
 mod span_log_probs;
 mod top_k_spans;
+mod uncertainty_weighting;

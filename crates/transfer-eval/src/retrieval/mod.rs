@@ -5,6 +5,7 @@
 //! [`map`] fits linear maps between the vectors of two languages, and [`add_question_vectors`] adds question
 //! vectors to passage vectors.
 mod augment;
+mod csls;
 mod list;
 pub mod map;
 mod rank;
@@ -14,6 +15,7 @@ mod trec;
 mod vectors;
 
 pub use augment::add_question_vectors;
+pub use csls::{mutual_nearest, rank_by_csls};
 pub use list::{
     CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery, Query, SkipReason,
     SkippedQuery,

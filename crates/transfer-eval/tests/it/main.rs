@@ -3,6 +3,7 @@
 
 mod cli;
 mod cli_examples;
+mod csls;
 mod families;
 mod map;
 mod mlama;
