@@ -39,6 +39,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 
 /// Trains all settings, and stores the joint vectors of the held-out entities.
 fn train_settings(trial: &Trial<Recipe>, graphs: &Graphs, texts: &Texts) -> Result<Vec<Added>> {
+    atomic_file::fs::create_dir_all(trial.dir("model"))?;
     let mut added = Vec::new();
     for setting in trial.recipe.settings() {
         let aligned = align(trial, setting, graphs, texts)?;
