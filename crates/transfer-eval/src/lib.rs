@@ -5,6 +5,7 @@ mod files;
 pub mod lama;
 pub mod names;
 pub mod ner;
+pub mod oie;
 pub mod relations;
 pub mod retrieval;
 mod tokens;

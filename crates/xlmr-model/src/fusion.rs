@@ -91,6 +91,12 @@ pub fn encode_fused(
     if cross_end == config.local {
         return Ok((model.encode(target, train)?, model.encode(source, train)?));
     }
+    if model.has_language_gates() {
+        let got = format!("active: {}", model.active_adapters().join(", "));
+        let expected =
+            "no mixture with a gate for each language, because a fused row has two texts";
+        return Err(Error::input("adapter", expected, got));
+    }
     model.in_precision(|| {
         let encode_separately =
             |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);

@@ -15,6 +15,7 @@ mod role;
 
 pub use adapters::bottleneck::BottleneckConfig;
 pub use adapters::lora::LoraConfig;
+pub use adapters::mixture::{LoraMixtureConfig, MixtureGate};
 pub use batch::inputs::{Inputs, position_ids};
 pub use batch::states::States;
 pub use config::Config;

@@ -180,6 +180,10 @@ impl Model {
         let ids = batch.upload(&ids)?;
         let token_positions = || -> Result<Tensor> { Ok(ids.positions.f_flatten(0, -1)?) };
         let batch = batch.with_positions(token_positions, false, &self.config, kind)?;
+        let batch = match self.gate_rows(inputs.languages.as_deref())? {
+            Some((mixture, rows)) => batch.with_gate_languages(mixture, &rows)?,
+            None => batch,
+        };
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let output_kind = hidden.f_kind()?;
         let use_bf16 = torch_ext::autocast_dtype(self.device())? == Some(Kind::BFloat16);

@@ -4,12 +4,16 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use trainer::TrainConfig;
-use xlmr_model::{BottleneckConfig, Config, Head, LoraConfig, Model, Role};
+use xlmr_model::{
+    BottleneckConfig, Config, Head, LoraConfig, LoraMixtureConfig, MixtureGate, Model, Role,
+};
 
 use crate::{Error, Result};
 
 /// Name of the LoRA adapter in a model.
 pub(crate) const LORA: &str = "lora";
+/// Name of the mixture of LoRA modules in a model.
+pub(crate) const MIXTURE: &str = "mixture";
 /// Name of the bottleneck adapter in a model.
 pub(crate) const BOTTLENECK: &str = "bottleneck";
 
@@ -38,6 +42,9 @@ pub struct Adapters {
     /// LoRA adapter; the default rank is 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// Mixture of LoRA modules; not together with `lora`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<LoraMixtureConfig>,
     /// Bottleneck adapter. If the base model has an adapter of the same name and configuration, the
     /// training of that adapter continues.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,10 +58,19 @@ impl Adapters {
     /// [`Error::Setting`] naming the section `key` and the reason.
     pub fn validate(&self, key: &str, config: &Config) -> Result<()> {
         let invalid = |key: String, reason: String| Err(Error::setting(key, reason));
-        if self.lora.is_none() && self.bottleneck.is_none() {
-            return invalid(key.to_owned(), "give lora.rank, bottleneck.reduction or both".into());
+        if self.lora.is_none() && self.mixture.is_none() && self.bottleneck.is_none() {
+            return invalid(
+                key.to_owned(),
+                "give lora.rank, mixture.languages or bottleneck.reduction".into(),
+            );
         }
-        if let Some(error) = self.lora.as_ref().and_then(|lora| lora.validate(config).err()) {
+        if self.lora.is_some() && self.mixture.is_some() {
+            return invalid(key.to_owned(), "give either lora or mixture".into());
+        }
+        let lora_error = self.lora.as_ref().and_then(|lora| lora.validate(config).err());
+        let mixture_error =
+            self.mixture.as_ref().and_then(|mixture| mixture.validate(config).err());
+        if let Some(error) = lora_error.or(mixture_error) {
             return invalid(key.to_owned(), error.to_string());
         }
         match self.bottleneck {
@@ -78,6 +94,10 @@ impl Adapters {
             model.add_lora(LORA, lora, seed)?;
             names.push(LORA.into());
         }
+        if let Some(mixture) = &self.mixture {
+            model.add_lora_mixture(MIXTURE, mixture, seed)?;
+            names.push(MIXTURE.into());
+        }
         if let Some(bottleneck) = &self.bottleneck {
             if model.bottleneck_config(BOTTLENECK) != Some(bottleneck) {
                 model.add_bottleneck(BOTTLENECK, bottleneck, seed)?;
@@ -88,19 +108,25 @@ impl Adapters {
         Ok(model.set_active_adapters(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
-    /// Saves the LoRA and the head to `folder`, and merges the LoRA into the model. Without a LoRA,
-    /// saves the bottleneck and the head.
+    /// Saves the LoRA or mixture and the head to `folder`, and merges it into the model, except a
+    /// mixture with a gate for each language, which cannot be merged. Without a LoRA or mixture, saves
+    /// the bottleneck and the head.
     pub(crate) fn save_and_merge(
         &self,
         model: &mut Model,
         folder: &Path,
         head: Head,
     ) -> Result<()> {
-        let Some(_) = self.lora else {
-            return Ok(model.save_adapter(BOTTLENECK, folder, head)?);
+        let (name, is_merged) = match (&self.lora, &self.mixture) {
+            (Some(_), _) => (LORA, true),
+            (None, Some(mixture)) => (MIXTURE, mixture.gate == MixtureGate::Shared),
+            (None, None) => (BOTTLENECK, false),
         };
-        model.save_adapter(LORA, folder, head)?;
-        Ok(model.merge(LORA)?)
+        model.save_adapter(name, folder, head)?;
+        if is_merged {
+            model.merge(name)?;
+        }
+        Ok(())
     }
 }
 

@@ -51,6 +51,7 @@ impl Task for HiddenNorm<'_> {
 
     fn losses(&mut self, _: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let inputs = Inputs::from_rows(&[&[0, 70, 83, 2], &[0, 95, 9, 2]], 1)?;
+        let inputs = inputs.with_languages(["en", "de"]);
         let hidden = self.0.encode(&inputs, true)?;
         let (starts, _) = self.0.span_logits(&hidden, true)?;
         let loss = starts.square().mean(Kind::Float) + hidden.abs().mean(Kind::Float);
@@ -124,8 +125,12 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
 
 /// Trains one stage from `start` with a bottleneck, and returns the folder of the model.
 fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String> {
-    let adapters = format!("adapters = {{ bottleneck = {{ reduction = {reduction} }} }}");
-    let mut recipe = recipe(&adapters, "");
+    train_adapters(start, &format!("bottleneck = {{ reduction = {reduction} }}"), out)
+}
+
+/// Trains one stage from `start` with adapters, and returns the folder of the model.
+fn train_adapters(start: &Path, adapters: &str, out: &Path) -> Result<PathBuf, String> {
+    let mut recipe = recipe(&format!("adapters = {{ {adapters} }}"), "");
     recipe.model.path = start.into();
     let experiment = Experiment::open(recipe, out).map_err(|error| error.to_string())?;
     let train = |trial: &Trial<Stages>| {
@@ -176,6 +181,31 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
 }
 
 #[test]
+fn a_mixture_is_merged_if_its_gate_is_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    for (keys, active) in
+        [("gate = \"shared\"", &[][..]), ("languages = [\"en\", \"de\", \"zh\"]", &["mixture"])]
+    {
+        let adapters = format!("mixture = {{ modules = 2, lora = {{ rank = 2 }}, {keys} }}");
+        let out = folder.path().join(format!("{}-active", active.len()));
+        let saved = train_adapters(Path::new(BASE), &adapters, &out).unwrap();
+        let config = std::fs::read_to_string(out.join("seed-0/one/adapter/adapter_config.json"));
+        assert!(config.unwrap().contains("LORA_MIXTURE"));
+        let options = LoadOptions::default();
+        let (model, _) = Model::load(saved, &[Head::Span], Device::Cpu, options).unwrap();
+        assert_eq!(model.active_adapters(), active);
+        let parameters = model.named_parameters().into_iter();
+        let gates = parameters.filter(|(name, _)| name.ends_with("lora_gate.weight"));
+        let gates: Vec<Tensor> = gates.map(|(_, gate)| gate.detach()).collect();
+        assert_eq!(gates.is_empty(), active.is_empty());
+        for gate in gates {
+            let changed = |row: i64| gate.get(row).abs().max().double_value(&[]) > 0.0;
+            assert_eq!([0, 1, 2].map(changed), [true, true, false], "no row is Chinese");
+        }
+    }
+}
+
+#[test]
 fn invalid_adapters_are_rejected_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
@@ -191,6 +221,10 @@ fn invalid_adapters_are_rejected_before_anything_is_written() {
     assert_rejected("adapters = { lora = { rank = 0 } }", "", &["model.adapters: lora", "r"]);
     let bottleneck = "adapters = { bottleneck = { reduction = 0 } }";
     assert_rejected(bottleneck, "", &["model.adapters.bottleneck.reduction = 0"]);
+    let mixture = "adapters = { mixture = { modules = 3 } }";
+    assert_rejected(mixture, "", &["model.adapters: mixture: key `languages`", "distinct names"]);
+    let both = "adapters = { lora = {}, mixture = { gate = \"shared\" } }";
+    assert_rejected(both, "", &["model.adapters: give either lora or mixture"]);
     assert_rejected("adapters = { lora = {} }", "keep_models = true", &["keep_models"]);
 }
 

@@ -141,6 +141,29 @@ fn relations_prints_scores_and_rejects_invalid_files() {
 }
 
 #[test]
+fn oie_prints_scores_and_rejects_invalid_files() {
+    let program = program();
+    for name in ["gold.tsv", "predicted.tsv"] {
+        program.write(name, std::fs::read(testkit::fixture("transfer/oie").join(name)).unwrap());
+    }
+    let report = run_json(&program, "oie gold.tsv predicted.tsv --curve curve.tsv");
+    assert_eq!(format!("{:.3}", report["auc"].as_f64().unwrap()), "0.603");
+    assert_eq!(report["unknown_sentences"].as_u64(), Some(1));
+    let curve = std::fs::read_to_string(program.path_of("curve.tsv")).unwrap();
+    assert!(curve.starts_with("precision\trecall\tconfidence\n1\t0\t0.95\n"), "{curve}");
+    assert_eq!(curve.lines().count(), 12);
+    program.write("gold.json", "{\"a\": [{\"pred\": \"is\"}]}");
+    program.write("other.tsv", "b\t1\tis\tx\ty\n");
+    program.write("few.tsv", "b\t1\n");
+    program.expect_only_errors(&[
+        ("oie gold.json predicted.tsv", &["gold.json:1", "missing field `arg0`"]),
+        ("oie gold.tsv few.tsv", &["few.tsv:1", "2 columns"]),
+        ("oie gold.tsv other.tsv", &["predicted sentence 1", "`b`", "in the gold file"]),
+        ("oie none.tsv other.tsv", &["none.tsv"]),
+    ]);
+}
+
+#[test]
 fn xnli_prints_scores_and_rejects_invalid_files() {
     let program = program();
     for (name, text) in [

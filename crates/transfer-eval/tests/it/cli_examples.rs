@@ -3,11 +3,12 @@
 use testkit::run_examples;
 
 /// Each row contains a subcommand, the number of its examples, and a file that the examples write.
-const EXAMPLES: [(&[&str], usize, Option<&str>); 14] = [
-    (&[], 9, Some("xep.json")),
+const EXAMPLES: [(&[&str], usize, Option<&str>); 15] = [
+    (&[], 10, Some("xep.json")),
     (&["ner"], 1, None),
     (&["xnli"], 1, None),
     (&["relations"], 1, None),
+    (&["oie"], 2, Some("curve.tsv")),
     (&["lama", "clozes"], 1, Some("clozes.jsonl")),
     (&["lama", "score"], 2, None),
     (&["retrieval", "list"], 1, Some("xep.json")),

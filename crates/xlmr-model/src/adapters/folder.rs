@@ -1,4 +1,5 @@
-//! Loading and saving of adapters: PEFT folders for LoRA, AdapterHub folders for bottlenecks.
+//! Loading and saving of adapters: PEFT folders for LoRA and mixtures, AdapterHub folders for
+//! bottlenecks.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -107,6 +108,9 @@ impl Model {
 
     /// Saves an adapter in the format of PEFT (LoRA) or AdapterHub (bottleneck), in float32.
     ///
+    /// A mixture of LoRA modules, which PEFT does not have, has PEFT's files with the `peft_type`
+    /// "LORA_MIXTURE" and its options in the key `lora_mixture`.
+    ///
     /// Writes the files that PEFT (`adapter_config.json`, `adapter_model.safetensors`) or
     /// AdapterHub (`adapter_config.json`, `adapter.safetensors`) writes for the transformers class
     /// of `head`. For PEFT, the head's weights are stored in `adapter_model.safetensors`. For
@@ -143,7 +147,9 @@ impl Model {
         let adapter = self.adapter(name)?;
         atomic_file::fs::create_dir_all(folder)?;
         match &adapter.config {
-            AdapterConfig::Lora(lora) => self.write_peft(name, lora, folder, head),
+            AdapterConfig::Lora(_) | AdapterConfig::Mixture(_) => {
+                self.write_peft(name, &adapter.config, folder, head)
+            }
             AdapterConfig::Bottleneck(bottleneck) => {
                 self.write_adapter_hub(name, bottleneck, folder, head)
             }

@@ -5,6 +5,7 @@ pub(crate) mod folder;
 pub(crate) mod fusion;
 pub(crate) mod hub;
 pub(crate) mod lora;
+pub(crate) mod mixture;
 pub(crate) mod output;
 pub(crate) mod peft;
 pub(crate) mod peft_config;
@@ -17,10 +18,13 @@ use std::path::Path;
 use tch::Tensor;
 
 use crate::adapters::adapter::{Adapter, AdapterConfig};
+use crate::adapters::mixture::MixtureGate;
 use crate::adapters::output::OutputAdapter;
 use crate::family::layer::Layer;
 use crate::layers::linear::Linear;
-use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Result};
+use crate::{
+    Architecture, BottleneckConfig, Error, Head, LoraConfig, LoraMixtureConfig, Model, Result,
+};
 
 /// Standard deviation of new weights in bottlenecks and fusions, as in AdapterHub (`init_weights`:
 /// "bert").
@@ -55,6 +59,38 @@ impl Model {
     /// ```
     pub fn add_lora(&mut self, name: &str, config: &LoraConfig, seed: u64) -> Result<()> {
         self.add_adapter(name, AdapterConfig::Lora(config.clone()), seed)
+    }
+
+    /// Adds a mixture of LoRA modules, which is not [active](Self::set_active_adapters) yet.
+    ///
+    /// Each module starts as a LoRA of [`add_lora`](Self::add_lora), and all modules have the weight
+    /// `1 / modules`. The parameters are `adapters.NAME.….lora_A.weight`, `[modules * r, inputs]`,
+    /// `….lora_B.weight`, `[outputs, modules * r]`, and `….lora_gate.weight`, `[gates, modules]`.
+    ///
+    /// # Errors
+    /// As [`add_lora`](Self::add_lora).
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{Config, Inputs, LoraMixtureConfig, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// let languages = ["en", "de"].map(String::from).to_vec();
+    /// let config = LoraMixtureConfig { languages, ..LoraMixtureConfig::default() };
+    /// model.add_lora_mixture("mixture", &config, 1)?;
+    /// model.set_active_adapters(&["mixture"])?;
+    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], 1)?;
+    /// let states = model.encode(&inputs.with_languages(["en", "de"]), false)?;
+    /// assert_eq!(states.size(), [2, 4, 128]);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn add_lora_mixture(
+        &mut self,
+        name: &str,
+        config: &LoraMixtureConfig,
+        seed: u64,
+    ) -> Result<()> {
+        self.add_adapter(name, AdapterConfig::Mixture(config.clone()), seed)
     }
 
     /// Adds a bottleneck adapter, which is not [active](Self::set_active_adapters) yet.
@@ -141,17 +177,27 @@ impl Model {
 
     /// Activates the adapters `names` and deactivates all other adapters.
     ///
-    /// Any number of LoRAs, whose updates are summed, and at most one bottleneck or
+    /// Any number of LoRAs and mixtures with a shared gate, whose updates are summed, at most one
+    /// mixture with a gate for each language, and at most one bottleneck or
     /// [fusion](Self::set_active_fusion) can be active. If no adapter is active, the outputs are
     /// bit-identical to the outputs of a model without adapters.
     ///
     /// # Errors
     /// [`Error::Input`] if a name is unknown or duplicated, or if more than one of the adapters is
-    /// a bottleneck or fusion. On error, the active adapters do not change.
+    /// a bottleneck or fusion, or a mixture with a gate for each language. On error, the active
+    /// adapters do not change.
     pub fn set_active_adapters(&mut self, names: &[&str]) -> Result<()> {
-        let mut output_adapter_name = None;
+        let (mut output_adapter_name, mut mixture_name) = (None, None);
         for (index, name) in names.iter().enumerate() {
-            if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
+            let config = &self.adapter(name)?.config;
+            if config.gate_languages().is_some()
+                && let Some(earlier) = mixture_name.replace(name)
+                && earlier != name
+            {
+                let expected = "at most one mixture with a gate for each language";
+                return Err(Error::input("adapter", expected, format!("{earlier} and {name}")));
+            }
+            if !config.changes_linear_layers()
                 && let Some(earlier) = output_adapter_name.replace(name)
             {
                 let got = format!("{earlier} and {name}");
@@ -193,24 +239,83 @@ impl Model {
         Ok(())
     }
 
-    /// Merges a LoRA into the weights and removes it.
+    /// Returns whether a mixture with a gate for each language is active.
+    pub(crate) fn has_language_gates(&self) -> bool {
+        let config = |name: &String| &self.adapters[name].config;
+        self.active_adapters.iter().any(|name| config(name).gate_languages().is_some())
+    }
+
+    /// Returns the name of the active mixture with a gate for each language, and the row of the gate
+    /// of each name in `languages`, one for each row of the inputs.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a language has no gate, or if there are no languages.
+    pub(crate) fn gate_rows(
+        &self,
+        languages: Option<&[String]>,
+    ) -> Result<Option<(&str, Vec<i64>)>> {
+        let active =
+            self.active_adapters.iter().find_map(|name| match &self.adapters[name].config {
+                AdapterConfig::Mixture(mixture) if mixture.gate == MixtureGate::PerLanguage => {
+                    Some((name, mixture))
+                }
+                _ => None,
+            });
+        let Some((name, mixture)) = active else { return Ok(None) };
+        let Some(languages) = languages else {
+            let known = mixture.languages.join(", ");
+            let expected = format!(
+                "one of [{known}] for each row, because the active adapter `{name}` has a gate for \
+                 each language"
+            );
+            return Err(Error::input("languages", expected, "none"));
+        };
+        let rows = languages.iter().map(|language| mixture.gate_row(language));
+        Ok(Some((name, rows.collect::<Result<_>>()?)))
+    }
+
+    /// Merges a LoRA, or a mixture with a shared gate, into the weights and removes it.
     ///
     /// The LoRA need not be active. The merged model's outputs equal the outputs with the active
     /// LoRA up to rounding, and [`save`](Self::save) writes no folder for the LoRA.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no such adapter, or if the adapter is a bottleneck or a fusion,
-    /// which cannot be merged into weights; [`Error::Torch`].
-    #[expect(clippy::expect_used, reason = "the name is checked first")]
+    /// which cannot be merged into weights, or a mixture with a gate for each language;
+    /// [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
-        if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
+        if let Some(languages) = self.adapter(name)?.config.gate_languages() {
+            let got = format!("{name}, with a gate for each of [{}]", languages.join(", "));
+            return Err(Error::input("adapter", "a shared gate, or use merge_language", got));
+        }
+        self.merge_row(name, 0)
+    }
+
+    /// Merges a mixture with the gate of one language into the weights and removes it, for a model
+    /// of inputs in this language only.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no such adapter, the adapter is not a mixture with a gate for
+    /// each language, or the language has no gate; [`Error::Torch`].
+    pub fn merge_language(&mut self, name: &str, language: &str) -> Result<()> {
+        let AdapterConfig::Mixture(mixture) = &self.adapter(name)?.config else {
+            return Err(Error::input("adapter", "a mixture of LoRA modules", name));
+        };
+        let row = mixture.gate_row(language)?;
+        self.merge_row(name, row)
+    }
+
+    /// Merges a LoRA or a mixture; `row` is the row of the gate.
+    #[expect(clippy::expect_used, reason = "the name is checked first")]
+    fn merge_row(&mut self, name: &str, row: i64) -> Result<()> {
+        if !self.adapter(name)?.config.changes_linear_layers() {
             let got = format!("{name}, a bottleneck or fusion");
             return Err(Error::input("adapter", "a LoRA", got));
         }
         let adapter = self.adapters.remove(name).expect("the adapter exists");
         for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
             let lora = adapter.lora(name, linear_name)?;
-            lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight))
+            lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight, row))
         })?;
         self.active_adapters.retain(|active| active != name);
         self.attach_adapters()

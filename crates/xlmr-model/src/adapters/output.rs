@@ -19,7 +19,7 @@ pub(crate) enum OutputAdapter {
 
 impl OutputAdapter {
     /// Creates the module that the adapter `name` inserts into the encoder layer `layer`; returns
-    /// `None` for a LoRA, which inserts no module.
+    /// `None` for a LoRA or a mixture, which inserts no module.
     pub(crate) fn new(
         adapters: &BTreeMap<String, Adapter>,
         name: &str,
@@ -29,7 +29,7 @@ impl OutputAdapter {
         let adapter = &adapters[name];
         let get = |name: &str| find(&adapter.tensors, name);
         Ok(Some(match &adapter.config {
-            AdapterConfig::Lora(_) => return Ok(None),
+            AdapterConfig::Lora(_) | AdapterConfig::Mixture(_) => return Ok(None),
             AdapterConfig::Bottleneck(bottleneck) => {
                 let prefix = format!("{ADAPTER_PREFIX}{name}.{layer}");
                 Self::Bottleneck(Bottleneck::new(&get, &prefix, bottleneck.activation)?)

@@ -1,15 +1,17 @@
-//! LoRA in the format of PEFT.
+//! LoRA in the format of PEFT, and mixtures of LoRA modules in a similar format.
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::adapters::adapter::AdapterConfig;
 use crate::adapters::folder::{CONFIG_FILE, Tensors, open_weights, reject_unknown_keys};
+use crate::adapters::mixture::MixtureGate;
 use crate::config::fields::{Fields, INTEGER, NUMBER, shorten};
 use crate::config::json_file::write_json;
 use crate::folder::save::write_weights;
-use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
+use crate::{Config, Error, Head, LoraConfig, LoraMixtureConfig, LoraTarget, Model, Result};
 
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// Prefix of parameter names in PEFT's files.
@@ -37,7 +39,7 @@ impl Model {
         file: &str,
         head: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
-        let StoredConfig { lora, saved_modules, task } =
+        let StoredConfig { lora, mixture, saved_modules, task } =
             StoredConfig::read(value, self.config(), file)?;
         if let (Some(stored), Some(expected_task)) = (task, task_type(head))
             && stored != expected_task
@@ -45,7 +47,12 @@ impl Model {
             let expected = format!("{expected_task:?} for a {} head", head.name());
             return Err(Error::config(file, "task_type", expected, format!("{stored:?}")));
         }
-        let config = AdapterConfig::Lora(lora);
+        let config = match mixture {
+            None => AdapterConfig::Lora(lora),
+            Some(MixtureKeys { modules, gate, languages }) => {
+                AdapterConfig::Mixture(LoraMixtureConfig { modules, gate, languages, lora })
+            }
+        };
         let mut specs = config.specs(name, self.config(), file)?;
         let head_specs = self.adapter_head_specs(head).into_iter();
         specs.extend(head_specs.filter(|spec| {
@@ -58,11 +65,18 @@ impl Model {
     pub(crate) fn write_peft(
         &self,
         name: &str,
-        lora: &LoraConfig,
+        adapter: &AdapterConfig,
         folder: &Path,
         head: Head,
     ) -> Result<()> {
         let config = self.config();
+        let (lora, mixture) = match adapter {
+            AdapterConfig::Lora(lora) => (lora, None),
+            AdapterConfig::Mixture(mixture) => (&mixture.lora, Some(mixture)),
+            AdapterConfig::Bottleneck(_) | AdapterConfig::Fusion(_) => {
+                unreachable!("the caller writes a LoRA or a mixture")
+            }
+        };
         let head_specs = self.adapter_head_specs(head);
         let prefix = config.architecture.names().prefix;
         // Returns the outermost module of a parameter. The name of BERT's pooler starts with the
@@ -75,11 +89,11 @@ impl Model {
         };
         let saved_modules: BTreeSet<String> =
             head_specs.iter().map(|spec| outermost_module(spec.stored_name())).collect();
-        let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG_FILE)?;
+        let mut specs = adapter.specs(name, config, CONFIG_FILE)?;
         specs.extend(head_specs);
         let mut tensors = self.stored_tensors(&specs, NAME_PREFIX, head)?;
         write_weights(&folder.join(WEIGHTS_FILE), &mut tensors)?;
-        let value = json!({
+        let mut value = json!({
             "base_model_name_or_path": null,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -95,13 +109,37 @@ impl Model {
             "use_dora": false,
             "use_rslora": false,
         });
+        if let Some(LoraMixtureConfig { modules, gate, languages, .. }) = mixture {
+            value["peft_type"] = json!(MIXTURE_TYPE);
+            let (modules, gate, languages) = (*modules, *gate, languages.clone());
+            value[MIXTURE_KEY] = json!(MixtureKeys { modules, gate, languages });
+        }
         write_json(&folder.join(CONFIG_FILE), &value)
     }
 }
 
+/// `peft_type` of a mixture of LoRA modules. PEFT has no such type, and rejects it.
+const MIXTURE_TYPE: &str = "LORA_MIXTURE";
+/// The key of a mixture's own options.
+const MIXTURE_KEY: &str = "lora_mixture";
+
+/// The options of a mixture other than those of its modules.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct MixtureKeys {
+    modules: i64,
+    gate: MixtureGate,
+    languages: Vec<String>,
+}
+
+/// Supported values of `peft_type`.
+const PEFT_TYPES: &str = "\"LORA\" or \"LORA_MIXTURE\"";
+
 /// Contents of `adapter_config.json`.
 struct StoredConfig {
     lora: LoraConfig,
+    /// The options of a mixture; `None` for a LoRA.
+    mixture: Option<MixtureKeys>,
     /// Modules of the head whose weights are stored in the folder.
     saved_modules: Vec<String>,
     task: Option<String>,
@@ -110,10 +148,17 @@ struct StoredConfig {
 impl StoredConfig {
     fn read(value: Value, config: &Config, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let peft_type: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
-        if peft_type.as_deref() != Some("LORA") {
-            return Err(fields.error("peft_type", "\"LORA\"", format!("{peft_type:?}")));
-        }
+        let peft_type: Option<String> = fields.take("peft_type", PEFT_TYPES, None)?;
+        let mixture = match peft_type.as_deref() {
+            Some("LORA") => None,
+            Some(MIXTURE_TYPE) => {
+                let expected =
+                    "modules, gate (\"shared\" or \"per_language\") and a list of languages";
+                let keys: Option<MixtureKeys> = fields.take(MIXTURE_KEY, expected, None)?;
+                Some(keys.ok_or_else(|| fields.error(MIXTURE_KEY, expected, "none".into()))?)
+            }
+            _ => return Err(fields.error("peft_type", PEFT_TYPES, format!("{peft_type:?}"))),
+        };
         let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
         // All other named initialisation methods change the base model's weights, so they are
@@ -133,7 +178,8 @@ impl StoredConfig {
             fields.take("modules_to_save", expected_modules, None)?;
         let task = fields.take("task_type", "a name or null", None)?;
         reject_unknown_keys(fields, file, |key| UNUSED_KEYS.contains(&key))?;
-        Ok(Self { lora, saved_modules: saved_modules.into_iter().flatten().collect(), task })
+        let saved_modules = saved_modules.into_iter().flatten().collect();
+        Ok(Self { lora, mixture, saved_modules, task })
     }
 }
 

@@ -1,16 +1,21 @@
-//! Dropout. On the CPU, the dropout mask of a row does not depend on other rows of the batch.
+//! Dropout, and what else linear layers need of a batch. On the CPU, the dropout mask of a row does
+//! not depend on other rows of the batch.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_offsets};
 
 use crate::Result;
 use crate::batch::packing::{Packing, Rows};
+use crate::layers::lora::GateLanguages;
 
-/// Dropout seeds of one forward pass: the offsets of the batch's tokens.
+/// Dropout seeds of one forward pass: the offsets of the batch's tokens. They are passed to every
+/// linear layer, and so are the tokens' languages.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
     /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty or unused
     /// without dropout, and on a GPU, whose generator does not use offsets.
     pub(crate) offsets: Tensor,
+    /// Languages of the tokens, if a mixture of LoRA modules with gates by language is active.
+    pub(crate) gate_languages: Option<GateLanguages>,
 }
 
 impl DropoutSeeds {
@@ -18,7 +23,7 @@ impl DropoutSeeds {
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
         let uses_offsets = train && device == Device::Cpu;
         let (rows, length) = if uses_offsets { (rows, length) } else { (0, 0) };
-        Ok(Self { train, offsets: token_offsets(rows, length)? })
+        Ok(Self { train, offsets: token_offsets(rows, length)?, gate_languages: None })
     }
 
     /// Creates seeds for a batch of the encoder. The batch is packed if `packing` is given.
@@ -39,13 +44,14 @@ impl DropoutSeeds {
         }
     }
 
-    /// Converts the seeds of a packed batch to the padded layout.
+    /// Converts the seeds of a packed batch to the padded layout, without the languages, which
+    /// attention does not need.
     pub(crate) fn to_padded(&self, packing: &Packing) -> Result<Self> {
         let offsets = match self.offsets.size().contains(&0) {
             true => self.offsets.shallow_clone(),
             false => packing.unpack(&self.offsets.f_unsqueeze(1)?)?.f_flatten(0, -1)?,
         };
-        Ok(Self { train: self.train, offsets })
+        Ok(Self { train: self.train, offsets, gate_languages: None })
     }
 
     /// Creates seeds for the hidden states `[B, H]` or `[B, L, H]` that are the input of a head.
@@ -74,7 +80,7 @@ impl DropoutSeeds {
     /// on the batch, such as relative position embeddings.
     pub(crate) fn for_table(&self, first: i64, count: i64) -> Result<Self> {
         let offsets = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
-        Ok(Self { train: self.train, offsets })
+        Ok(Self { train: self.train, offsets, gate_languages: None })
     }
 
     /// Computes `dropout(softmax(Q Kᵀ / √D + mask)) V` for `[B, heads, L, D]`. A bool `mask` is

@@ -27,6 +27,9 @@ pub struct Inputs {
     /// converted to the dtype of the parameters. Positions are still computed from `input_ids` (in
     /// transformers they would be sequential). The tensor receives gradient.
     pub inputs_embeds: Option<Tensor>,
+    /// Language of each row, B names. A [mixture](crate::LoraMixtureConfig) of LoRA modules with a
+    /// gate for each language requires them; without such a mixture, they have no effect.
+    pub languages: Option<Vec<String>>,
 }
 
 impl Inputs {
@@ -38,6 +41,7 @@ impl Inputs {
             token_type_ids: None,
             position_ids: None,
             inputs_embeds: None,
+            languages: None,
         }
     }
 
@@ -96,6 +100,20 @@ impl Inputs {
         }
         let token_type_ids = Some(pad_rows(rows, width, i64::from, 0)?);
         Ok(Self { token_type_ids, ..self })
+    }
+
+    /// Adds the language of each row.
+    ///
+    /// ```
+    /// use xlmr_model::Inputs;
+    ///
+    /// let inputs = Inputs::from_rows(&[&[0, 5, 6, 2], &[0, 7, 2]], 1)?.with_languages(["en", "de"]);
+    /// assert_eq!(inputs.languages.unwrap(), ["en", "de"]);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn with_languages<T: Into<String>>(self, languages: impl IntoIterator<Item = T>) -> Self {
+        let languages = Some(languages.into_iter().map(Into::into).collect());
+        Self { languages, ..self }
     }
 
     /// Validates inputs as a forward pass does, for example once for all inputs of a data set.
@@ -217,6 +235,12 @@ impl CheckedInputs {
                 let got = format!("{got:?} {:?}", embeds.f_kind()?);
                 return Err(Error::input("inputs_embeds", format!("{expected:?} float"), got));
             }
+        }
+        if let Some(languages) = &inputs.languages
+            && languages.len() != to_usize(batch)
+        {
+            let expected = format!("one language for each of {batch} rows");
+            return Err(Error::input("languages", expected, format!("{} names", languages.len())));
         }
         let pad = Some(config.pad_token_id);
         Ok(Self { ids: Ids { token_ids: ids, positions, types, pad }, rows })

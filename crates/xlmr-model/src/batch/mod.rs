@@ -13,6 +13,7 @@ use crate::batch::packing::{Packing, Rows};
 use crate::family::deberta::attention::Distances;
 use crate::family::mpnet::attention::Buckets;
 use crate::family::positions::{PackingRule, Positions};
+use crate::layers::lora::GateLanguages;
 use crate::layers::rotary::RotaryPositions;
 use crate::{Config, Error, Result};
 
@@ -100,6 +101,18 @@ impl Batch {
             }
         };
         Ok(Self { rotary, distances, buckets, token_positions: Some(positions), ..self })
+    }
+
+    /// Adds the languages of the rows, as rows of the gates of the mixture of this name.
+    pub(crate) fn with_gate_languages(mut self, mixture: &str, languages: &[i64]) -> Result<Self> {
+        let Rows { batch, length, device, .. } = self.rows;
+        let indices = Tensor::f_from_slice(languages)?.f_view([batch, 1])?;
+        let mut indices = torch_ext::upload(&indices, device)?;
+        if let Some(packing) = &self.packing {
+            indices = packing.pack(&indices.f_expand([batch, length], false)?)?;
+        }
+        self.seeds.gate_languages = Some(GateLanguages { mixture: mixture.into(), indices });
+        Ok(self)
     }
 
     /// Converts one value per token, `[N]` in the batch's layout, to `[B, L]`.

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{Int8Linear, LinearWeights};
 
 use crate::batch::dropout::DropoutSeeds;
+use crate::layers::lora::Lora;
 use crate::{Activation, Error, Result};
 
 /// Lookup of a model's parameters by full name; returns shallow clones.
@@ -73,33 +74,6 @@ impl Deref for Parameter {
     }
 }
 
-/// The LoRA update `(α / r) B A drop(x)` of a linear layer (Hu et al. 2022, Eq. 3).
-#[derive(Clone, Debug)]
-pub(crate) struct Lora {
-    /// A, `[r, inputs]`
-    pub(crate) down: Parameter,
-    /// B, `[outputs, r]`
-    pub(crate) up: Parameter,
-    /// α / r
-    pub(crate) scale: f64,
-    pub(crate) dropout: f64,
-}
-
-impl Lora {
-    fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
-        let low_rank = seeds.dropout(x.shallow_clone(), self.dropout)?;
-        let low_rank = low_rank.f_linear(&self.down, None::<&Tensor>)?;
-        Ok(low_rank.f_linear(&self.up, None::<&Tensor>)?.f_mul_scalar(self.scale)?)
-    }
-
-    /// Adds `(α / r) B A` to a weight, `[outputs, inputs]`.
-    pub(crate) fn merge_into(&self, weight: &Tensor) -> Result<()> {
-        let update = self.up.f_matmul(&self.down)?.f_mul_scalar(self.scale)?;
-        let _ = tch::no_grad(|| weight.shallow_clone().f_add_(&update))?;
-        Ok(())
-    }
-}
-
 /// A linear layer `x Wᵀ + b` with an optional bias b. In an encoder, the layer adds the updates of
 /// its active LoRAs.
 #[derive(Clone, Debug)]
@@ -142,6 +116,7 @@ impl Linear {
     }
 
     fn lora_casts(loras: &mut [Lora]) -> impl Iterator<Item = Cast<'_>> {
+        // The logits of a mixture's gate stay float32, because there are few of them.
         loras.iter_mut().flat_map(|lora| [&mut lora.down, &mut lora.up]).map(Parameter::cast)
     }
 
@@ -396,6 +371,7 @@ mod tests {
                 up: leaf(&[outputs, rank], 3),
                 scale: 0.5,
                 dropout: 0.0,
+                gate: None,
             };
             Linear {
                 weight: leaf(&[outputs, 5], 0),

@@ -3,6 +3,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod embeddings;
 pub(crate) mod linear;
+pub(crate) mod lora;
 pub(crate) mod names;
 pub(crate) mod parameters;
 pub(crate) mod rotary;

@@ -16,6 +16,7 @@ mod inputs;
 mod int8;
 mod knowledge_heads;
 mod load;
+mod mixture;
 mod model;
 mod new_models;
 mod other_libraries;

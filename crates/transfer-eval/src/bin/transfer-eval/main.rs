@@ -9,13 +9,14 @@ mod lama;
 mod map;
 mod names;
 mod ner;
+mod oie;
 mod relations;
 mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, relations, LAMA, entity retrieval, word
-/// translation and names.
+/// Scores cross-lingual transfer: named entities, XNLI, relations, open information extraction, LAMA,
+/// entity retrieval, word translation and names.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -31,6 +32,8 @@ Examples:
     crates/testkit/fixtures/transfer/labels.txt
   transfer-eval relations crates/testkit/fixtures/transfer/relations.json \\
     crates/testkit/fixtures/transfer/relations.txt
+  transfer-eval oie crates/testkit/fixtures/transfer/oie/gold.tsv \\
+    crates/testkit/fixtures/transfer/oie/predicted.tsv
   transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
     --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
   transfer-eval lama score clozes.jsonl \\
@@ -51,6 +54,7 @@ enum Command {
     Ner(ner::Args),
     Xnli(xnli::Args),
     Relations(relations::Args),
+    Oie(oie::Args),
     #[command(subcommand)]
     Lama(lama::Command),
     #[command(subcommand)]
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Ner(args) => ner::run(&args),
         Command::Xnli(args) => xnli::run(&args),
         Command::Relations(args) => relations::run(&args),
+        Command::Oie(args) => oie::run(&args),
         Command::Lama(command) => lama::run(&command),
         Command::Retrieval(command) => retrieval::run(&command),
         Command::Map(args) => map::run(&args),

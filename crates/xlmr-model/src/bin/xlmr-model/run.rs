@@ -34,6 +34,10 @@ pub struct Args {
     /// Rows per batch
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
+    /// Language of all rows, if the model has an active mixture of LoRA modules with a gate for each
+    /// language
+    #[arg(long, value_name = "LANG")]
+    language: Option<String>,
 }
 
 /// Runs the model over all rows.
@@ -61,7 +65,11 @@ pub fn run(args: &Args) -> Result<()> {
     let mut first_row = 0;
     while first_row < rows {
         let n_rows = batch_size.min(rows - first_row);
-        for (name, tensor) in forward(&model, head, &select_rows(&inputs, first_row, n_rows)?)? {
+        let mut batch = select_rows(&inputs, first_row, n_rows)?;
+        if let Some(language) = &args.language {
+            batch = batch.with_languages((0..n_rows).map(|_| language));
+        }
+        for (name, tensor) in forward(&model, head, &batch)? {
             batches.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
         }
         progress.inc(n_rows.unsigned_abs());
@@ -93,6 +101,7 @@ fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
         token_type_ids: read_optional("token_type_ids")?,
         position_ids: read_optional("position_ids")?,
         inputs_embeds: None,
+        languages: None,
     };
     Ok((inputs, file.metadata(WINDOWS_KEY)))
 }
@@ -107,6 +116,7 @@ fn select_rows(inputs: &Inputs, first_row: i64, n_rows: i64) -> Result<Inputs> {
         token_type_ids: select_optional(&inputs.token_type_ids)?,
         position_ids: select_optional(&inputs.position_ids)?,
         inputs_embeds: None,
+        languages: None,
     })
 }
 

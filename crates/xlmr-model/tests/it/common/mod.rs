@@ -49,6 +49,7 @@ pub fn select_batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
         token_type_ids: get("token_type_ids"),
         position_ids: get("position_ids"),
         inputs_embeds: None,
+        languages: None,
     }
 }
 

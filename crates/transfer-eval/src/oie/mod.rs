@@ -1,0 +1,15 @@
+//! Open information extraction: files of extractions, and CaRB's scores.
+mod matching;
+mod read;
+mod score;
+mod tags;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+mod tests;
+
+pub use read::{OieExtraction, OieSentence, read_oie, read_oie_gold, write_oie};
+pub use score::{OieCurvePoint, OieScore, score_oie};
+pub use tags::{
+    ARGUMENTS, PREDICATE, TaggedExtractions, argument_tags, extractions_of_tags, marked_predicates,
+    predicate_tags,
+};

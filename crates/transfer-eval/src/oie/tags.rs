@@ -1,0 +1,237 @@
+//! Extractions as word tags: predicates, and the arguments of a marked predicate.
+use std::ops::Range;
+
+use super::{OieExtraction, OieSentence};
+use crate::ner::Sentence;
+use crate::{Error, Result};
+
+/// Entity type of predicates in tags.
+pub const PREDICATE: &str = "P";
+
+/// Entity types of arguments in tags: the subject, and up to three others.
+pub const ARGUMENTS: [&str; 4] = ["A0", "A1", "A2", "A3"];
+
+/// Sentences with IOB2 tags, and the extractions that tags cannot represent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaggedExtractions {
+    /// The tagged sentences.
+    pub sentences: Vec<Sentence>,
+    /// Number of extractions without tags: a text is not a contiguous part of the sentence, texts
+    /// overlap, or there are more than four arguments.
+    pub skipped: usize,
+}
+
+/// Tags the predicates of each sentence with [`PREDICATE`], as the first step of Multi²OIE.
+///
+/// Words are separated by spaces. A predicate that overlaps an earlier one of its sentence has no
+/// tags.
+///
+/// ```
+/// use transfer_eval::oie::{predicate_tags, read_oie_gold};
+///
+/// let gold = read_oie_gold("../testkit/fixtures/transfer/oie/gold.tsv")?;
+/// let tagged = predicate_tags(&gold);
+/// assert_eq!(tagged.sentences[1].words[..3], ["The", "river", "is"]);
+/// assert_eq!(tagged.sentences[1].tags[..4], ["O", "O", "B-P", "O"]);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+pub fn predicate_tags(sentences: &[OieSentence]) -> TaggedExtractions {
+    let mut tagged = TaggedExtractions::default();
+    for sentence in sentences {
+        let words: Vec<&str> = sentence.text.split_whitespace().collect();
+        let mut tags = vec!["O".to_owned(); words.len()];
+        for extraction in &sentence.extractions {
+            let Some(spans) = find_spans(&words, extraction) else {
+                tagged.skipped += 1;
+                continue;
+            };
+            let predicate = &spans[0];
+            // The same predicate can have several extractions.
+            let is_same = tags[predicate.start] == format!("B-{PREDICATE}")
+                && span_at(&tags, predicate.start) == *predicate;
+            if is_same {
+                continue;
+            }
+            match tags[predicate.clone()].iter().all(|tag| tag == "O") {
+                true => write_tags(&mut tags, predicate, PREDICATE),
+                false => tagged.skipped += 1,
+            }
+        }
+        tagged.sentences.push(tagged_sentence(&words, tags));
+    }
+    tagged
+}
+
+/// Tags the arguments of each extraction with [`ARGUMENTS`], in a copy of the sentence whose predicate
+/// is between two `marks`.
+///
+/// The marks should be in the tokenizer's vocabulary, and not in the sentences.
+pub fn argument_tags(sentences: &[OieSentence], marks: &[String; 2]) -> TaggedExtractions {
+    let mut tagged = TaggedExtractions::default();
+    for sentence in sentences {
+        let words: Vec<&str> = sentence.text.split_whitespace().collect();
+        for extraction in &sentence.extractions {
+            let Some(spans) = find_spans(&words, extraction) else {
+                tagged.skipped += 1;
+                continue;
+            };
+            let mut tags = vec!["O".to_owned(); words.len()];
+            for (span, name) in spans[1..].iter().zip(ARGUMENTS) {
+                write_tags(&mut tags, span, name);
+            }
+            tagged.sentences.push(mark_predicate(&words, tags, &spans[0], marks));
+        }
+    }
+    tagged
+}
+
+/// Returns one sentence for each predicate in tagged sentences, such as the predictions for
+/// [`predicate_tags`]. The predicate is between two `marks`, and all tags are `O`.
+pub fn marked_predicates(sentences: &[Sentence], marks: &[String; 2]) -> Vec<Sentence> {
+    let mut marked = Vec::new();
+    for sentence in sentences {
+        let words: Vec<&str> = sentence.words.iter().map(String::as_str).collect();
+        for span in spans_of(&sentence.tags, PREDICATE) {
+            let tags = vec!["O".to_owned(); words.len()];
+            marked.push(mark_predicate(&words, tags, &span, marks));
+        }
+    }
+    marked
+}
+
+/// Converts argument tags of sentences with a marked predicate to extractions. `confidences` has one
+/// value for each sentence.
+///
+/// If an argument has several spans, the first is used. An extraction without an argument is
+/// excluded.
+///
+/// # Errors
+/// [`Error::Count`] if the numbers of sentences and confidences differ; [`Error::Mismatch`] naming a
+/// sentence without two marks around a predicate.
+pub fn extractions_of_tags(
+    sentences: &[Sentence],
+    marks: &[String; 2],
+    confidences: &[f64],
+) -> Result<Vec<OieSentence>> {
+    let name = |index: usize| sentences.get(index).map(|sentence| sentence.words.join(" "));
+    crate::error::check_counts(
+        ("sentence", "sentences"),
+        sentences.len(),
+        confidences.len(),
+        name,
+    )?;
+    let mut list: Vec<OieSentence> = Vec::new();
+    for (index, (sentence, &confidence)) in sentences.iter().zip(confidences).enumerate() {
+        let position = |mark: &String| sentence.words.iter().position(|word| word == mark);
+        let (Some(start), Some(end)) = (position(&marks[0]), position(&marks[1])) else {
+            let message = format!("no predicate between {:?} and {:?}", marks[0], marks[1]);
+            return Err(Error::mismatch("sentence", index, sentence.line(), message));
+        };
+        if start + 1 >= end {
+            let message = format!("no word between {:?} and {:?}", marks[0], marks[1]);
+            return Err(Error::mismatch("sentence", index, sentence.line(), message));
+        }
+        let is_mark = |word: usize| word == start || word == end;
+        let text_of = |range: Range<usize>| {
+            let words = range.filter(|&word| !is_mark(word));
+            words.map(|word| sentence.words[word].as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let argument = |name: &str| {
+            let span = spans_of(&sentence.tags, name).into_iter().next();
+            span.map_or(String::new(), &text_of)
+        };
+        let mut arguments: Vec<String> = ARGUMENTS.map(argument).into();
+        while arguments.last().is_some_and(String::is_empty) {
+            arguments.pop();
+        }
+        if arguments.is_empty() {
+            continue;
+        }
+        let predicate = text_of(start..end);
+        let extraction = OieExtraction { predicate, arguments, confidence };
+        let text = text_of(0..sentence.words.len());
+        match list.iter_mut().find(|other| other.text == text) {
+            Some(sentence) => sentence.extractions.push(extraction),
+            None => list.push(OieSentence { text, extractions: vec![extraction] }),
+        }
+    }
+    Ok(list)
+}
+
+/// Finds the words of the predicate and of each argument. Empty arguments have an empty span.
+fn find_spans(words: &[&str], extraction: &OieExtraction) -> Option<Vec<Range<usize>>> {
+    let OieExtraction { predicate, arguments, .. } = extraction;
+    if arguments.len() > ARGUMENTS.len() || predicate.trim().is_empty() {
+        return None;
+    }
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for (index, text) in std::iter::once(predicate).chain(arguments).enumerate() {
+        let part: Vec<&str> = text.split_whitespace().collect();
+        if part.is_empty() {
+            spans.push(0..0);
+            continue;
+        }
+        let starts = (0..words.len()).filter(|&start| words[start..].starts_with(&part));
+        let ranges = starts.map(|start| start..start + part.len());
+        let overlaps = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start) < a.end.min(b.end);
+        let free: Vec<Range<usize>> =
+            ranges.filter(|range| !spans.iter().any(|other| overlaps(range, other))).collect();
+        // Of several occurrences, the subject is the last before the predicate, and another argument
+        // is the first after it.
+        let predicate = spans.first().cloned();
+        let closest = match (index, predicate) {
+            (0, _) | (_, None) => None,
+            (1, Some(predicate)) => free.iter().rev().find(|range| range.end <= predicate.start),
+            (_, Some(predicate)) => free.iter().find(|range| range.start >= predicate.end),
+        };
+        spans.push(closest.or(free.first())?.clone());
+    }
+    Some(spans)
+}
+
+fn write_tags(tags: &mut [String], span: &Range<usize>, name: &str) {
+    for word in span.clone() {
+        tags[word] = format!("{}-{name}", if word == span.start { "B" } else { "I" });
+    }
+}
+
+/// Returns the span of the tag at `start` with the tags that continue it.
+fn span_at(tags: &[String], start: usize) -> Range<usize> {
+    let inside = tags[start + 1..].iter().take_while(|tag| tag.starts_with("I-"));
+    start..start + 1 + inside.count()
+}
+
+/// Returns the spans of this type. `I` after another type or `O` starts a span, as in Multi²OIE.
+fn spans_of(tags: &[String], name: &str) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for (word, tag) in tags.iter().enumerate() {
+        let Some((prefix, _)) = tag.split_once('-').filter(|(_, other)| *other == name) else {
+            continue;
+        };
+        match spans.last_mut().filter(|span| span.end == word && prefix == "I") {
+            Some(span) => span.end = word + 1,
+            None => spans.push(word..word + 1),
+        }
+    }
+    spans
+}
+
+fn tagged_sentence(words: &[&str], tags: Vec<String>) -> Sentence {
+    let words = words.iter().map(|&word| word.to_owned()).collect();
+    Sentence { id: None, text: None, words, tags, lines: Vec::new() }
+}
+
+/// Inserts marks before and after a predicate.
+fn mark_predicate(
+    words: &[&str],
+    mut tags: Vec<String>,
+    predicate: &Range<usize>,
+    marks: &[String; 2],
+) -> Sentence {
+    let mut words = words.to_vec();
+    for (position, mark) in [(predicate.end, &marks[1]), (predicate.start, &marks[0])] {
+        words.insert(position, mark);
+        tags.insert(position, "O".to_owned());
+    }
+    tagged_sentence(&words, tags)
+}
