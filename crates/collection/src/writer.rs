@@ -1,11 +1,15 @@
 //! Writing of a collection.
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use atomic_file::FileLock;
 use sha2::{Digest, Sha256};
+use tantivy::directory::error::LockError;
 use tantivy::query::{BooleanQuery, Query, RangeQuery, TermSetQuery};
-use tantivy::{IndexWriter, TantivyDocument, TantivyError, Term};
+use tantivy::{Index, IndexWriter, TantivyDocument, TantivyError, Term};
 
 use crate::collection::Source;
 use crate::manifest::{
@@ -31,6 +35,9 @@ const MERGED_FILES: usize = 8;
 /// Number of vectors of the smallest size of files.
 const SMALL_FILE_ROWS: u64 = 4096;
 
+/// Maximum time to wait for the lock of a tantivy writer that was dropped.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// A collection that is open for writing. Only one writer can be open at a time.
 ///
 /// Changes become visible together with [`commit`](Self::commit). A writer that is dropped before
@@ -54,6 +61,8 @@ pub struct Writer {
     deleted: Vec<Term>,
     /// Whether an operation failed such that the changes are incomplete.
     failed: bool,
+    /// Held until all other fields are dropped; `None` if the file system does not support locks.
+    _lock: Option<FileLock>,
 }
 
 impl Writer {
@@ -87,6 +96,12 @@ impl Writer {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         check_marker(folder)?;
+        let lock = match atomic_file::fs::open(folder)?.try_lock() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(Error::Busy { path: folder.to_owned() });
+            }
+            result => result?,
+        };
         let words = words_folder(folder);
         for folder in [&words, &vectors_folder(folder)] {
             atomic_file::fs::create_dir_all(folder)?;
@@ -97,7 +112,7 @@ impl Writer {
             other => other,
         };
         // The lock is acquired before the state is read, which another writer could replace.
-        let writer = source.index.writer_with_num_threads(1, UNUSED_BYTES).map_err(error)?;
+        let writer = locked_writer(&source.index).map_err(error)?;
         let (snapshot, _) = source.load()?;
         let manifest = snapshot.manifest.clone();
         let writer = Self {
@@ -111,6 +126,7 @@ impl Writer {
             changed: HashSet::new(),
             deleted: Vec::new(),
             failed: false,
+            _lock: lock,
         };
         writer.remove_unused_files();
         // A killed process can leave files of words with names that the next commit uses again.
@@ -450,6 +466,26 @@ fn write_error(folder: &Path, error: &TantivyError) -> Error {
 
 fn to_u64(count: usize) -> u64 {
     u64::try_from(count).expect("a size fits into 64 bits")
+}
+
+/// Opens tantivy's writer.
+///
+/// tantivy releases its lock by closing the lock file. A child process that another thread is starting
+/// shares the open file until it executes its program, so the lock of a writer that was dropped can
+/// remain for a moment. The folder's own lock excludes other writers of this crate, so a lock that
+/// remains longer belongs to another program.
+fn locked_writer(index: &Index) -> tantivy::Result<IndexWriter> {
+    let start = Instant::now();
+    loop {
+        match index.writer_with_num_threads(1, UNUSED_BYTES) {
+            Err(TantivyError::LockFailure(LockError::LockBusy, _))
+                if start.elapsed() < LOCK_WAIT =>
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -72,6 +72,26 @@ fn two_writers() {
 }
 
 #[test]
+fn the_lock_of_a_dropped_writer_remains_for_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path(), &TEXTS).finish().unwrap();
+    // Another handle of the lock file, as in a child process that did not yet start its program.
+    let lock_file = fs::File::open(folder.path().join("words/.tantivy-writer.lock")).unwrap();
+    lock_file.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            lock_file.unlock().unwrap();
+        });
+        Writer::open(folder.path()).unwrap();
+    });
+    // A lock of another program.
+    lock_file.lock().unwrap();
+    let error = Writer::open(folder.path()).err().unwrap();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+}
+
+#[test]
 fn documents_without_id_twice_or_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = create(folder.path(), &TEXTS);
