@@ -6,6 +6,7 @@ use std::process::Command;
 use experiment::read_json;
 use results::Measured;
 use serde_json::{Value, json};
+use testkit::fixture;
 
 use crate::common::{
     CommandExt, assert_contains, expect_failure, program, small_data, small_recipe, succeed,
@@ -83,6 +84,20 @@ fn suite(folder: &Path, out: &str) -> Command {
     command
 }
 
+/// Sets the data of open extraction, in two languages.
+fn add_extractions(command: &mut Command) {
+    let folder = fixture("transfer/oie");
+    for (key, name) in [
+        ("train.en", "gold.tsv"),
+        ("train.es", "gold.json"),
+        ("dev.en", "gold.tsv"),
+        ("test.en", "gold.tsv"),
+        ("test.es", "gold.json"),
+    ] {
+        command.set_path(&format!("tasks.oie.data.{key}"), &folder.join(name));
+    }
+}
+
 /// Returns the suite's command, with the files of [`write_data`] for the tagging task.
 fn tagging_run(folder: &Path, out: &str) -> Command {
     if !folder.join("train.iob2").exists() {
@@ -115,9 +130,10 @@ pub fn small_run(folder: &Path, out: &str) -> Command {
 fn all_tasks_run(folder: &Path, out: &str) -> Command {
     let mut command = tagging_run(folder, out);
     command.set_all(
-        ["ner", "xnli", "mlqa", "relations"]
+        ["ner", "xnli", "mlqa", "relations", "oie"]
             .map(|task| format!("tasks.{task}.fine_tuning.epochs=1")),
     );
+    add_extractions(&mut command);
     command
 }
 
@@ -134,10 +150,11 @@ fn recipe_suite_evaluates_several_architectures() {
         "tasks.mlqa.windows.segment_ids=false",
         // The other vocabularies lack the marks of the small base.
         "tasks.relations.encoding.markers=\"none\"",
+        "tasks.oie.encoding.marks=[\"@\", \"#\"]",
     ]);
     succeed(command);
     let results = summary(&folder.path().join("run"));
-    for task in ["facts", "mlqa", "ner", "relations", "xnli"] {
+    for task in ["facts", "mlqa", "ner", "oie", "relations", "xnli"] {
         for model in ["base", "bert", "modernbert"] {
             assert!(results["tasks"][task][model].is_object(), "{task}: {model}");
         }
@@ -149,12 +166,12 @@ fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(all_tasks_run(folder.path(), "run"));
-    let overview =
-        "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | relations f1 | facts p@1 |";
+    let overview = "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | relations f1 | open extraction f1 | facts p@1 |";
     assert!(text.contains(overview), "{text}");
     let results = summary(&out);
     let tasks = results["tasks"].as_object().unwrap();
-    assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "relations", "xnli"]);
+    let names: Vec<&String> = tasks.keys().collect();
+    assert_eq!(names, ["facts", "mlqa", "ner", "oie", "relations", "xnli"]);
     for (task, models) in tasks {
         // Both names refer to the same model, so the results are equal.
         let without_seconds = |model: &str| {
@@ -201,6 +218,11 @@ fn recipe_suite_evaluates_models_on_every_task() {
     assert!((stored_f1 - score.micro.f1).abs() < 1e-9);
     let config: Value = read_json(trial.join("model/config.json")).unwrap();
     assert_eq!(config["id2label"]["1"], "subject:P36");
+    let config: Value = read_json(out.join("seed-0/oie.base/model/config.json")).unwrap();
+    assert_eq!(
+        (&config["id2label"]["1"], &config["id2label"]["10"]),
+        (&json!("B-P"), &json!("I-A3"))
+    );
     // If a finished run is started again, it computes nothing.
     let rerun = succeed(all_tasks_run(folder.path(), "run"));
     assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
@@ -367,4 +389,42 @@ fn invalid_settings_are_reported_in_one_line() {
     };
     assert!(error_of(&[]).contains("give --model NAME=DIR"));
     assert!(error_of(&["--model", "data/base"]).contains("and data for a task"));
+}
+
+#[test]
+fn recipe_suite_trains_open_extraction_with_gates_of_languages() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |out: &str, settings: &[&str]| {
+        let mut command = small_recipe("transfer-suite", &folder.path().join(out));
+        command.args(["--model", "data/base", "--arms", "oie.*", "--seeds", "1"]);
+        add_extractions(&mut command);
+        command.set_all([
+            "tasks.oie.fine_tuning.epochs=40",
+            "tasks.oie.fine_tuning.batch_size=4",
+            "tasks.oie.fine_tuning.learning_rate=3e-3",
+        ]);
+        command.set_all(settings);
+        command
+    };
+    let mixture = "adapters={mixture={modules=3,languages=[\"en\",\"es\"],lora={rank=4}}}";
+    for (out, settings) in [("all", &[][..]), ("mixture", &[mixture])] {
+        succeed(run(out, settings));
+        // The model learns the sentences that it is tested on.
+        let trial = folder.path().join(out).join("seed-0/oie.base");
+        let stored: Value = read_json(trial.join("result.json")).unwrap();
+        let f1 = stored["value"]["metrics"]["f1"].clone();
+        assert!(
+            f1["en"].as_f64().unwrap() > 50.0 && f1["es"].as_f64().unwrap() > 50.0,
+            "{out}: {f1}"
+        );
+        // The stored score equals the score of the prediction file.
+        let gold = transfer_eval::oie::read_oie_gold(fixture("transfer/oie/gold.json")).unwrap();
+        let predicted = transfer_eval::oie::read_oie(trial.join("predictions/es.tsv")).unwrap();
+        let score = transfer_eval::oie::score_oie(&gold, &predicted).unwrap();
+        assert!((100.0 * score.f1 - f1["es"].as_f64().unwrap()).abs() < 1e-9);
+    }
+    // A language without a gate is found before training.
+    let english_only = "adapters={mixture={modules=3,languages=[\"en\"],lora={rank=4}}}";
+    let error = expect_failure(&run("invalid", &[english_only]).output().unwrap());
+    assert_contains(&error, &["language", "es", "[en]"]);
 }

@@ -1,9 +1,10 @@
 //! Evaluates models on the papers' fine-tuning and probing benchmarks: MLQA, named entities, XNLI,
-//! relations, LAMA, and facts in several languages.
+//! relations, open information extraction, LAMA, and facts in several languages.
 mod benchmark;
 mod lama;
 mod mlqa;
 mod ner;
+mod oie;
 mod recipe;
 mod relations;
 mod report;

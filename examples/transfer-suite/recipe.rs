@@ -47,7 +47,7 @@ pub struct Arm {
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "transfer-suite";
     const ABOUT: &'static str = "Evaluates models like the papers: fine-tuned on English and tested in \
-        other languages on MLQA, named entities, XNLI and relations, and probed for facts without \
+        other languages on MLQA, named entities, XNLI, relations and open extraction, and probed for facts without \
         training.";
     const EXAMPLES: &'static str = "\
 transfer-suite examples/transfer-suite/small.toml --model base=data/base --out runs/suite

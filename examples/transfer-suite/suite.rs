@@ -6,6 +6,7 @@ use crate::benchmark::Benchmark;
 use crate::lama::{Facts, Lama};
 use crate::mlqa::Mlqa;
 use crate::ner::Ner;
+use crate::oie::Oie;
 use crate::relations::Relations;
 use crate::xnli::Xnli;
 
@@ -66,6 +67,7 @@ tasks! {
     ner: Ner, "NER", "f1", Some("001-2"), true;
     xnli: Xnli, "XNLI", "accuracy", Some("001-3"), true;
     relations: Relations, "relations", "f1", None, true;
+    oie: Oie, "open extraction", "f1", None, true;
     lama: Lama, "LAMA", "p@1", Some("001-5"), false;
     facts: Facts, "facts", "p@1", None, false;
 }

@@ -15,10 +15,24 @@ pub(crate) fn map_rows<T>(
     batch_size: usize,
     compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
+    map_rows_in_language(model, rows, None, batch_size, compute)
+}
+
+/// Like [`map_rows`], with inputs in a language, if one is given.
+pub(crate) fn map_rows_in_language<T>(
+    model: &Model,
+    rows: &[&[u32]],
+    language: Option<&str>,
+    batch_size: usize,
+    compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     batch::compute_by_length(&lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().map(|&k| rows[k]).collect();
-        let inputs = batch::pair_inputs(model, &rows)?;
+        let mut inputs = batch::pair_inputs(model, &rows)?;
+        if let Some(language) = language {
+            inputs = inputs.with_languages(rows.iter().map(|_| language));
+        }
         no_grad(|| compute(indices, &inputs, &model.encode(&inputs, false)?))
     })
 }

@@ -16,6 +16,7 @@ mod language_groups;
 pub mod masked_lm;
 mod micro_batches;
 mod model_fingerprint;
+pub mod oie;
 pub mod pooling;
 pub mod question_answering;
 pub mod relation_classification;

@@ -45,6 +45,15 @@ impl PieceEncoder {
         self.encode(&self.spacing.after_space(word))
     }
 
+    /// Returns the piece ids of a mark, which must be in the vocabulary. `advice` ends the error.
+    pub fn encode_mark(&self, mark: &str, advice: &str) -> Result<Vec<u32>> {
+        let ids = self.encode_after_space(mark)?;
+        if ids.is_empty() || ids.iter().any(|&id| Some(id) == self.unknown_id) {
+            return Err(Error::Tokenizer(format!("no piece for the mark `{mark}`; {advice}")));
+        }
+        Ok(ids)
+    }
+
     /// Returns the piece ids of each word, tokenised separately.
     pub fn encode_words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
         words.iter().map(|word| self.encode_after_space(word)).collect()

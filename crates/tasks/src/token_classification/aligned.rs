@@ -114,7 +114,7 @@ impl Task for AlignedTaggingTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for TaggedRow { input_ids, labels } in self.tagged.iter().chain(&self.untagged) {
+        for TaggedRow { input_ids, labels, .. } in self.tagged.iter().chain(&self.untagged) {
             fingerprint.add_ids("input_ids", input_ids).add_ids("labels", labels);
         }
         fingerprint.add_json("config", &self.config);

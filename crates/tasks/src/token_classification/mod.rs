@@ -14,6 +14,9 @@ mod task;
 pub use aligned::{AlignedTaggingTask, AlignmentConfig};
 pub use held_out::HeldOut;
 pub use labels::{head, write_label_names};
-pub use predict::{EncodedSentences, TaggedSentences, best_labels};
+pub use predict::{
+    EncodedSentences, LabelProbability, TaggedSentences, best_labels,
+    best_labels_with_probabilities,
+};
 pub use student::{SelfTrainingConfig, StudentTask, class_log_probabilities};
 pub use task::TokenClassificationTask;

@@ -1,4 +1,5 @@
 //! Prediction and scoring of tags by a trained model.
+use tch::Kind;
 use tokenizers::Tokenizer;
 use torch_ext::to_usize;
 use transfer_eval::ner::{
@@ -34,6 +35,57 @@ pub fn best_labels(model: &Model, rows: &[&[u32]], batch_size: usize) -> Result<
         let (_, length, _) = hidden.size3()?;
         let padded_rows = labels.chunks_exact(to_usize(length)).zip(indices);
         Ok(padded_rows.map(|(labels, &row)| labels[..rows[row].len()].to_vec()).collect())
+    })
+}
+
+/// A predicted label and its probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelProbability {
+    /// The label, in `0..C`.
+    pub label: usize,
+    /// Its probability, from 1 / C to 1.
+    pub probability: f32,
+}
+
+/// Predicts a label and its probability for every token of each row, including special tokens, in
+/// the order of the rows. All rows are in `language`, which a mixture of LoRA modules with a gate for
+/// each language ([`LoraMixtureConfig`](xlmr_model::LoraMixtureConfig)) requires.
+///
+/// # Errors
+/// The errors of [`best_labels`].
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::best_labels_with_probabilities;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::TokenClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let rows = best_labels_with_probabilities(&model, &[&[0, 11, 2]], Some("en"), 8)?;
+/// assert!(rows[0].iter().all(|token| token.label < 5 && token.probability > 0.2));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn best_labels_with_probabilities(
+    model: &Model,
+    rows: &[&[u32]],
+    language: Option<&str>,
+    batch_size: usize,
+) -> Result<Vec<Vec<LabelProbability>>> {
+    inference::map_rows_in_language(model, rows, language, batch_size, |indices, _, hidden| {
+        let logits = inference::check_finite(model.token_logits(hidden, false)?)?;
+        let lengths: Vec<usize> = indices.iter().map(|&row| rows[row].len()).collect();
+        let labels = inference::argmax_rows(logits.shallow_clone())?;
+        let (greatest, _) = logits.f_softmax(-1, Kind::Float)?.f_max_dim(-1, false)?; // [B, L]
+        let probabilities = inference::to_lists(&greatest, &lengths)?;
+        let (_, length, _) = hidden.size3()?;
+        let padded_labels = labels.chunks_exact(to_usize(length));
+        let row = |(labels, probabilities): (&[usize], Vec<f32>)| {
+            let tokens = labels.iter().zip(probabilities);
+            tokens
+                .map(|(&label, probability)| LabelProbability { label, probability })
+                .collect::<Vec<_>>()
+        };
+        Ok(padded_labels.zip(probabilities).map(row).collect())
     })
 }
 

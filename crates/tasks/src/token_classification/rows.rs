@@ -15,6 +15,8 @@ pub(super) struct TaggedRow {
     pub input_ids: Vec<u32>,
     /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
+    /// Language of the sentence; all rows of a task have one, or none.
+    pub language: Option<String>,
 }
 
 impl TaggedRow {
@@ -32,6 +34,7 @@ pub(super) fn labelled_rows(inputs: &[NerInput]) -> Result<(Vec<TaggedRow>, usiz
     let row = |input: &NerInput| TaggedRow {
         input_ids: input.input_ids.clone(),
         labels: input.labels.clone(),
+        language: None,
     };
     let mut rows: Vec<TaggedRow> = inputs.iter().map(row).collect();
     rows.retain(|row| row.labelled() > 0);
@@ -60,7 +63,11 @@ impl LabelledTokens {
     pub fn forward(model: &Model, rows: &[&TaggedRow]) -> Result<Self> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, model.config().pad_token_id)?;
+        let mut inputs = Inputs::from_rows(&ids, model.config().pad_token_id)?;
+        let languages: Option<Vec<&str>> = rows.iter().map(|row| row.language.as_deref()).collect();
+        if let Some(languages) = languages {
+            inputs = inputs.with_languages(languages);
+        }
         let positions = target_positions(&labels, model.device())?;
         let padded = model.encode(&inputs, true)?;
         // Dropout depends on a token's position, so tokens are gathered after dropout.

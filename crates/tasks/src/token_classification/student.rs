@@ -184,7 +184,7 @@ impl Task for StudentTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for (TaggedRow { input_ids, labels }, teacher) in self.rows.iter().zip(&self.teacher) {
+        for (TaggedRow { input_ids, labels, .. }, teacher) in self.rows.iter().zip(&self.teacher) {
             let bits: Vec<u32> = teacher.iter().map(|value| value.to_bits()).collect();
             fingerprint.add_ids("input_ids", input_ids).add_ids("labels", labels);
             fingerprint.add_ids("teacher", &bits);

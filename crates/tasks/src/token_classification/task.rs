@@ -8,7 +8,7 @@ use transfer_eval::ner::NerInput;
 use xlmr_model::Model;
 
 use super::rows::{LabelledTokens, TaggedRow, labelled_rows};
-use crate::{Result, micro_batches};
+use crate::{Error, Result, micro_batches};
 
 // Encoded sentences and losses use the same label for tokens without loss.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
@@ -59,6 +59,58 @@ impl<'a> TokenClassificationTask<'a> {
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
         Ok(Self { model, rows, lengths, unlabelled_count })
     }
+
+    /// Creates a task with the inputs of several languages. A mixture of LoRA modules with a gate for
+    /// each language ([`LoraMixtureConfig`](xlmr_model::LoraMixtureConfig)) requires the languages.
+    ///
+    /// # Errors
+    /// [`Error::Empty`](crate::Error::Empty) if no input of a language has a labelled token.
+    ///
+    /// # Example
+    /// ```
+    /// use tasks::token_classification::TokenClassificationTask;
+    /// use transfer_eval::ner::NerInput;
+    /// use xlmr_model::{Config, Head, LoraMixtureConfig, Model};
+    ///
+    /// let head = Head::TokenClassification { labels: 5 };
+    /// let mut model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+    /// let languages = vec!["en".to_owned(), "de".to_owned()];
+    /// let mixture = LoraMixtureConfig { languages, ..LoraMixtureConfig::default() };
+    /// model.add_lora_mixture("mixture", &mixture, 1)?;
+    /// model.set_active_adapters(&["mixture"])?;
+    /// let input = |id: u32| NerInput {
+    ///     sentence: 0,
+    ///     input_ids: vec![0, id, 2],
+    ///     labels: vec![-100, 3, -100],
+    ///     words: vec![(0, 1)],
+    /// };
+    /// let (english, german) = ([input(11), input(12)], [input(13)]);
+    /// let sets = [("en", english.as_slice()), ("de", german.as_slice())];
+    /// let task = TokenClassificationTask::of_languages(&model, sets)?;
+    /// # drop(task);
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn of_languages<'b>(
+        model: &'a Model,
+        sets: impl IntoIterator<Item = (&'b str, &'b [NerInput])>,
+    ) -> Result<Self> {
+        let mut task = Self { model, rows: Vec::new(), lengths: Vec::new(), unlabelled_count: 0 };
+        for (language, inputs) in sets {
+            let (rows, unlabelled_count) = labelled_rows(inputs).map_err(|error| match error {
+                Error::Empty { what } => Error::empty(format!("{what} in {language}")),
+                error => error,
+            })?;
+            task.lengths.extend(rows.iter().map(|row| row.input_ids.len()));
+            let language = Some(language.to_owned());
+            let rows = rows.into_iter();
+            task.rows.extend(rows.map(|row| TaggedRow { language: language.clone(), ..row }));
+            task.unlabelled_count += unlabelled_count;
+        }
+        match task.rows.is_empty() {
+            true => Err(Error::empty("languages to train on")),
+            false => Ok(task),
+        }
+    }
 }
 
 impl Task for TokenClassificationTask<'_> {
@@ -67,8 +119,11 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for TaggedRow { input_ids, labels } in &self.rows {
+        for TaggedRow { input_ids, labels, language } in &self.rows {
             fingerprint.add_ids("input_ids", input_ids).add_ids("labels", labels);
+            if let Some(language) = language {
+                fingerprint.add_json("language", language);
+            }
         }
     }
 
@@ -105,7 +160,7 @@ impl TokenClassificationTask<'_> {
 #[cfg(test)]
 mod tests {
     use tch::Kind;
-    use xlmr_model::{Inputs, Model};
+    use xlmr_model::{Inputs, LoraMixtureConfig, Model};
 
     use super::super::rows::testing::{inputs, tagger};
     use super::*;
@@ -181,6 +236,34 @@ mod tests {
         );
         let actual = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((actual - reference_loss(&model, &inputs, &[0, 2])).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_row_trains_the_gate_of_its_language() {
+        let mut model = tagger(5);
+        let languages = ["en", "de"].map(str::to_owned).to_vec();
+        let mixture = LoraMixtureConfig { languages, ..LoraMixtureConfig::default() };
+        model.add_lora_mixture("mixture", &mixture, 1).unwrap();
+        model.set_active_adapters(&["mixture"]).unwrap();
+        // The gates have no gradient while the modules' outputs are 0.
+        let parameters = model.named_parameters();
+        for (_, weight) in parameters.iter().filter(|(name, _)| name.ends_with("lora_B.weight")) {
+            let _ = tch::no_grad(|| weight.shallow_clone().uniform_(-0.3, 0.3));
+        }
+        let inputs = inputs();
+        let sets = [("de", &inputs[..2]), ("en", &inputs[2..])];
+        let mut task = TokenClassificationTask::of_languages(&model, sets).unwrap();
+        assert_eq!(task.examples().lengths(), Some([9, 4, 20].as_slice()));
+        first_loss(&mut task, &[0, 1]).backward();
+        let gates = parameters.iter().filter(|(name, _)| name.ends_with("lora_gate.weight"));
+        let norms: Vec<[f64; 2]> = gates
+            .map(|(_, gate)| [0, 1].map(|row| gate.grad().get(row).norm().double_value(&[])))
+            .collect();
+        assert!(!norms.is_empty() && norms.iter().all(|norms| norms[0] == 0.0 && norms[1] > 0.0));
+        let empty = [("de", &inputs[..2]), ("en", &[])];
+        let error = TokenClassificationTask::of_languages(&model, empty).err().unwrap().to_string();
+        assert!(error.contains("labelled sentences to train on in en"), "{error}");
+        assert!(TokenClassificationTask::of_languages(&model, []).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Tests of predictions: results do not depend on batches, and padding has no effect.
 use tasks::cloze_ranking::rank_clozes;
 use tasks::sequence_classification::{best_classes, classify_nli};
-use tasks::token_classification::best_labels;
-use tch::{Device, Tensor};
+use tasks::token_classification::{best_labels, best_labels_with_probabilities};
+use tch::{Device, Kind, Tensor};
 use transfer_eval::lama::Cloze;
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
@@ -44,6 +44,17 @@ fn labels_equal_the_labels_of_single_rows() {
     assert!(expected.concat().iter().any(|&label| label != expected[0][0]), "labels must differ");
     for batch_size in [1, 4, 100] {
         assert_eq!(best_labels(&model, &rows, batch_size).unwrap(), expected, "{batch_size}");
+        let predicted = best_labels_with_probabilities(&model, &rows, None, batch_size).unwrap();
+        for ((row, tokens), labels) in rows.iter().zip(&predicted).zip(&expected) {
+            let logits = model.token_logits(&hidden_of(&model, row), false).unwrap();
+            let probabilities = logits.softmax(-1, Kind::Double).get(0);
+            assert_eq!(tokens.len(), labels.len());
+            for ((position, token), &label) in (0..).zip(tokens).zip(labels) {
+                let expected = probabilities.double_value(&[position, label as i64]);
+                assert_eq!(token.label, label);
+                assert!((f64::from(token.probability) - expected).abs() < 1e-5, "{token:?}");
+            }
+        }
     }
     assert!(best_labels(&model, &[], 4).unwrap().is_empty());
     let error = best_labels(&model, &rows, 0).unwrap_err().to_string();

@@ -1,8 +1,11 @@
 //! Extractions as word tags: predicates, and the arguments of a marked predicate.
 use std::ops::Range;
 
+use tokenizers::Tokenizer;
+
 use super::{OieExtraction, OieSentence};
 use crate::ner::Sentence;
+use crate::tokens::PieceEncoder;
 use crate::{Error, Result};
 
 /// Entity type of predicates in tags.
@@ -85,18 +88,68 @@ pub fn argument_tags(sentences: &[OieSentence], marks: &[String; 2]) -> TaggedEx
     tagged
 }
 
+/// Checks that two marks differ and are in the vocabulary.
+///
+/// # Errors
+/// [`Error::Config`] if they are equal; [`Error::Tokenizer`] naming a mark without a piece.
+pub fn check_marks(marks: &[String; 2], tokenizer: &Tokenizer) -> Result<()> {
+    if marks[0] == marks[1] {
+        return Err(Error::config("marks", format!("{marks:?}"), "two different marks"));
+    }
+    let pieces = PieceEncoder::of(tokenizer)?;
+    let advice = "set marks to two characters of the vocabulary";
+    marks.iter().try_for_each(|mark| pieces.encode_mark(mark, advice).map(drop))
+}
+
+/// A sentence with one marked predicate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkedPredicate {
+    /// The sentence with the predicate between two marks; all tags are `O`.
+    pub sentence: Sentence,
+    /// Index of the tagged sentence.
+    pub source: usize,
+    /// First word of the predicate in the tagged sentence.
+    pub word: usize,
+}
+
 /// Returns one sentence for each predicate in tagged sentences, such as the predictions for
-/// [`predicate_tags`]. The predicate is between two `marks`, and all tags are `O`.
-pub fn marked_predicates(sentences: &[Sentence], marks: &[String; 2]) -> Vec<Sentence> {
+/// [`predicate_tags`]. The predicate is between two `marks`.
+pub fn marked_predicates(sentences: &[Sentence], marks: &[String; 2]) -> Vec<MarkedPredicate> {
     let mut marked = Vec::new();
-    for sentence in sentences {
+    for (source, sentence) in sentences.iter().enumerate() {
         let words: Vec<&str> = sentence.words.iter().map(String::as_str).collect();
         for span in spans_of(&sentence.tags, PREDICATE) {
             let tags = vec!["O".to_owned(); words.len()];
-            marked.push(mark_predicate(&words, tags, &span, marks));
+            let sentence = mark_predicate(&words, tags, &span, marks);
+            marked.push(MarkedPredicate { sentence, source, word: span.start });
         }
     }
     marked
+}
+
+/// Returns the confidence of an extraction as in the released Multi²OIE: the probability of the
+/// predicate's first tag plus, for each argument, the mean probability of the first tags of its spans.
+///
+/// `tags` and `probabilities` have one entry for each word of the sentence with the marked predicate.
+/// The sum ranks an extraction with more arguments higher.
+///
+/// ```
+/// use transfer_eval::oie::extraction_confidence;
+///
+/// let tags = ["B-A0", "I-A0", "O", "O", "O", "B-A1", "B-A1"].map(String::from);
+/// let probabilities = [0.75, 0.1, 0.1, 0.1, 0.1, 0.5, 0.25];
+/// assert_eq!(extraction_confidence(0.5, &tags, &probabilities), 0.5 + 0.75 + (0.5 + 0.25) / 2.0);
+/// ```
+///
+/// # Panics
+/// If there are fewer probabilities than tags.
+pub fn extraction_confidence(predicate: f64, tags: &[String], probabilities: &[f64]) -> f64 {
+    let argument = |name: &str| {
+        let starts = spans_of(tags, name).into_iter().map(|span| probabilities[span.start]);
+        let (sum, count) = starts.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
+        if count == 0.0 { 0.0 } else { sum / count }
+    };
+    predicate + ARGUMENTS.map(argument).iter().sum::<f64>()
 }
 
 /// Converts argument tags of sentences with a marked predicate to extractions. `confidences` has one

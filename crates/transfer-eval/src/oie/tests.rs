@@ -262,7 +262,10 @@ fn extractions_become_tags() {
 fn tags_become_extractions() {
     let predicted =
         Sentence::new(&["It", "was", "new", "and", "is"], &["O", "I-P", "I-P", "O", "B-P"]);
-    let marked = marked_predicates(&[predicted], &marks());
+    let marked = marked_predicates(&[Sentence::new(&["No"], &["O"]), predicted], &marks());
+    let sources: Vec<(usize, usize)> = marked.iter().map(|one| (one.source, one.word)).collect();
+    assert_eq!(sources, [(1, 1), (1, 4)]);
+    let marked: Vec<Sentence> = marked.into_iter().map(|one| one.sentence).collect();
     let texts: Vec<String> = marked.iter().map(tagged_text).collect();
     assert_eq!(texts, ["It [ was new ] and is", "It was new and [ is ]"]);
     let mut tagged = marked.clone();

@@ -122,18 +122,8 @@ struct Marks {
 impl Marks {
     fn of(tokenizer: &Tokenizer, config: &RelationConfig) -> Result<Self> {
         let pieces = PieceEncoder::of(tokenizer)?;
-        let unknown = layout(tokenizer)?.unknown().ok();
-        let mark = |text: &str| -> Result<Vec<u32>> {
-            let ids = pieces.encode_after_space(text)?;
-            if ids.is_empty() || ids.iter().any(|&id| Some(id) == unknown) {
-                let message = format!(
-                    "no piece for the mark `{text}`; set marks to four characters of the \
-                     vocabulary, or markers = \"none\""
-                );
-                return Err(Error::Tokenizer(message));
-            }
-            Ok(ids)
-        };
+        let advice = "set marks to four characters of the vocabulary, or markers = \"none\"";
+        let mark = |text: &str| pieces.encode_mark(text, advice);
         let [subject, object, subject_type, object_type] = &config.marks;
         Ok(Self {
             entities: [mark(subject)?, mark(object)?],
