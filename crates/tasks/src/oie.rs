@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 use transfer_eval::ner::{Labels, NerConfig, NerInput, Sentence, encode_ner, sentence_tags};
 use transfer_eval::oie::{
-    ARGUMENTS, OieSentence, PREDICATE, argument_tags, check_marks, extraction_confidence,
-    extractions_of_tags, marked_predicates, predicate_tags,
+    ARGUMENTS, MarkedPredicate, OieSentence, PREDICATE, argument_tags, check_marks,
+    extraction_confidence, extractions_of_tags, marked_predicates, predicate_tags,
 };
 use xlmr_model::Model;
 
@@ -23,8 +23,7 @@ pub struct OieConfig {
     /// Maximum number of pieces of an input, including special tokens and marks. Words beyond it have
     /// no tags. The default is MT4CrossOIE's.
     pub max_length: usize,
-    /// The marks before and after a predicate. Both must be in the vocabulary, and should not be words
-    /// of the sentences.
+    /// The marks before and after a predicate. Both must be in the vocabulary.
     pub marks: [String; 2],
 }
 
@@ -54,7 +53,7 @@ pub struct OieInputs {
     /// Number of gold extractions.
     pub extractions: usize,
     /// Number of gold extractions whose arguments tags cannot represent
-    /// ([`TaggedExtractions`](transfer_eval::oie::TaggedExtractions)); their inputs are missing.
+    /// ([`TaggedArguments`](transfer_eval::oie::TaggedArguments)); their inputs are missing.
     pub skipped: usize,
 }
 
@@ -70,7 +69,8 @@ pub fn training_inputs(
     check_marks(&config.marks, tokenizer)?;
     let arguments = argument_tags(gold, &config.marks);
     let extractions = arguments.sentences.len() + arguments.skipped;
-    let sentences = [predicate_tags(gold).sentences, arguments.sentences].concat();
+    let mut sentences = predicate_tags(gold).sentences;
+    sentences.extend(arguments.sentences.into_iter().map(|marked| marked.sentence));
     let inputs = encode_ner(&sentences, tokenizer, &oie_labels(), &config.encoding())?;
     Ok(OieInputs { inputs, extractions, skipped: arguments.skipped })
 }
@@ -115,20 +115,17 @@ pub fn extract(
         Sentence::new(&words, &vec!["O"; words.len()])
     };
     let (sentences, predicates) = tagger.tag(sentences.iter().map(untagged).collect())?;
-    let marked = marked_predicates(&sentences, &config.marks);
-    let predicate_probability =
-        |one: &transfer_eval::oie::MarkedPredicate| predicates[one.source][one.word];
-    let predicate_probabilities: Vec<f64> = marked.iter().map(predicate_probability).collect();
-    let (tagged, arguments) = tagger.tag(marked.into_iter().map(|one| one.sentence).collect())?;
-    let confidences: Vec<f64> = tagged
-        .iter()
-        .zip(&arguments)
-        .zip(predicate_probabilities)
-        .map(|((sentence, words), predicate)| {
-            extraction_confidence(predicate, &sentence.tags, words)
-        })
-        .collect();
-    Ok(extractions_of_tags(&tagged, &config.marks, &confidences)?)
+    let mut marked = marked_predicates(&sentences, &config.marks);
+    let untagged = marked.iter().map(|marked| marked.sentence.clone()).collect();
+    let (tagged, arguments) = tagger.tag(untagged)?;
+    let mut confidences = Vec::with_capacity(marked.len());
+    for ((marked, tagged), words) in marked.iter_mut().zip(tagged).zip(&arguments) {
+        let MarkedPredicate { sentence, source, predicate } = marked;
+        let predicate = predicates[*source][predicate.start];
+        confidences.push(extraction_confidence(predicate, &tagged.tags, words));
+        *sentence = tagged;
+    }
+    Ok(extractions_of_tags(&marked, &confidences)?)
 }
 
 struct Tagger<'a> {

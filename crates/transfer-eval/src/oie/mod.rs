@@ -10,6 +10,6 @@ mod tests;
 pub use read::{OieExtraction, OieSentence, read_oie, read_oie_gold, write_oie};
 pub use score::{OieCurvePoint, OieScore, score_oie};
 pub use tags::{
-    ARGUMENTS, MarkedPredicate, PREDICATE, TaggedExtractions, argument_tags, check_marks,
-    extraction_confidence, extractions_of_tags, marked_predicates, predicate_tags,
+    ARGUMENTS, MarkedPredicate, PREDICATE, TaggedArguments, TaggedPredicates, argument_tags,
+    check_marks, extraction_confidence, extractions_of_tags, marked_predicates, predicate_tags,
 };

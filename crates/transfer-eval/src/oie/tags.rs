@@ -14,14 +14,52 @@ pub const PREDICATE: &str = "P";
 /// Entity types of arguments in tags: the subject, and up to three others.
 pub const ARGUMENTS: [&str; 4] = ["A0", "A1", "A2", "A3"];
 
-/// Sentences with IOB2 tags, and the extractions that tags cannot represent.
+/// Sentences with IOB2 tags of predicates, and the extractions that tags cannot represent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TaggedExtractions {
+pub struct TaggedPredicates {
     /// The tagged sentences.
     pub sentences: Vec<Sentence>,
     /// Number of extractions without tags: a text is not a contiguous part of the sentence, texts
     /// overlap, or there are more than four arguments.
     pub skipped: usize,
+}
+
+/// Sentences with one marked predicate and IOB2 tags of its arguments, and the extractions that tags
+/// cannot represent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaggedArguments {
+    /// The tagged sentences, one for each extraction.
+    pub sentences: Vec<MarkedPredicate>,
+    /// Number of extractions without tags, as in [`TaggedPredicates`].
+    pub skipped: usize,
+}
+
+/// A sentence with one marked predicate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkedPredicate {
+    /// The sentence with the predicate between two marks, and with tags of arguments.
+    pub sentence: Sentence,
+    /// Index of the sentence without marks.
+    pub source: usize,
+    /// Words of the predicate in the sentence without marks.
+    pub predicate: Range<usize>,
+}
+
+impl MarkedPredicate {
+    /// Inserts marks before and after a predicate.
+    fn new(
+        (source, words): (usize, &[&str]),
+        mut tags: Vec<String>,
+        predicate: Range<usize>,
+        marks: &[String; 2],
+    ) -> Self {
+        let mut words = words.to_vec();
+        for (position, mark) in [(predicate.end, &marks[1]), (predicate.start, &marks[0])] {
+            words.insert(position, mark);
+            tags.insert(position, "O".to_owned());
+        }
+        Self { sentence: tagged_sentence(&words, tags), source, predicate }
+    }
 }
 
 /// Tags the predicates of each sentence with [`PREDICATE`], as the first step of Multi²OIE.
@@ -38,8 +76,8 @@ pub struct TaggedExtractions {
 /// assert_eq!(tagged.sentences[1].tags[..4], ["O", "O", "B-P", "O"]);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
-pub fn predicate_tags(sentences: &[OieSentence]) -> TaggedExtractions {
-    let mut tagged = TaggedExtractions::default();
+pub fn predicate_tags(sentences: &[OieSentence]) -> TaggedPredicates {
+    let mut tagged = TaggedPredicates::default();
     for sentence in sentences {
         let words: Vec<&str> = sentence.text.split_whitespace().collect();
         let mut tags = vec!["O".to_owned(); words.len()];
@@ -66,12 +104,10 @@ pub fn predicate_tags(sentences: &[OieSentence]) -> TaggedExtractions {
 }
 
 /// Tags the arguments of each extraction with [`ARGUMENTS`], in a copy of the sentence whose predicate
-/// is between two `marks`.
-///
-/// The marks should be in the tokenizer's vocabulary, and not in the sentences.
-pub fn argument_tags(sentences: &[OieSentence], marks: &[String; 2]) -> TaggedExtractions {
-    let mut tagged = TaggedExtractions::default();
-    for sentence in sentences {
+/// is between two `marks`, which should be in the tokenizer's vocabulary.
+pub fn argument_tags(sentences: &[OieSentence], marks: &[String; 2]) -> TaggedArguments {
+    let mut tagged = TaggedArguments::default();
+    for (source, sentence) in sentences.iter().enumerate() {
         let words: Vec<&str> = sentence.text.split_whitespace().collect();
         for extraction in &sentence.extractions {
             let Some(spans) = find_spans(&words, extraction) else {
@@ -82,7 +118,9 @@ pub fn argument_tags(sentences: &[OieSentence], marks: &[String; 2]) -> TaggedEx
             for (span, name) in spans[1..].iter().zip(ARGUMENTS) {
                 write_tags(&mut tags, span, name);
             }
-            tagged.sentences.push(mark_predicate(&words, tags, &spans[0], marks));
+            let predicate = spans[0].clone();
+            let marked = MarkedPredicate::new((source, &words), tags, predicate, marks);
+            tagged.sentences.push(marked);
         }
     }
     tagged
@@ -101,27 +139,15 @@ pub fn check_marks(marks: &[String; 2], tokenizer: &Tokenizer) -> Result<()> {
     marks.iter().try_for_each(|mark| pieces.encode_mark(mark, advice).map(drop))
 }
 
-/// A sentence with one marked predicate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MarkedPredicate {
-    /// The sentence with the predicate between two marks; all tags are `O`.
-    pub sentence: Sentence,
-    /// Index of the tagged sentence.
-    pub source: usize,
-    /// First word of the predicate in the tagged sentence.
-    pub word: usize,
-}
-
 /// Returns one sentence for each predicate in tagged sentences, such as the predictions for
-/// [`predicate_tags`]. The predicate is between two `marks`.
+/// [`predicate_tags`]. The predicate is between two `marks`, and all tags are `O`.
 pub fn marked_predicates(sentences: &[Sentence], marks: &[String; 2]) -> Vec<MarkedPredicate> {
     let mut marked = Vec::new();
     for (source, sentence) in sentences.iter().enumerate() {
         let words: Vec<&str> = sentence.words.iter().map(String::as_str).collect();
         for span in spans_of(&sentence.tags, PREDICATE) {
             let tags = vec!["O".to_owned(); words.len()];
-            let sentence = mark_predicate(&words, tags, &span, marks);
-            marked.push(MarkedPredicate { sentence, source, word: span.start });
+            marked.push(MarkedPredicate::new((source, &words), tags, span, marks));
         }
     }
     marked
@@ -153,40 +179,37 @@ pub fn extraction_confidence(predicate: f64, tags: &[String], probabilities: &[f
 }
 
 /// Converts argument tags of sentences with a marked predicate to extractions. `confidences` has one
-/// value for each sentence.
+/// value for each sentence. Consecutive extractions of one source are in one sentence.
 ///
 /// If an argument has several spans, the first is used. An extraction without an argument is
 /// excluded.
 ///
 /// # Errors
 /// [`Error::Count`] if the numbers of sentences and confidences differ; [`Error::Mismatch`] naming a
-/// sentence without two marks around a predicate.
+/// sentence whose predicate is empty or outside of its words.
 pub fn extractions_of_tags(
-    sentences: &[Sentence],
-    marks: &[String; 2],
+    sentences: &[MarkedPredicate],
     confidences: &[f64],
 ) -> Result<Vec<OieSentence>> {
-    let name = |index: usize| sentences.get(index).map(|sentence| sentence.words.join(" "));
+    let name = |index: usize| Some(sentences.get(index)?.sentence.words.join(" "));
     crate::error::check_counts(
         ("sentence", "sentences"),
         sentences.len(),
         confidences.len(),
         name,
     )?;
-    let mut list: Vec<OieSentence> = Vec::new();
-    for (index, (sentence, &confidence)) in sentences.iter().zip(confidences).enumerate() {
-        let position = |mark: &String| sentence.words.iter().position(|word| word == mark);
-        let (Some(start), Some(end)) = (position(&marks[0]), position(&marks[1])) else {
-            let message = format!("no predicate between {:?} and {:?}", marks[0], marks[1]);
-            return Err(Error::mismatch("sentence", index, sentence.line(), message));
-        };
-        if start + 1 >= end {
-            let message = format!("no word between {:?} and {:?}", marks[0], marks[1]);
+    let mut list: Vec<(usize, OieSentence)> = Vec::new();
+    for (index, (marked, &confidence)) in sentences.iter().zip(confidences).enumerate() {
+        let MarkedPredicate { sentence, source, predicate } = marked;
+        let count = sentence.words.len();
+        // The marks are at these positions.
+        let (start, end) = (predicate.start, predicate.end + 1);
+        if predicate.is_empty() || end >= count {
+            let message = format!("predicate {predicate:?} of {count} words with two marks");
             return Err(Error::mismatch("sentence", index, sentence.line(), message));
         }
-        let is_mark = |word: usize| word == start || word == end;
         let text_of = |range: Range<usize>| {
-            let words = range.filter(|&word| !is_mark(word));
+            let words = range.filter(|&word| word != start && word != end);
             words.map(|word| sentence.words[word].as_str()).collect::<Vec<_>>().join(" ")
         };
         let argument = |name: &str| {
@@ -200,15 +223,16 @@ pub fn extractions_of_tags(
         if arguments.is_empty() {
             continue;
         }
-        let predicate = text_of(start..end);
-        let extraction = OieExtraction { predicate, arguments, confidence };
-        let text = text_of(0..sentence.words.len());
-        match list.iter_mut().find(|other| other.text == text) {
-            Some(sentence) => sentence.extractions.push(extraction),
-            None => list.push(OieSentence { text, extractions: vec![extraction] }),
+        let extraction = OieExtraction { predicate: text_of(start..end), arguments, confidence };
+        match list.last_mut().filter(|(last, _)| last == source) {
+            Some((_, sentence)) => sentence.extractions.push(extraction),
+            None => {
+                let text = text_of(0..count);
+                list.push((*source, OieSentence { text, extractions: vec![extraction] }));
+            }
         }
     }
-    Ok(list)
+    Ok(list.into_iter().map(|(_, sentence)| sentence).collect())
 }
 
 /// Finds the words of the predicate and of each argument. Empty arguments have an empty span.
@@ -272,19 +296,4 @@ fn spans_of(tags: &[String], name: &str) -> Vec<Range<usize>> {
 fn tagged_sentence(words: &[&str], tags: Vec<String>) -> Sentence {
     let words = words.iter().map(|&word| word.to_owned()).collect();
     Sentence { id: None, text: None, words, tags, lines: Vec::new() }
-}
-
-/// Inserts marks before and after a predicate.
-fn mark_predicate(
-    words: &[&str],
-    mut tags: Vec<String>,
-    predicate: &Range<usize>,
-    marks: &[String; 2],
-) -> Sentence {
-    let mut words = words.to_vec();
-    for (position, mark) in [(predicate.end, &marks[1]), (predicate.start, &marks[0])] {
-        words.insert(position, mark);
-        tags.insert(position, "O".to_owned());
-    }
-    tagged_sentence(&words, tags)
 }

@@ -1,4 +1,5 @@
 //! Tests of extraction files, matches and CaRB's scores.
+use std::ops::Range;
 use std::path::Path;
 
 use testkit::{assert_contains, fixture};
@@ -6,8 +7,8 @@ use testkit::{assert_contains, fixture};
 use super::matching::{Match, match_extractions};
 use super::read::{parse_gold, parse_gold_json, parse_predicted};
 use super::{
-    OieExtraction, OieSentence, argument_tags, extractions_of_tags, marked_predicates,
-    predicate_tags, read_oie, read_oie_gold, score_oie, write_oie,
+    MarkedPredicate, OieExtraction, OieSentence, argument_tags, extractions_of_tags,
+    marked_predicates, predicate_tags, read_oie, read_oie_gold, score_oie, write_oie,
 };
 use crate::Error;
 use crate::ner::Sentence;
@@ -242,7 +243,7 @@ fn extractions_become_tags() {
     assert_eq!(predicates.skipped, 4);
     let arguments = argument_tags(&sentences, &marks());
     assert_eq!(
-        arguments.sentences.iter().map(tagged_text).collect::<Vec<_>>(),
+        arguments.sentences.iter().map(|one| tagged_text(&one.sentence)).collect::<Vec<_>>(),
         [
             "The/B-A0 old/I-A0 man/I-A0 [ saw ] the/B-A1 man/I-A1 and the dog saw him",
             "The old man [ saw ] the/B-A0 man/I-A0 and the dog saw him/B-A1",
@@ -263,15 +264,16 @@ fn tags_become_extractions() {
     let predicted =
         Sentence::new(&["It", "was", "new", "and", "is"], &["O", "I-P", "I-P", "O", "B-P"]);
     let marked = marked_predicates(&[Sentence::new(&["No"], &["O"]), predicted], &marks());
-    let sources: Vec<(usize, usize)> = marked.iter().map(|one| (one.source, one.word)).collect();
-    assert_eq!(sources, [(1, 1), (1, 4)]);
-    let marked: Vec<Sentence> = marked.into_iter().map(|one| one.sentence).collect();
-    let texts: Vec<String> = marked.iter().map(tagged_text).collect();
+    let sources: Vec<(usize, Range<usize>)> =
+        marked.iter().map(|one| (one.source, one.predicate.clone())).collect();
+    assert_eq!(sources, [(1, 1..3), (1, 4..5)]);
+    let texts: Vec<String> = marked.iter().map(|one| tagged_text(&one.sentence)).collect();
     assert_eq!(texts, ["It [ was new ] and is", "It was new and [ is ]"]);
     let mut tagged = marked.clone();
     // The second span of A0 is ignored, a span continues over a mark, and A1 is empty.
-    tagged[0].tags = ["B-A0", "O", "O", "O", "O", "B-A2", "B-A0"].map(str::to_owned).to_vec();
-    tagged[1].tags = ["O", "O", "I-A1", "I-A1", "I-A1", "O", "O"].map(str::to_owned).to_vec();
+    let tags = |tags: [&str; 7]| tags.map(str::to_owned).to_vec();
+    tagged[0].sentence.tags = tags(["B-A0", "O", "O", "O", "O", "B-A2", "B-A0"]);
+    tagged[1].sentence.tags = tags(["O", "O", "I-A1", "I-A1", "I-A1", "O", "O"]);
     let expected = sentence(
         "It was new and is",
         vec![
@@ -279,15 +281,25 @@ fn tags_become_extractions() {
             extraction("is", &["", "new and"], 0.25),
         ],
     );
-    assert_eq!(extractions_of_tags(&tagged, &marks(), &[0.5, 0.25]).unwrap(), [expected]);
+    assert_eq!(extractions_of_tags(&tagged, &[0.5, 0.25]).unwrap(), [expected]);
     // Without arguments, there is no extraction.
-    assert_eq!(extractions_of_tags(&marked, &marks(), &[1.0, 1.0]).unwrap(), []);
-    let error = extractions_of_tags(&marked, &marks(), &[1.0]).unwrap_err().to_string();
+    assert_eq!(extractions_of_tags(&marked, &[1.0, 1.0]).unwrap(), []);
+    let error = extractions_of_tags(&marked, &[1.0]).unwrap_err().to_string();
     assert_contains(&error, &["1 predictions for 2 sentences", "It was new and [ is ]"]);
-    for (words, problem) in [(["a", "b", "["], "no predicate"), (["[", "]", "b"], "no word")] {
-        let error = extractions_of_tags(&[Sentence::new(&words, &["O"; 3])], &marks(), &[1.0]);
-        assert_contains(&error.unwrap_err().to_string(), &["sentence 1", problem, "\"]\""]);
+    for predicate in [2..2, 5..6] {
+        let invalid = [MarkedPredicate { predicate, ..marked[1].clone() }];
+        let error = extractions_of_tags(&invalid, &[1.0]).unwrap_err().to_string();
+        assert_contains(&error, &["sentence 1", "of 7 words with two marks"]);
     }
+}
+
+#[test]
+fn marks_can_be_words_of_a_sentence() {
+    let gold = [sentence("a ] b [ c", vec![extraction("b", &["a ]", "[ c"], 1.0)])];
+    let tagged = argument_tags(&gold, &marks());
+    let text = "a/B-A0 ]/I-A0 [ b ] [/B-A1 c/I-A1";
+    assert_eq!(tagged_text(&tagged.sentences[0].sentence), text);
+    assert_eq!(extractions_of_tags(&tagged.sentences, &[1.0]).unwrap(), gold);
 }
 
 #[test]
@@ -297,7 +309,7 @@ fn gold_extractions_survive_tags() {
     // "said" has an argument without the words in brackets.
     assert_eq!(tagged.skipped, 1);
     let confidences = vec![1.0; tagged.sentences.len()];
-    let again = extractions_of_tags(&tagged.sentences, &marks(), &confidences).unwrap();
+    let again = extractions_of_tags(&tagged.sentences, &confidences).unwrap();
     gold[2].extractions.remove(0);
     assert_eq!(again, gold);
     let score = score_oie(&gold, &again).unwrap();
