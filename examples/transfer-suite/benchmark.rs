@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use experiment::InputPath;
+use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use trainer::selection::Scores;
 use trainer::{Task, TrainConfig};
@@ -108,6 +110,30 @@ impl TestResults {
     pub fn add(&mut self, metric: &str, language: impl ToString, percent: f64) {
         self.metrics.entry(metric.to_owned()).or_default().insert(language.to_string(), percent);
     }
+}
+
+/// Rejects a number of steps, because the best epoch is selected.
+pub fn check_epochs(fine_tuning: &TrainConfig) -> Result<()> {
+    let has_steps = fine_tuning.steps.is_some();
+    ensure!(!has_steps, "fine_tuning.steps: set epochs instead; the best epoch is selected");
+    Ok(())
+}
+
+/// Checks that each list of files by language, with the name of its key, has existing files, and that
+/// `dev` has the language that selects the epoch. `content` describes the files in errors.
+pub fn check_files(
+    lists: &[(&str, &BTreeMap<Language, InputPath>)],
+    content: &str,
+    selection: ModelSelection,
+    dev: &BTreeMap<Language, InputPath>,
+) -> Result<()> {
+    for (key, files) in lists {
+        ensure!(!files.is_empty(), "{key} is empty: give files, such as {key}.en = \"PATH\"");
+        files.values().try_for_each(|file| file.required(key, content).map(drop))?;
+    }
+    let valid = selection != ModelSelection::EnglishOnly || dev.contains_key(&Language::EN);
+    ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
+    Ok(())
 }
 
 /// Rejects a maximum length that exceeds the model's number of positions.

@@ -13,7 +13,8 @@ use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_epochs,
+    check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -94,10 +95,7 @@ impl Benchmark for Ner {
 
     fn validate(&self) -> Result<()> {
         let Data { dev, held_out, test, .. } = &self.data;
-        ensure!(
-            self.fine_tuning.steps.is_none(),
-            "fine_tuning.steps: set epochs instead; the best epoch is selected"
-        );
+        check_epochs(&self.fine_tuning)?;
         ensure!(!self.types.is_empty(), "types = []: give types, such as [\"LOC\", \"PER\"]");
         ensure!(
             !test.is_empty(),

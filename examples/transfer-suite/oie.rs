@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use experiment::InputPath;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ use transfer_eval::oie::{OieSentence, read_oie_gold, score_oie, write_oie};
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_epochs,
+    check_files, check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -60,20 +61,10 @@ impl Benchmark for Oie {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(
-            self.fine_tuning.steps.is_none(),
-            "fine_tuning.steps: set epochs instead; the best epoch is selected"
-        );
+        check_epochs(&self.fine_tuning)?;
         let Data { train, dev, test, .. } = &self.data;
-        for (key, files) in [("data.train", train), ("data.dev", dev), ("data.test", test)] {
-            ensure!(!files.is_empty(), "{key} is empty: give files, such as {key}.en = \"PATH\"");
-            let check = |file: &InputPath| file.required(key, "extractions by language").map(drop);
-            files.values().try_for_each(check)?;
-        }
-        let valid =
-            self.selection != ModelSelection::EnglishOnly || dev.contains_key(&Language::EN);
-        ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
-        Ok(())
+        let lists = [("data.train", train), ("data.dev", dev), ("data.test", test)];
+        check_files(&lists, "extractions by language", self.selection, dev)
     }
 
     fn head(&self) -> Head {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use experiment::{InputPath, write_text};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use transfer_eval::relations::{
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_epochs,
+    check_files, check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -80,22 +81,11 @@ impl Benchmark for Relations {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(
-            self.fine_tuning.steps.is_none(),
-            "fine_tuning.steps: set epochs instead; the best epoch is selected"
-        );
+        check_epochs(&self.fine_tuning)?;
         self.labels()?;
         let Data { dev, test, .. } = &self.data;
-        for (key, files) in [("data.dev", dev), ("data.test", test)] {
-            ensure!(!files.is_empty(), "{key} is empty: give files, such as {key}.en = \"PATH\"");
-            let check =
-                |file: &InputPath| file.required(key, "TACRED's JSON by language").map(drop);
-            files.values().try_for_each(check)?;
-        }
-        let valid =
-            self.selection != ModelSelection::EnglishOnly || dev.contains_key(&Language::EN);
-        ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
-        Ok(())
+        let lists = [("data.dev", dev), ("data.test", test)];
+        check_files(&lists, "TACRED's JSON by language", self.selection, dev)
     }
 
     fn head(&self) -> Head {

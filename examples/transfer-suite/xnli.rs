@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use experiment::{InputPath, write_text};
 use serde::{Deserialize, Serialize};
 use tasks::sequence_classification::{SequenceClassificationTask, classify_nli};
@@ -14,7 +14,8 @@ use transfer_eval::xnli::{
 use xlmr_model::{Head, Pretrained};
 
 use crate::benchmark::{
-    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_length,
+    Benchmark, BenchmarkInfo, ModelSelection, Scorer, Split, TestResults, check_epochs,
+    check_length,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -67,10 +68,7 @@ impl Benchmark for Xnli {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(
-            self.fine_tuning.steps.is_none(),
-            "fine_tuning.steps: set epochs instead; the best epoch is selected"
-        );
+        check_epochs(&self.fine_tuning)?;
         self.data.dev.required("data.dev", "development pairs, such as xnli.dev.tsv")?;
         self.data.test.required("data.test", "test pairs, such as xnli.test.tsv")?;
         Ok(())
