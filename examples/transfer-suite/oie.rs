@@ -104,7 +104,8 @@ impl Benchmark for Oie {
             for (language, gold) in &gold {
                 let texts: Vec<&str> = gold.iter().map(|sentence| &*sentence.text).collect();
                 let Pretrained { model, tokenizer, .. } = model;
-                let (size, code) = (self.evaluation_batch_size, language.to_string());
+                let size = self.evaluation_batch_size;
+                let code = language.to_string();
                 let found = extract(model, tokenizer, &texts, Some(&code), &self.encoding, size)?;
                 if let Some(folder) = predictions {
                     write_oie(folder.join(format!("{language}.tsv")), &found)?;

@@ -203,7 +203,8 @@ pub fn extractions_of_tags(
         let MarkedPredicate { sentence, source, predicate } = marked;
         let count = sentence.words.len();
         // The marks are at these positions.
-        let (start, end) = (predicate.start, predicate.end + 1);
+        let start = predicate.start;
+        let end = predicate.end + 1;
         if predicate.is_empty() || end >= count {
             let message = format!("predicate {predicate:?} of {count} words with two marks");
             return Err(Error::mismatch("sentence", index, sentence.line(), message));
