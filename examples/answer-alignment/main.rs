@@ -38,7 +38,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Arguments::parse();
+    let args: Arguments = match cli::parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     torch_ext::configure_process();
     experiment::exit(match &args.command {
         Some(Command::Place(args)) => place::run(args),

@@ -22,6 +22,7 @@ pub struct Recipe {
     /// languages.
     pub models: LanguageGroups,
     /// English and the languages of the questions.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     pub data: Data,
     pub model: BaseModel,

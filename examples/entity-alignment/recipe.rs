@@ -14,6 +14,7 @@ use trainer::TrainConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Languages whose graphs are aligned with the English graph.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Shares of the entities of each graph whose texts are missing, from 0 to below 1; each share
     /// is a setting.

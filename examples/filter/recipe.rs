@@ -16,9 +16,11 @@ use xlmr_model::{Config, FusionConfig};
 pub struct Recipe {
     pub task: Task,
     /// The source language, followed by the languages into which the training data is translated.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Languages of the test data; empty: `languages`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "language::plausible::list")]
     pub tested: Vec<Language>,
     /// Initial weights of the second model. Only arms with `soft` train two models.
     pub student: StudentStart,

@@ -20,6 +20,7 @@ pub struct Recipe {
     /// Initial model of the second stage.
     pub start: StageTwoStart,
     /// Languages of the evaluation.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     pub run: RunConfig,
     pub model: BaseModel,

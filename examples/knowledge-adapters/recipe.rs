@@ -23,6 +23,7 @@ use xlmr_model::BottleneckConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Languages of labels, facts and questions: English and others.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     pub run: RunConfig,
     pub data: Data,
@@ -159,6 +160,7 @@ impl PairSchedule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageModel {
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Number of sentences per language.
     pub sentences: usize,

@@ -37,10 +37,12 @@ pub struct Data {
     /// Training text: `<lang>.json`, in a folder that `demo-data text` wrote.
     pub text: JsonFolder,
     /// Languages of the training text.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Held-out sentences: `<lang>.tsv` with an id, a tab and a text per line.
     pub held_out: TsvFolder,
     /// Languages of the held-out sentences.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub held_out_languages: Vec<Language>,
     /// Number of sentences of each language, at the beginning of its file, that select the best
     /// step. The others determine the reported scores.

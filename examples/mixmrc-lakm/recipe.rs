@@ -18,6 +18,7 @@ use trainer::TrainConfig;
 pub struct Recipe {
     /// The source language, whose questions were translated, followed by the languages of the
     /// translations.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Maximum passage length of LAKM in tokens, including `<s>` and `</s>`.
     pub lakm_max_length: usize,

@@ -39,10 +39,12 @@ pub struct Data {
     pub train: InputPath,
     /// Tagged sentences of each target language. The documents of `untagged` are used for training,
     /// without their tags; the others are the test sentences.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub target: BTreeMap<Language, InputPath>,
     /// The documents of `target` that are used for training.
     pub untagged: HeldOut,
     /// Further test sentences by language, of which nothing is used for training.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub test: BTreeMap<Language, InputPath>,
 }
 

@@ -15,6 +15,7 @@ use transfer_eval::retrieval::RankConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Languages of questions and paragraphs.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Number of articles to train on; the questions of the following articles are queries.
     pub train_articles: usize,
@@ -96,6 +97,7 @@ pub struct Arm {
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluation {
     /// Languages of the sentences.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub sentence_languages: Vec<Language>,
     /// Maximum number of sentences per language.
     pub max_sentences: usize,
@@ -114,6 +116,7 @@ pub struct Evaluation {
 #[serde(default, deny_unknown_fields)]
 pub struct Reranking {
     /// Languages of names and descriptions; empty: the base is not evaluated on entities.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
     /// Maximum number of entities.
     pub max_entities: usize,

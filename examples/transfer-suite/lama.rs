@@ -133,10 +133,12 @@ pub struct FactsData {
     /// Name of the data set in tables.
     pub name: String,
     /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub test: BTreeMap<Language, JsonlFolder>,
     /// Folders with facts that a model may have been trained on. Results on them are reported in
     /// addition to results on `test`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
 

@@ -41,6 +41,7 @@ pub struct Data {
     /// MLQA's folder `test`.
     pub test: JsonFolder,
     /// Test languages; questions and contexts are in the same language.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub languages: Vec<Language>,
 }
 

@@ -40,10 +40,12 @@ pub struct Data {
     /// English training sentences.
     pub train: InputPath,
     /// Development files by language; not allowed with `held_out`.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub dev: BTreeMap<Language, InputPath>,
     /// Part of `train` that is used as the English development set.
     pub held_out: Option<HeldOut>,
     /// Test files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub test: BTreeMap<Language, InputPath>,
 }
 

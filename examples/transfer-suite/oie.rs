@@ -37,10 +37,13 @@ pub struct Data {
     /// Name of the data set in tables.
     pub name: String,
     /// Training files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub train: BTreeMap<Language, InputPath>,
     /// Development files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub dev: BTreeMap<Language, InputPath>,
     /// Test files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub test: BTreeMap<Language, InputPath>,
 }
 

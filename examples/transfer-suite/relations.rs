@@ -47,8 +47,10 @@ pub struct Data {
     /// Training sentences, in English for transfer to other languages.
     pub train: InputPath,
     /// Development files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub dev: BTreeMap<Language, InputPath>,
     /// Test files by language.
+    #[serde(deserialize_with = "language::plausible::keys")]
     pub test: BTreeMap<Language, InputPath>,
 }
 

@@ -13,7 +13,7 @@ const DOCUMENTS: &str = "examples/documents";
 const QUESTIONS: [&str; 3] = [
     "¿De qué están hechas las islas flotantes de los uros?",
     "How many capitals are on the Danube?",
-    "Wer ließ Dujiangyan bauen?",
+    "Seit wann ist Dujiangyan Welterbe?",
 ];
 
 /// Sets up libtorch, builds the programs, answers the questions, and runs the recipe with

@@ -101,7 +101,7 @@ fn try_commands(wheel: &Path) -> String {
         "  python3 -m venv polyqa-env\n  \
          polyqa-env/bin/pip install torch=={LIBTORCH} --index-url https://download.pytorch.org/whl/cpu\n  \
          polyqa-env/bin/pip install {}\n  \
-         polyqa-env/bin/polyqa --help",
+         echo 'Lima is the capital of Peru.' | polyqa-env/bin/polyqa answer -q 'Wo liegt Lima?' -",
         wheel.display()
     )
 }

@@ -86,9 +86,9 @@ enum Task {
     /// Download the pretrained encoder, multilingual-e5-small in 4 bits, into .pretrained
     #[command(
         after_help = "Downloads 95 MB. Writes the model (490 MB) and a copy with the vocabulary of \
-        the embedded texts\n(200 MB), for which it builds xlmr-model. An interrupted download is \
+        the embedded texts (200 MB), for which it builds xlmr-model. An interrupted download is \
         resumed.\n\n--masked-lm also trains a masked-LM head for the copy, and writes both to \
-        .pretrained/multilingual-e5-small-mlm\n(200 MB). The next run resumes an interrupted \
+        .pretrained/multilingual-e5-small-mlm (200 MB). The next run resumes an interrupted \
         training.\n\nExamples:\n  cargo xtask pretrained\n  cargo xtask pretrained --masked-lm\n  \
         polyqa train --model .pretrained/multilingual-e5-small --train train.json"
     )]
@@ -103,8 +103,8 @@ enum Task {
     /// Train a reader for real questions on the pretrained encoder, into runs/reader
     #[command(
         after_help = "Trains on natural questions and three quarters of XQuAD's articles, all in \
-        English, and scores\nthe reader on the other articles in seven languages. The next run resumes \
-        an interrupted one.\nOptions are passed on to `polyqa train`.\n\nExamples:\n  \
+        English, and scores the reader on the other articles in seven languages. The next run resumes \
+        an interrupted one. Options are passed on to `polyqa train`.\n\nExamples:\n  \
         cargo xtask reader\n  cargo xtask reader --epochs 2 --out runs/longer\n  \
         polyqa answer --model runs/reader/model -q 'Wo liegt Lima?' peru.txt"
     )]
@@ -142,7 +142,7 @@ enum Task {
     /// Install the baseline programs for comparisons into .peers, at pinned versions
     #[command(
         after_help = "Tests and benches that need .peers are skipped with a note if it does not \
-        exist.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
+        exist.\n\nExamples:\n  cargo xtask peers            Python packages without torch\n  \
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
         cargo xtask peers --transformers-4    into .peers-4 (250 MB)"
     )]
@@ -244,16 +244,19 @@ enum Task {
     #[command(after_help = "Options are passed on to criterion; --quick also skips the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
-        cargo xtask bench answer         polyqa answer compared with transformers' pipeline\n  \
-        cargo xtask bench serve          polyqa serve compared with FastAPI over that pipeline\n  \
-        cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
-        cargo xtask bench collection     recall, speed and memory of collections, without libtorch\n  \
-        cargo xtask bench recall         recall of paragraphs with the terms of polyqa answer, without libtorch\n  \
-        cargo xtask bench extract        kg-triples, without libtorch\n  \
-        cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
-        cargo xtask bench encoder        a training step compared with transformers; requires 19 GB of memory\n  \
+        cargo xtask bench answer       compared with transformers' pipeline\n  \
+        cargo xtask bench serve        compared with FastAPI over that pipeline\n  \
+        cargo xtask bench retrieval    recall of polyqa answer's first stage\n  \
+        cargo xtask bench documents    F1 on paragraphs and whole articles\n  \
+        cargo xtask bench no-answer    \"no answer\" by pairs of languages\n  \
+        cargo xtask bench collection   recall, speed and memory of collections\n  \
+        cargo xtask bench recall       recall of paragraphs by words\n  \
+        cargo xtask bench extract      kg-triples on a dump\n  \
+        cargo xtask bench programs     mlqa-eval compared with Python programs\n  \
+        cargo xtask bench encoder      compared with transformers (19 GB)\n  \
         cargo xtask bench encoder --quick\n  \
-        cargo xtask bench losses --device cuda")]
+        cargo xtask bench losses --device cuda\n\n\
+        collection, recall, extract and programs need no libtorch.")]
     Bench {
         /// Arguments passed to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -343,7 +346,7 @@ fn run_benches(root: &Path, arguments: &[String]) -> Result<()> {
         None => ("", arguments),
     };
     let package = match name {
-        "answer" | "retrieval" | "serve" => Some("polyqa"),
+        "answer" | "documents" | "no-answer" | "retrieval" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "programs" => Some("mlqa-eval"),
         "collection" => Some("polyqa-collection"),

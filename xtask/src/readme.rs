@@ -166,6 +166,8 @@ fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
 }
 
 #[cfg(test)]
+mod tests_dependencies;
+#[cfg(test)]
 mod tests_prose;
 
 #[cfg(test)]

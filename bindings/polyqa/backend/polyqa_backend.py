@@ -1,6 +1,6 @@
 """maturin's build backend, which first checks that pip would not replace another release of torch.
 
-pip prints a backend's output only if it fails, or with `-v`.
+pip prints a backend's output only if it fails, or with `-v`, so notes are written to the terminal.
 """
 
 import os
@@ -35,10 +35,10 @@ def check_torch():
     """Ends the process if the environment has another release of torch, which pip would replace."""
     version = installed_torch(sysconfig.get_paths())
     if version is None:
-        print(
-            f"polyqa: without torch {RELEASE} in the environment, pip downloads its CUDA build (2.7 GB); for the CPU build, "
-            f"first run: pip install torch=={RELEASE}.0 --index-url https://download.pytorch.org/whl/cpu",
-            file=sys.stderr,
+        notify(
+            f"polyqa: this environment has no torch, so pip will download torch {RELEASE} with CUDA after the build: 2.7 GB, and "
+            "4.6 GB on disk, which takes minutes. For the build without CUDA (0.5 GB), stop here and first run: "
+            f"pip install torch=={RELEASE}.0 --index-url https://download.pytorch.org/whl/cpu"
         )
     elif version.split(".")[:2] != RELEASE.split(".") and not os.environ.get(VARIABLE):
         sys.exit(
@@ -46,6 +46,15 @@ def check_torch():
             f"libtorch's C++ interface, which changes with every release. pip would replace torch {version} and download 2.7 GB. "
             f"Install polyqa into a new environment, as in its README, or set {VARIABLE}=1 to replace torch."
         )
+
+
+def notify(message):
+    """Writes a line to the terminal or, without a terminal, to standard error."""
+    try:
+        with open("/dev/tty", "w", encoding="utf-8") as terminal:
+            print(message, file=terminal)
+    except OSError:
+        print(message, file=sys.stderr)
 
 
 def installed_torch(paths):

@@ -8,8 +8,9 @@ const MAX_WIDTH: usize = 100;
 const INDENT: &str = "  ";
 
 /// Fits the texts at the end of the help of a command and its subcommands to the terminal. clap
-/// wraps lines anywhere, so that a wrapped example could not be copied.
-pub(crate) fn fit_to_terminal(command: Command) -> Command {
+/// wraps lines anywhere, so that a wrapped example could not be copied. [`parse`](crate::parse) and
+/// [`parse_command`](crate::parse_command) call this function.
+pub fn fit_to_terminal(command: Command) -> Command {
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
     let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     let width = width.or_else(columns).unwrap_or(MAX_WIDTH).min(MAX_WIDTH); // no terminal

@@ -1,4 +1,5 @@
 //! Messages on standard error, and exit codes.
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +19,23 @@ pub fn end<E: Display>(result: Result<(), E>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Returns an error and its causes as one text, without causes whose text the preceding message
+/// already contains.
+pub fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut previous = error.to_string();
+    let mut text = previous.clone();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let reason = cause.to_string();
+        if !previous.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        previous = reason;
+        source = cause.source();
+    }
+    text
 }
 
 /// Prints the notes that were collected since the last call, for programs that do not end with

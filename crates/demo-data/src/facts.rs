@@ -21,7 +21,7 @@ pub struct FactSource {
     #[arg(long, value_name = "FILE")]
     pub templates: PathBuf,
     /// Languages of the output; the first one is the training language
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES)]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES, value_parser = Language::registered)]
     pub languages: Vec<Language>,
     /// Options for splitting the head entities.
     #[command(flatten)]

@@ -140,7 +140,7 @@ fn main() -> ExitCode {
         },
         Err(code) => return code,
     };
-    cli::end(result.map_err(|error| format!("{error:#}")))
+    cli::end(result.map_err(|error| cli::describe(error.as_ref())))
 }
 
 fn prepare<T: Generator + Args>(args: &PrepareArgs<T>) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ pub struct MixtureConfig {
     #[arg(long, value_name = "DIR")]
     pub xquad: Option<PathBuf>,
     /// Languages of XQuAD
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES, value_parser = Language::registered)]
     pub languages: Vec<Language>,
     /// Use the first N articles of XQuAD; the others are reserved for tests
     #[arg(long, value_name = "N", default_value_t = 36)]

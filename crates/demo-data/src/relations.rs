@@ -35,7 +35,7 @@ pub struct RelationConfig {
     #[arg(long, value_name = "DIR")]
     pub extracts: PathBuf,
     /// Languages of the output; the first one is the training language
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true, value_parser = Language::registered)]
     pub languages: Vec<Language>,
     /// Fractions of the pairs of entities for training, development and test, which add up to 1
     #[arg(long = "split", value_name = "S,S,S", default_value = "0.6,0.15,0.25", value_parser = parse_shares)]

@@ -16,7 +16,7 @@ pub struct SearchConfig {
     #[arg(long, value_name = "DIR")]
     pub questions: PathBuf,
     /// Languages of the questions
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true, value_parser = Language::registered)]
     pub languages: Vec<Language>,
 }
 

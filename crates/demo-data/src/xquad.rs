@@ -22,7 +22,7 @@ pub struct XquadSplit {
     #[arg(long, value_name = "DIR")]
     pub xquad: PathBuf,
     /// Languages of the output; the first one is the training language
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES, value_parser = Language::registered)]
     pub languages: Vec<Language>,
     /// Use only the first N articles
     #[arg(long, value_name = "N")]

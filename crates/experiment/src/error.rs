@@ -91,17 +91,7 @@ impl Error {
 /// An error and its causes on one line, without causes whose text the preceding message already
 /// contains.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    let mut previous = String::new();
-    for cause in error.chain() {
-        let reason = cause.to_string();
-        if text.is_empty() {
-            text.clone_from(&reason);
-        } else if !previous.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        previous = reason;
-    }
+    let text = cli::describe(error.as_ref());
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
     // Removes libtorch's stack trace.

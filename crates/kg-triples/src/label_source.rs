@@ -56,6 +56,11 @@ pub struct LabelSourceCounts {
 }
 
 impl LabelSourceCounts {
+    /// Returns the number of labels of all sources.
+    pub fn total(&self) -> u64 {
+        self.language + self.variant + self.fallback + self.mul
+    }
+
     /// Counts a label.
     pub fn add(&mut self, source: LabelSource) {
         *match source {

@@ -4,6 +4,7 @@ mod code;
 mod error;
 mod fold;
 mod names;
+pub mod plausible;
 mod registered;
 mod terms;
 

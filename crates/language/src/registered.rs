@@ -21,10 +21,30 @@ const MISTAKEN_CODES: [(&str, &str); 13] = [
     ("vn", "vi"),
 ];
 
+/// Three-letter codes of the standard form of a language that has a two-letter code, as in FLORES
+/// and NLLB. Rules and data of these languages have the two-letter code.
+const STANDARD_FORMS: [(&str, &str); 14] = [
+    ("arb", "ar"),
+    ("azj", "az"),
+    ("cmn", "zh"),
+    ("ekk", "et"),
+    ("khk", "mn"),
+    ("lvs", "lv"),
+    ("npi", "ne"),
+    ("ory", "or"),
+    ("pes", "fa"),
+    ("plt", "mg"),
+    ("swh", "sw"),
+    ("uzn", "uz"),
+    ("ydd", "yi"),
+    ("zsm", "ms"),
+];
+
 impl Language {
     /// Creates a language from a code of the ISO 639 registry: a two-letter code of ISO 639-1, or a
     /// three-letter code of ISO 639-3 if the language has no two-letter code. Script, region and
-    /// variant may follow, such as `zh-Hans` or `pt_BR`.
+    /// variant may follow, such as `zh-Hans` or `pt_BR`. The code of a standard form, such as `cmn`
+    /// or `arb`, is not accepted for the language with the two-letter code.
     ///
     /// Use this function where a code selects rules. A code that no rule has would otherwise
     /// silently select the rules of unknown languages. [`Language::new`] accepts any code, for data
@@ -42,7 +62,8 @@ impl Language {
     ///
     /// # Errors
     /// [`UnknownLanguage`] for any other code, with a suggestion for English names of languages,
-    /// for three-letter codes of languages with a two-letter code, and for some country codes.
+    /// for three-letter codes of languages with a two-letter code or of their standard forms, and
+    /// for some country codes.
     pub fn registered(code: &str) -> Result<Self, UnknownLanguage> {
         let unknown = |suggestion| UnknownLanguage { code: code.to_owned(), suggestion };
         let Ok(language) = Self::new(code) else {
@@ -51,10 +72,37 @@ impl Language {
         let base = language.base();
         let is_registered = match base.len() {
             2 => IsoLanguage::from_639_1(base).is_some(),
-            3 => IsoLanguage::from_639_3(base).is_some_and(|iso| iso.to_639_1().is_none()),
+            3 => {
+                IsoLanguage::from_639_3(base).is_some_and(|iso| iso.to_639_1().is_none())
+                    && STANDARD_FORMS.iter().all(|(code, _)| *code != base)
+            }
             _ => false,
         };
         if is_registered { Ok(language) } else { Err(unknown(suggest(code))) }
+    }
+
+    /// Creates a language from any code of [`Language::new`] that is not probably mistaken for
+    /// another one, such as `cn`, `eng` or `german`.
+    ///
+    /// Use this function where a user names languages of data that may have codes of their own,
+    /// such as Wikidata's `simple`.
+    ///
+    /// ```
+    /// use language::Language;
+    ///
+    /// assert_eq!(Language::plausible("simple")?.as_str(), "simple");
+    /// assert_eq!(Language::plausible("german").unwrap_err().suggestion, Some(Language::DE));
+    /// # Ok::<(), language::UnknownLanguage>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnknownLanguage`] if [`registered`](Self::registered) suggests another code, or if the text
+    /// is not a code.
+    pub fn plausible(code: &str) -> Result<Self, UnknownLanguage> {
+        match (Self::registered(code), Self::new(code)) {
+            (Err(error), Ok(language)) if error.suggestion.is_none() => Ok(language),
+            (registered, _) => registered,
+        }
     }
 
     /// Returns the language with a two-letter code of ISO 639-1, optionally with script, region or
@@ -78,7 +126,8 @@ impl Language {
 fn suggest(text: &str) -> Option<Language> {
     let text = text.to_lowercase();
     let base = text.split_once(['-', '_']).map_or(&*text, |(base, _)| base);
-    let mistaken = MISTAKEN_CODES.iter().find(|(code, _)| *code == base).map(|&(_, code)| code);
+    let mut other_codes = MISTAKEN_CODES.iter().chain(&STANDARD_FORMS);
+    let mistaken = other_codes.find(|(code, _)| *code == base).map(|&(_, code)| code);
     let by_name = || {
         let mut letters = text.chars();
         let first = letters.next()?;

@@ -87,6 +87,9 @@ fn only_registered_codes_are_accepted_for_rules() {
         ("German", Some("de")),
         ("jp", Some("ja")),
         ("cn", Some("zh")),
+        ("cmn", Some("zh")),
+        ("arb_Arab", Some("ar")),
+        ("zsm", Some("ms")),
     ] {
         let error = Language::registered(code).unwrap_err();
         assert_eq!(error.suggestion, suggestion.map(language), "{code}");
@@ -94,6 +97,13 @@ fn only_registered_codes_are_accepted_for_rules() {
         assert!(message.starts_with(&format!("unknown language {code:?}: expected")), "{message}");
         let hint = suggestion.map(|code| format!("did you mean `{code}`"));
         assert!(hint.is_none_or(|hint| message.contains(&hint)), "{message}");
+    }
+    for code in ["simple", "zh-Hans", "yue", "xx"] {
+        assert_eq!(Language::plausible(code).unwrap(), language(code));
+    }
+    for (code, suggestion) in [("cmn", Some("zh")), ("german", Some("de")), ("a b", None)] {
+        let error = Language::plausible(code).unwrap_err();
+        assert_eq!(error.suggestion, suggestion.map(language), "{code}");
     }
     assert_eq!(Language::two_letter("dev"), None);
     assert_eq!(Language::two_letter("pt-br"), Some(language("pt-br")));

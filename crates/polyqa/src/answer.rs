@@ -59,6 +59,9 @@ pub struct Place {
     pub start: usize,
     /// End in the document (exclusive), in code points.
     pub end: usize,
+    /// Number of the page that contains the start, as [`Answer::page`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<usize>,
     /// Probability of the answer at this place, 0 to 1.
     pub probability: f64,
 }
@@ -175,7 +178,8 @@ impl Collector {
                 let start = passage.start + candidate.answer_start;
                 let end = start + candidate.text.chars().count();
                 let document = passage.document.clone();
-                let place = Place { document, start, end, probability: margin };
+                let page = page_at(passage, candidate.answer_start);
+                let place = Place { document, start, end, page, probability: margin };
                 self.add_place(&candidate.text, place);
             }
         }
@@ -272,14 +276,23 @@ impl Collector {
 
 impl Answer {
     fn place(&self) -> Place {
-        let Self { start, end, probability, .. } = *self;
-        Place { document: self.document.clone(), start, end, probability }
+        let Self { start, end, page, probability, .. } = *self;
+        Place { document: self.document.clone(), start, end, page, probability }
     }
 }
 
 /// Computes the logarithm of the sum of two exponentials.
 fn log_add_exp(a: f64, b: f64) -> f64 {
     a.max(b) + (-(a - b).abs()).exp().ln_1p()
+}
+
+/// Returns the page of a position in a passage, in code points; `None` if the document has no pages.
+fn page_at(passage: &Passage, position: usize) -> Option<usize> {
+    let breaks = || {
+        let before = passage.text.chars().take(position);
+        before.filter(|&char| char == documents::PAGE_BREAK).count()
+    };
+    passage.page.map(|page| page + breaks())
 }
 
 /// Returns the answer at a span of a passage, in code points.
@@ -293,7 +306,6 @@ fn to_answer(passage: &Passage, candidate: &Candidate, span: Range<usize>, margi
         .expect("the start is a boundary");
     let sentence = sentence_around(text, start_byte..end_byte);
     let prefix = &text[sentence.start..start_byte];
-    let page_breaks = text[..start_byte].matches(documents::PAGE_BREAK).count();
     Answer {
         text: candidate.text.clone(),
         start: passage.start + span.start,
@@ -303,7 +315,7 @@ fn to_answer(passage: &Passage, candidate: &Candidate, span: Range<usize>, margi
         sentence: text[sentence].to_owned(),
         start_in_sentence: prefix.chars().count(),
         document: passage.document.clone(),
-        page: passage.page.map(|page| page + page_breaks),
+        page: page_at(passage, span.start),
         probability: margin,
         total_probability: margin,
         places: Vec::new(),
@@ -482,8 +494,13 @@ mod tests {
     fn the_number_of_texts_is_limited() {
         let mut collector = Collector::new(20, "Where?");
         for number in 0..=MAX_TEXTS {
-            let place =
-                Place { document: "d".into(), start: 0, end: 1, probability: number as f64 };
+            let place = Place {
+                document: "d".into(),
+                start: 0,
+                end: 1,
+                page: None,
+                probability: number as f64,
+            };
             collector.add_place(&number.to_string(), place);
         }
         assert_eq!(collector.texts.len(), MAX_TEXTS / 2 + 1);

@@ -5,11 +5,14 @@ from typing import overload
 
 __version__: str
 
-class Place(TypedDict):
+class _Place(TypedDict):
     document: str
     start: int
     end: int
     probability: float
+
+class Place(_Place, total=False):
+    page: int
 
 class _Answer(TypedDict):
     text: str

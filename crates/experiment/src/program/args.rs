@@ -63,6 +63,7 @@ impl Args {
             .about(about)
             .after_help(format!("Examples:{examples}"))
             .mut_arg("out", |argument| argument.help(out_help));
+        let command = cli::fit_to_terminal(command);
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 

@@ -79,6 +79,46 @@ impl Default for ExtractConfig {
 }
 
 impl ExtractConfig {
+    /// Returns the first option of a finished extract, with its value, whose data these options would
+    /// not write. Further languages and tables are no difference.
+    pub fn difference(&self, finished: &ExtractReport) -> Option<String> {
+        let new = self.report();
+        let list =
+            |codes: &[Language]| codes.iter().map(Language::as_str).collect::<Vec<_>>().join(",");
+        if finished.languages.iter().any(|language| !new.languages.contains(language)) {
+            return Some(format!("the languages {}", list(&finished.languages)));
+        }
+        if finished.tables.iter().any(|table| !new.tables.contains(table)) {
+            let names: Vec<&str> = finished.tables.iter().map(|table| table.name()).collect();
+            return Some(format!("the tables {}", names.join(",")));
+        }
+        // Reports of earlier versions do not have these options.
+        let (Some(old), Some(new)) = (&finished.terms, &new.terms) else { return None };
+        if old.lookup != new.lookup {
+            let name = match old.lookup {
+                TermLookup::Wikidata => "wikidata",
+                TermLookup::Exact => "exact",
+            };
+            return Some(format!("the lookup {name}"));
+        }
+        if old.mul != new.mul {
+            let name = match old.mul {
+                MulRule::SameScript => "the same script only",
+                MulRule::AnyScript => "any script",
+            };
+            return Some(format!("names of mul in {name}"));
+        }
+        let fallback =
+            |(code, codes): (&Language, &Vec<Language>)| format!("{code}={}", list(codes));
+        (old.fallback != new.fallback).then(|| match old.fallback.is_empty() {
+            true => "no fallback languages of its own".to_owned(),
+            false => {
+                let lists: Vec<String> = old.fallback.iter().map(fallback).collect();
+                format!("the fallback languages {}", lists.join(" "))
+            }
+        })
+    }
+
     /// Validates the options.
     ///
     /// # Errors
@@ -121,6 +161,11 @@ impl ExtractConfig {
         ExtractReport {
             languages: self.languages.clone(),
             tables: self.tables(),
+            terms: Some(TermOptions {
+                lookup: self.lookup,
+                mul: self.mul,
+                fallback: self.fallback.iter().cloned().collect(),
+            }),
             label_sources: match self.tables.contains(&DumpTable::Labels) {
                 true => self.languages.iter().map(|code| (*code, NameCounts::default())).collect(),
                 false => BTreeMap::new(),
@@ -162,6 +207,17 @@ pub struct NameCounts {
     pub unused_mul: u64,
 }
 
+/// The codes in which the texts of an extract were looked up, see [`ExtractConfig`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TermOptions {
+    /// [`ExtractConfig::lookup`].
+    pub lookup: TermLookup,
+    /// [`ExtractConfig::mul`].
+    pub mul: MulRule,
+    /// [`ExtractConfig::fallback`].
+    pub fallback: BTreeMap<Language, Vec<Language>>,
+}
+
 /// Counts of an extract, stored as `extract.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExtractReport {
@@ -180,6 +236,9 @@ pub struct ExtractReport {
     /// The tables that were written.
     #[serde(default)]
     pub tables: Vec<DumpTable>,
+    /// The codes in which texts were looked up; `None` in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TermOptions>,
     /// Items.
     pub items: u64,
     /// Properties.

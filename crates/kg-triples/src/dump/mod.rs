@@ -20,7 +20,7 @@ mod texts;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ExtractConfig, ExtractReport, MulRule, NameCounts, TermLookup};
+pub use config::{ExtractConfig, ExtractReport, MulRule, NameCounts, TermLookup, TermOptions};
 pub use extract::extract;
 pub use source::{ExtractProgress, ExtractStart};
 pub use table::DumpTable;

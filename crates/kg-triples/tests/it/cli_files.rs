@@ -30,7 +30,7 @@ fn an_output_that_is_an_input_is_rejected() {
 }
 
 #[test]
-fn a_finished_extract_of_other_languages_is_not_replaced() {
+fn a_finished_extract_with_other_options_is_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     fs::copy(testkit::fixture("dump.json"), dir.path().join("dump.json")).unwrap();
     let extract =
@@ -40,8 +40,22 @@ fn a_finished_extract_of_other_languages_is_not_replaced() {
     let before = labels();
     let error = failure(&extract("--languages en,zh"));
     assert!(error.contains("languages en,de") && error.contains("--restart"), "{error}");
+    for (options, old) in [
+        ("--tables labels", "the tables triples,labels,redirects"),
+        ("--lookup exact", "the lookup wikidata"),
+        ("--mul any-script", "names of mul in the same script only"),
+        ("--fallback de=gsw", "no fallback languages of its own"),
+    ] {
+        let error = failure(&extract(&format!("--languages en,de {options}")));
+        assert!(error.contains(&format!("a finished extract with {old};")), "{error}");
+    }
     assert_eq!(labels(), before);
     stdout(&extract("--languages de,en"));
+    stdout(&extract("--languages de,en --tables triples,labels,redirects,aliases"));
+    let output = extract("--languages en,tlh --restart");
+    stdout(&output);
+    let note = to_text(&output.stderr);
+    assert!(note.contains("no item or property has a label in tlh"), "{note}");
     stdout(&extract("--languages en,zh --restart"));
     assert_ne!(labels(), before);
 }
@@ -49,11 +63,18 @@ fn a_finished_extract_of_other_languages_is_not_replaced() {
 #[test]
 fn codes_that_are_mistaken_for_others_are_rejected() {
     let dir = countries_folder();
-    for (code, meant) in [("cn", "`zh`"), ("english", "`en`"), ("deu", "`de`"), ("jp", "`ja`")] {
-        let command = format!("extract --dump none --languages en,{code} --out out");
-        let error = failure(&run(dir.path(), &command));
-        assert!(error.contains(code) && error.contains(meant), "{error}");
-        assert!(!dir.path().join("out").exists());
+    for (code, meant) in [("cn", "`zh`"), ("english", "`en`"), ("deu", "`de`"), ("cmn", "`zh`")] {
+        for command in [
+            format!("extract --dump none --languages en,{code}"),
+            format!("sample --kg kg --languages en,{code}"),
+            format!("mix --in kg --pairs en-{code}"),
+            format!("switch --texts none --labels none --source {code}"),
+            format!("link --wiki {code}=none --sitelinks none"),
+        ] {
+            let error = failure(&run(dir.path(), &format!("{command} --out out")));
+            assert!(error.contains(code) && error.contains(meant), "{command}: {error}");
+            assert!(!dir.path().join("out").exists());
+        }
     }
 }
 

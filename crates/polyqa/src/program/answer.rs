@@ -30,26 +30,29 @@ use crate::program::show;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    pub reader: ReaderArgs,
     /// Question; may be repeated. Without --question and --questions, questions are read from
     /// standard input, one per line
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", help_heading = "Input")]
     question: Vec<String>,
     /// File of questions: .jsonl rows, or SQuAD-style with contexts if there are no documents
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     questions: Option<PathBuf>,
     /// Documents: PDF, HTML, Markdown, text or .jsonl files; - reads one document from standard
     /// input. Pipes are read once
-    #[arg(value_name = "DOCUMENT")]
+    #[arg(value_name = "DOCUMENT", help_heading = "Input")]
     texts: Vec<PathBuf>,
     /// File with additional documents, one {"id": "…", "text": "…"} per line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     documents: Vec<PathBuf>,
     /// Collection made by `polyqa index`, in place of documents; with --retriever, the collection
     /// must have the retriever's embeddings
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["texts", "documents", "embeddings", "compatible", "predictions", "n_best", "null_odds"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["texts", "documents", "embeddings", "compatible", "predictions", "n_best", "null_odds"], help_heading = "Input")]
     collection: Option<PathBuf>,
+    #[command(flatten)]
+    pub reader: ReaderArgs,
+    /// Cut windows and select answers like another program
+    #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"], conflicts_with = "window_score", help_heading = "Reader")]
+    compatible: Option<String>,
     #[command(flatten)]
     retriever: RetrieverArgs,
     /// File of the retriever's passage embeddings, created or extended: later runs embed only new
@@ -64,19 +67,16 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES, help_heading = "Retrieval")]
     candidates: usize,
     /// Print one JSON line per question
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Cut windows and select answers like another program
-    #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"], conflicts_with = "window_score")]
-    compatible: Option<String>,
     /// Also write the best answers by id, for `polyqa score` (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Output")]
     predictions: Option<PathBuf>,
     /// Also write the n best answers per question (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Output")]
     n_best: Option<PathBuf>,
     /// Also write null scores by id, for `polyqa score --squad2` (question files only)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Question files")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions", help_heading = "Output")]
     null_odds: Option<PathBuf>,
 }
 
@@ -365,7 +365,11 @@ fn for_each_line(answer: impl Fn(&str) -> Result<()>) -> Result<()> {
 /// the tokenizer would take 0.05 seconds.
 fn load_reader(args: &Args) -> Result<ManuallyDrop<Reader>> {
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
-    Ok(ManuallyDrop::new(args.reader.load(compatible)?.0))
+    let reader = args.reader.load(compatible)?.0;
+    // Text lists distinct answers, and equal ones may precede them. More answers would also change
+    // the n-best lists.
+    let max_answers = args.reader.answers * if args.json || args.n_best.is_some() { 1 } else { 4 };
+    Ok(ManuallyDrop::new(reader.with_max_answers(max_answers)))
 }
 
 /// Answers every question of a file over its context.
@@ -408,10 +412,13 @@ impl Args {
 
 /// Prints a question's answers and flushes standard output.
 fn print(args: &Args, answers: &Answers) -> Result<()> {
+    let no_answers = match args.collection {
+        Some(_) => show::NO_COMMON_WORDS,
+        None => show::NO_WORDS,
+    };
     let text = match args.json {
         true => serde_json::to_string(answers)? + "\n",
-        false if args.collection.is_some() => show::format_answers(answers, show::NO_COMMON_WORDS),
-        false => show::format_answers(answers, show::NO_WORDS),
+        false => show::format_answers(answers, no_answers, args.reader.answers),
     };
     args.text_output().print(&text).context("cannot write to standard output")
 }

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let result = args.model.as_ref().map_or(Ok(()), |name| describe_model(name, &mut lines));
     if args.json {
-        let error = result.as_ref().err().map(|error| ("error", format!("{error:#}")));
+        let error = result.as_ref().err().map(|error| ("error", cli::describe(error.as_ref())));
         let entries = lines.into_iter().chain(error);
         let object: Map<String, Value> =
             entries.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
@@ -90,7 +90,7 @@ fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
     let answer = check_reader(&folder, &inspection, lines);
     let verdict = |result: Result<()>| match result {
         Ok(()) => "yes".to_owned(),
-        Err(error) => format!("no: {error:#}"),
+        Err(error) => format!("no: {}", cli::describe(error.as_ref())),
     };
     let train = verdict(inspection.report(Head::Span).map(drop).map_err(Into::into));
     let merged = inspection.report(Head::None)?.merged.len();

@@ -1,7 +1,7 @@
 //! Options for the model and the reader.
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, ResolvedModel};
@@ -35,6 +35,7 @@ pub fn resolve(model: &str) -> Result<ResolvedModel> {
         !Path::new(model).join("config.json").exists() && in_run.join("config.json").exists();
     let in_run = in_run.to_str().filter(|_| is_run);
     let model = in_run.unwrap_or(model); // the name of a model
+    check_is_model(Path::new(model))?;
     let mut current_bar = None;
     let resolved = Hub::from_env().resolve(model, &mut |progress| {
         let bar = match &mut current_bar {
@@ -50,6 +51,47 @@ pub fn resolve(model: &str) -> Result<ResolvedModel> {
         bar.finish_and_clear();
     }
     Ok(resolved?)
+}
+
+/// Files of which a model's folder has at least one.
+const CONFIGS: [&str; 3] = ["config.json", "adapter_config.json", "modules.json"];
+
+/// Maximum depth of the models in a run's folder: `seed-0/ARM/GROUP/model`.
+const MAX_DEPTH: usize = 4;
+
+/// Returns an error for a folder without a model, such as that of a recipe's run; the error names
+/// the models in the folder.
+fn check_is_model(folder: &Path) -> Result<()> {
+    if !folder.is_dir() || is_model(folder) {
+        return Ok(());
+    }
+    let models = models_below(folder, MAX_DEPTH);
+    let names: Vec<String> = models.iter().take(3).map(|path| path.display().to_string()).collect();
+    let hint = match (names.len(), models.len()) {
+        (0, _) => String::new(),
+        (shown, all) if shown < all => format!("; models in it: {}, …", names.join(", ")),
+        _ => format!("; models in it: {}", names.join(", ")),
+    };
+    bail!("{}: not a model, there is no config.json{hint}", folder.display())
+}
+
+fn is_model(folder: &Path) -> bool {
+    CONFIGS.iter().any(|name| folder.join(name).exists())
+}
+
+/// Returns the models below a folder, in the order of their paths; a folder that cannot be read has
+/// none.
+fn models_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    let models = folders.into_iter().map(|path| match is_model(&path) {
+        true => vec![path],
+        false if depth > 1 => models_below(&path, depth - 1),
+        false => Vec::new(),
+    });
+    models.flatten().collect()
 }
 
 /// Options of the reader: windows, answers, precision and device.

@@ -107,6 +107,7 @@ fn bad_input_is_reported_in_one_line() {
     program.write("scan.pdf", pdf(&["", ""]));
     copy_model(&program, "model", "bad");
     program.write("bad/calibration.json", "{\"temperature\": 0}");
+    copy_model(&program, "model", "runs/seed-0/arm/all/model");
     program.expect_only_errors(&[
         ("answer --model model -q Where? none", &["none"]),
         ("answer --model model -q Where? model", &["model", "is a folder"]),
@@ -125,6 +126,10 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model model --questions q.jsonl text.txt", &["line 2", "duplicate"]),
         ("answer --model nowhere -q Where? text.txt", &["nowhere"]),
         ("answer --model bad -q Where? text.txt", &["calibration.json"]),
+        (
+            "answer --model runs -q Where? text.txt",
+            &["runs: not a model", "runs/seed-0/arm/all/model"],
+        ),
         ("answer --model data/base -q Where? text.txt", &["XLMRobertaForMaskedLM"]),
         ("train --model data/base", &["--train"]),
     ]);

@@ -19,6 +19,7 @@ fn the_embedded_reader_answers_questions_in_other_languages() {
         ("¿De qué están hechas las islas flotantes de los uros?", english, "reeds"),
         ("How many capitals are on the Danube?", german, "Vier"),
         ("Wer ließ Dujiangyan bauen?", chinese, "李冰"),
+        ("Seit wann ist Dujiangyan Welterbe?", chinese, "2000年"),
     ] {
         let arguments = ["answer", "--json", "-q", question, english, german, chinese];
         let output = program.expect_success(&arguments).out;

@@ -48,6 +48,7 @@ pub struct EvaluationConfig {
     /// The split in the file names: `dev` or `test`.
     pub split: String,
     /// Languages of the context.
+    #[serde(deserialize_with = "language::plausible::list")]
     pub contexts: Vec<Language>,
     /// Question languages of each context.
     #[serde(skip_serializing_if = "is_all")]

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["entities", "texts"])]
     synthetic: bool,
     /// Languages of the descriptions [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Option<Vec<Language>>,
     /// Path of tokenizer.json, or of the model folder that contains it
     #[arg(long, value_name = "FILE")]

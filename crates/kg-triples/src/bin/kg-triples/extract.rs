@@ -10,7 +10,7 @@ use kg_triples::dump::{
 use kg_triples::{Error, Language};
 
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, parse_choice, parse_language};
+use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -46,7 +46,7 @@ pub struct Args {
     dump: PathBuf,
     /// Languages of labels and other texts; codes are case-insensitive, zh and zh-hans are
     /// different languages
-    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Vec<Language>,
     /// Fallback languages for texts that are missing in a language, in order of preference, in place
     /// of its variants and fallback languages on Wikidata; a list that includes mul uses its labels
@@ -87,8 +87,8 @@ pub struct Args {
 fn parse_fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
     let (language, codes) =
         text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
-    let codes = codes.split(',').map(parse_language).collect::<Result<_, _>>()?;
-    Ok((parse_language(language)?, codes))
+    let parse = |code| Language::plausible(code).map_err(|error| error.to_string());
+    Ok((parse(language)?, codes.split(',').map(parse).collect::<Result<_, _>>()?))
 }
 
 pub fn run(args: Args) -> CommandResult {
@@ -114,13 +114,18 @@ pub fn run(args: Args) -> CommandResult {
     }
     let report = extract_with_progress(&args.dump, &config, &args.out, args.threads)?;
     print_counts(&report);
+    for (language, counts) in &report.label_sources {
+        if counts.sources.total() == 0 {
+            eprintln!("note: no item or property has a label in {language}");
+        }
+    }
     for bad in &report.first_bad_lines {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
     }
     Ok(())
 }
 
-/// Returns an error if the folder has a finished extract of other languages, which the new one would
+/// Returns an error if the folder has a finished extract with other options, which the new one would
 /// replace, unless `--restart` is given.
 fn check_finished(out: &Path, config: &ExtractConfig) -> CommandResult {
     let path = out.join("extract.json");
@@ -130,21 +135,12 @@ fn check_finished(out: &Path, config: &ExtractConfig) -> CommandResult {
     // The file is an output, so it must not become a protected input.
     let bytes = atomic_file::fs::read(&path)?;
     // A report that another version wrote may have other keys; it is replaced.
-    let Ok(ExtractReport { languages, .. }) = serde_json::from_slice(&bytes) else {
+    let Ok(report) = serde_json::from_slice::<ExtractReport>(&bytes) else {
         return Ok(());
     };
-    let sorted = |languages: &[Language]| -> Vec<Language> {
-        let mut sorted = languages.to_vec();
-        sorted.sort_unstable();
-        sorted
-    };
-    if sorted(&languages) == sorted(&config.languages) {
-        return Ok(());
-    }
-    let names: Vec<&str> = languages.iter().map(Language::as_str).collect();
+    let Some(difference) = config.difference(&report) else { return Ok(()) };
     let reason = format!(
-        "holds a finished extract with the languages {}; choose another --out, or replace it with --restart",
-        names.join(",")
+        "holds a finished extract with {difference}; choose another --out, or replace it with --restart"
     );
     Err(Error::Dump { path: out.to_owned(), reason })
 }

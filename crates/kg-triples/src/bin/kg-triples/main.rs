@@ -134,20 +134,11 @@ fn check_positive<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
     }
 }
 
-/// Parses a language code. Wikidata has codes that are not in ISO 639, such as `simple`, so only
-/// codes that are probably mistaken for another one are errors.
-fn parse_language(code: &str) -> Result<Language, String> {
-    match Language::registered(code) {
-        Err(error) if error.suggestion.is_some() => Err(error.to_string()),
-        _ => Language::new(code).map_err(|error| error.to_string()),
-    }
-}
-
 /// Parses `en=enwiki.jsonl.gz`.
 fn parse_language_file(text: &str) -> Result<(Language, PathBuf), String> {
     let (code, path) =
         text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
-    Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))
+    Ok((Language::plausible(code).map_err(|error| error.to_string())?, path.into()))
 }
 
 /// The result of a command.

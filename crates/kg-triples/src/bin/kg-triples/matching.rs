@@ -11,7 +11,7 @@ use kg_triples::{Error, Language};
 use serde::Deserialize;
 
 use crate::table::Table;
-use crate::{CommandResult, parse_choice, parse_language};
+use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -46,14 +46,14 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "labels")]
     entities: Option<PathBuf>,
     /// Languages of the labels [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Option<Vec<Language>>,
     /// Terms: sequences of up to N words, or index (words, their prefixes, and pairs of Han
     /// characters, as in the word index of polyqa)
     #[arg(long, value_name = "N|index", default_value = "3", value_parser = parse_terms)]
     terms: TermKind,
     /// Languages whose stop words are removed from sequences of words
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     stop_words: Vec<Language>,
     /// Remove terms that do not connect the two corpora
     #[arg(long)]

@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = parse_choice::<PairKind>)]
     kinds: Vec<PairKind>,
     /// Languages of all texts [default: all languages with labels]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Option<Vec<Language>>,
     /// Number of training pairs of each kind, sampled with replacement [default: one pair per
     /// entity of a triple (ep), triple (tp), description (es) or object of a sentence (ts)]

@@ -34,7 +34,7 @@ pub struct SourceArgs {
     #[arg(long, value_name = "FILE", requires = "entities", conflicts_with_all = ["texts", "wiki"])]
     aliases: Option<PathBuf>,
     /// Languages of passages and descriptions [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Option<Vec<Language>>,
     /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]

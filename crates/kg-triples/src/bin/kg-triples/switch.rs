@@ -47,13 +47,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "labels")]
     entities: Option<PathBuf>,
     /// Language of the texts
-    #[arg(long, value_name = "LANG", default_value_t = SwitchConfig::default().source)]
+    #[arg(long, value_name = "LANG", default_value_t = SwitchConfig::default().source, value_parser = Language::plausible)]
     source: Language,
     /// Languages to switch into [default: all languages with labels]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Option<Vec<Language>>,
     /// Additional languages that can be drawn for a sentence, but in which no sentence is written
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages", value_parser = Language::plausible)]
     pool: Vec<Language>,
     /// Languages that can be drawn for a sentence: shared (every labelled entity of the sentence
     /// has a label in the language) or per_mention (at least one entity has a label in the

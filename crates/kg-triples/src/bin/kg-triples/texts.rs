@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
     /// Languages [default: all languages of the folder]
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = crate::parse_language)]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", value_parser = Language::plausible)]
     languages: Vec<Language>,
     /// Prepared folder to write; its files train/triples.<language>.txt contain one triple per line
     #[arg(long, value_name = "DIR")]

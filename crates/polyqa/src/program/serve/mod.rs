@@ -30,17 +30,17 @@ pub struct Args {
     retriever: RetrieverArgs,
     /// Collection made by `polyqa index` that is searched for questions without documents. Changes
     /// by `polyqa index` are visible without a restart
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Retrieval")]
     collection: Option<PathBuf>,
     /// Address to listen on; a non-loopback address exposes the service to the network
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = parse_host)]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = parse_host, help_heading = "Service")]
     host: IpAddr,
     /// Host name by which clients and proxies reach the service, in addition to localhost and IP
     /// addresses; requests for any other host name receive status 421
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Service")]
     allow_host: Vec<String>,
     /// Port to listen on; 0 selects a free port
-    #[arg(long, value_name = "N", default_value_t = 8080)]
+    #[arg(long, value_name = "N", default_value_t = 8080, help_heading = "Service")]
     port: u16,
     #[command(flatten)]
     limits: Limits,

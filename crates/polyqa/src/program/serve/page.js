@@ -38,9 +38,30 @@ function setState(message, wrong) {
   at("state").className = wrong ? "wrong" : "";
 }
 
-/** Returns the page of an answer and the number of its places, if there are several. */
-function place({ page, places }) {
-  return (page ? `, page ${page}` : "") + (places.length > 1 ? `, ${places.length} places` : "");
+/** Returns the document (in a collection) and page of a place. */
+function place({ document, page }, inCollection) {
+  return (inCollection ? ` · ${document}` : "") + (page ? `, page ${page}` : "");
+}
+
+/** Returns an answer's place, and the other documents and pages or the number of its places. */
+function describePlaces(answer, inCollection) {
+  const own = place(answer, inCollection);
+  const all = new Set(answer.places.map((one) => place(one, inCollection)));
+  all.delete(own);
+  const others = [...all].map((text) => text.replace(/^( · |, )/, ""));
+  const count = answer.places.length;
+  return own + (others.length ? `; also ${others.join("; ")}` : count > 1 ? `, ${count} places` : "");
+}
+
+/** Returns the places of all answers as spans that do not overlap; those of better answers first. */
+function spansOf(answers, isBest) {
+  const spans = answers.map(({ start, end }, rank) => ({ start, end, best: isBest(rank) }));
+  for (const { start, end } of answers.flatMap((answer) => answer.places)) {
+    if (spans.every((span) => end <= span.start || span.end <= start)) {
+      spans.push({ start, end, best: false });
+    }
+  }
+  return spans;
 }
 
 /** Shows the answers in `text`, or in the documents of the collection if there is no text. */
@@ -56,15 +77,13 @@ function show(text, result) {
     const span = { start: answer.start_in_sentence, end: answer.start_in_sentence + length, best: best(rank) };
     const item = element("li", "",
       element("div", "answer", answer.text),
-      element("div", "place", percent(answer.total_probability) + place(answer)
-        + (inCollection ? ` · ${answer.document}` : "")),
+      element("div", "place", percent(answer.total_probability) + describePlaces(answer, inCollection)),
       element("p", "sentence", ...marked(answer.sentence, [span])));
     item.dir = "auto";
     return item;
   }));
   at("whole").hidden = inCollection;
-  const spans = result.answers.map((answer, rank) => ({ ...answer, best: best(rank) }));
-  at("marked").replaceChildren(...(inCollection ? [] : marked(text, spans)));
+  at("marked").replaceChildren(...(inCollection ? [] : marked(text, spansOf(result.answers, best))));
   at("found").hidden = false;
   // Only the box with the text is scrolled, so that the list of answers stays in view.
   const [box, mark] = [at("marked"), at("marked").querySelector("mark.best")];
