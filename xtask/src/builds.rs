@@ -13,7 +13,7 @@ macro_rules! libtorch_tests {
             "--exclude", "atomic-file", "--exclude", "demo-data", "--exclude", "kg-triples",
             "--exclude", "mlqa-eval", "--exclude", "polyqa-cli", "--exclude", "polyqa-collection", "--exclude",
             "polyqa-documents", "--exclude", "polyqa-hub", "--exclude", "polyqa-language",
-            "--exclude", "polyqa-results", "--exclude", "polyqa-shards", "--exclude", "qa-report",
+            "--exclude", "polyqa-polar", "--exclude", "polyqa-results", "--exclude", "polyqa-shards", "--exclude", "qa-report",
             "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
             "--exclude", "transfer-eval", "--exclude", "xtask", $($word),*
         ]

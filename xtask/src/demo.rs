@@ -28,7 +28,8 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     println!(
         "\n2. Answer questions over texts in other languages ({DOCUMENTS}), with the reader in {READER}:\n"
     );
-    let mut answer = command(target_folder()?.join("debug/polyqa"), root);
+    let polyqa = target_folder()?.join("debug/polyqa");
+    let mut answer = command(&polyqa, root);
     answer.args(["answer", "--model", READER, "-n", "1"]);
     answer.args(QUESTIONS.iter().flat_map(|question| ["-q", question]));
     let texts = ["titicaca.txt", "donau.txt", "dujiangyan.txt"];
@@ -41,8 +42,10 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     recipes::run_built(root, Path::new(recipes::DEMO), &recipes::DEMO_BUILD, arguments)?;
     println!(
         "\nNext: ask your own texts, such as\n  \
-         cargo run -p polyqa -- answer -q 'Wo liegt Lima?' my-text.txt my-paper.pdf\n\
-         or open the web page of\n  cargo run -p polyqa -- serve"
+         {} answer -q 'Wo liegt Lima?' my-text.txt my-paper.pdf\n\
+         or install the program, which then is optimised and has a web page (`polyqa serve`), with\n  \
+         cargo install --path crates/polyqa",
+        polyqa.strip_prefix(root).unwrap_or(&polyqa).display()
     );
     Ok(())
 }

@@ -8,7 +8,8 @@ use regex::Regex;
 
 use crate::files::read;
 
-/// Returns the crates that a README's examples use and its first block of dependencies lacks.
+/// Returns the crates that a README's examples use and its first block of dependencies lacks. A
+/// module in the braces of a `use` counts as a crate.
 fn undeclared_crates(page: &str) -> Vec<String> {
     let key = Regex::new(r"(?m)^([\w-]+) = ").unwrap();
     let dependencies = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());

@@ -1,15 +1,13 @@
 //! Orthogonal Procrustes: the orthogonal map that minimises the distances between the vectors of
 //! pairs.
-use nalgebra::{DMatrix, linalg::SVD};
 use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
+use polar::orthogonal_factor;
 use rayon::prelude::*;
 
 use crate::{Error, Result};
 
 /// Rows per parallel block.
 const BLOCK: usize = 1024;
-/// Maximum number of SVD iterations per dimension.
-const STEPS_PER_DIMENSION: usize = 100;
 
 /// The orthogonal W, `[D, D]`, that minimises the sum of ‖x W − y‖² over the pairs: with the
 /// singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. X and Y contain the source and target
@@ -56,19 +54,10 @@ pub(super) fn procrustes(
         let (x, y) = (rows(source, |pair| pair.0), rows(target, |pair| pair.1));
         general_mat_mul(1.0, &x.t(), &y, 1.0, &mut product);
     }
-    if product.iter().any(|value| !value.is_finite()) {
-        return Err(Error::array("pairs", "a vector has a value that is not finite"));
-    }
-    let matrix = DMatrix::from_iterator(width, width, product.t().iter().copied());
-    let steps = STEPS_PER_DIMENSION * width;
-    let SVD { u: Some(u), v_t: Some(v_t), .. } =
-        SVD::try_new(matrix, true, true, f64::EPSILON, steps)
-            .ok_or_else(|| Error::array("pairs", "the singular values do not converge"))?
-    else {
-        return Err(Error::array("pairs", "no singular vectors"));
-    };
-    let orthogonal_map = u * v_t;
-    Ok(Array2::from_shape_fn((width, width), |(row, column)| orthogonal_map[(row, column)]))
+    orthogonal_factor(product.view()).map_err(|error| match error {
+        polar::Error::NotFinite => Error::array("pairs", "a vector has a value that is not finite"),
+        error => Error::array("pairs", error.to_string()),
+    })
 }
 
 /// Multiplies each row by `map` in float64, and rounds the result to float32.
