@@ -89,14 +89,14 @@ fn main() -> std::io::Result<()> {
 /// the paths of the written files.
 fn write_units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let write = |names: &&[&str]| {
-        let file = folder.join(format!("unit_{}.cpp", names.join("_")));
+    let write = |(index, names): (usize, &&[&str])| {
+        let file = folder.join(format!("unit_{index}.cpp"));
         let text: String =
             names.iter().map(|name| format!("#include \"shim/{name}.cpp\"\n")).collect();
         std::fs::write(&file, text)?;
         Ok(file)
     };
-    UNITS.iter().map(write).collect()
+    UNITS.iter().enumerate().map(write).collect()
 }
 
 /// Returns the header folders that NCCL's process group requires in addition to libtorch's headers,

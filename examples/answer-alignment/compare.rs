@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, default_value = "data/xquad", value_name = "DIR")]
     data: PathBuf,
     /// Languages other than English
-    #[arg(long, value_delimiter = ',', default_value = "es,de,ar,hi,vi,zh", value_name = "LANG,…")]
+    #[arg(long, value_delimiter = ',', default_value = "es,de,ar,hi,vi,zh", value_name = "LANG,…", value_parser = Language::registered)]
     languages: Vec<Language>,
     /// Methods to evaluate
     #[arg(

@@ -43,10 +43,12 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     torch_ext::configure_process();
-    experiment::exit(match &args.command {
+    let result = match &args.command {
         Some(Command::Place(args)) => place::run(args),
         None => compare::run(&args.compare),
-    })
+    };
+    cli::print_notes();
+    experiment::exit(result)
 }
 
 /// Parses the name of a symmetrization.

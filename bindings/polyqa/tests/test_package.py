@@ -83,16 +83,20 @@ def test_torchs_version_is_read_without_importing_torch(text, version, tmp_path,
     paths = {"purelib": str(tmp_path), "platlib": str(tmp_path / "none")}
     assert polyqa_backend.installed_torch(paths) == version
     monkeypatch.setattr(polyqa_backend.sysconfig, "get_paths", lambda: paths)
+    notes = []
+    monkeypatch.setattr(polyqa_backend, "notify", notes.append)
     if version == "2.15.0":
         with pytest.raises(SystemExit, match="has torch 2.15.0, and polyqa needs torch 2.11"):
             polyqa_backend.check_torch()
         monkeypatch.setenv("POLYQA_REPLACE_TORCH", "1")
     polyqa_backend.check_torch()
+    assert len(notes) == (version is None) and all("2.7 GB" in note for note in notes)
 
 
 def test_the_examples_of_the_readme_run(capsys, model, monkeypatch, tmp_path):
     shutil.copytree(model, tmp_path / "runs/mine/model")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POLYQA_MODEL", "runs/mine/model")
     blocks = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     variables = {}

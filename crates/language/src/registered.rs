@@ -22,18 +22,23 @@ const MISTAKEN_CODES: [(&str, &str); 13] = [
 ];
 
 /// Three-letter codes of the standard form of a language that has a two-letter code, as in FLORES
-/// and NLLB. Rules and data of these languages have the two-letter code.
-const STANDARD_FORMS: [(&str, &str); 14] = [
+/// and NLLB. Rules and data of these languages have the two-letter code. FLORES's `als` (Albanian)
+/// is absent, because it is Alemannic in Wikipedia.
+const STANDARD_FORMS: [(&str, &str); 18] = [
     ("arb", "ar"),
+    ("ayr", "ay"),
     ("azj", "az"),
     ("cmn", "zh"),
     ("ekk", "et"),
+    ("gaz", "om"),
     ("khk", "mn"),
     ("lvs", "lv"),
     ("npi", "ne"),
     ("ory", "or"),
+    ("pbt", "ps"),
     ("pes", "fa"),
     ("plt", "mg"),
+    ("quy", "qu"),
     ("swh", "sw"),
     ("uzn", "uz"),
     ("ydd", "yi"),

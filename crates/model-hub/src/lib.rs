@@ -124,7 +124,7 @@ impl Hub {
         }
         let instruction = match self.settings.is_offline {
             true => "HF_HUB_OFFLINE disables downloads; unset it, or",
-            false => "this program was built without the feature `fetch`;",
+            false => "this program was built without downloads (feature `fetch`; in polyqa `hub`);",
         };
         let folder = cache.folder().display();
         let command = cache.repository.download_command();

@@ -4,6 +4,7 @@
 //! with a paragraph of another article. `POLYQA_PRECISION` sets the precision.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,11 +35,15 @@ struct Options {
     #[arg(long, default_value_t = 12)]
     articles: usize,
     /// Use every Nth question
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = parse_positive)]
     every: usize,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn parse_positive(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "expected 1 or more".to_owned())
 }
 
 /// What the reader says about one question and one paragraph.
@@ -50,7 +55,6 @@ struct Outcome {
 }
 
 /// Values of one pair of languages, in percent apart from the area under the curve.
-#[derive(Clone, Copy)]
 struct Row {
     f1: f64,
     auroc: f64,
@@ -60,9 +64,9 @@ struct Row {
     best_rejected: f64,
     /// Lowest cost of rejecting [`MIN_REJECTED`] of the pairs.
     lowest_cost: f64,
-    /// Thresholds that reject [`MIN_REJECTED`] for at most [`MAX_LOST_F1`]: from the first to the
-    /// second value (exclusive); an empty range if there is none.
-    sufficient: (f64, f64),
+    /// Thresholds that reject [`MIN_REJECTED`] for at most [`MAX_LOST_F1`], where null odds above the
+    /// threshold reject; empty if there is none.
+    sufficient: Range<f64>,
 }
 
 /// Returns the selected questions of the test articles, and the same questions with paragraphs of
@@ -72,6 +76,10 @@ fn read(language: Language, options: &Options) -> [Vec<Question>; 2] {
     let dataset = Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
     let articles: Vec<&[Question]> =
         dataset.articles().skip(options.skip).take(options.articles).collect();
+    assert!(
+        articles.len() > 1,
+        "--skip, --articles: a mismatched paragraph needs a second article"
+    );
     let (mut answerable, mut mismatched) = (Vec::new(), Vec::new());
     for (index, article) in articles.iter().enumerate() {
         for question in article.iter().step_by(options.every) {
@@ -149,9 +157,14 @@ fn row(answerable: &[Outcome], mismatched: &[Outcome]) -> Row {
     let [rejected, lost_f1] = cost(answerable, mismatched, |one| one.rejected);
     // Between two null odds, all thresholds have the same effect.
     let (mut best_rejected, mut lowest_cost) = (0.0f64, f64::INFINITY);
-    let mut sufficient = (f64::INFINITY, f64::NEG_INFINITY);
-    for threshold in answerable.iter().chain(mismatched).map(|one| one.null_odds) {
-        let [rejected, lost] = cost(answerable, mismatched, |one| one.null_odds >= threshold);
+    let mut sufficient = f64::INFINITY..f64::NEG_INFINITY;
+    let all = answerable.iter().chain(mismatched);
+    let mut all: Vec<f64> = all.map(|one| one.null_odds).collect();
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    let mut below = f64::NEG_INFINITY;
+    for lowest in all {
+        let [rejected, lost] = cost(answerable, mismatched, |one| one.null_odds >= lowest);
         if lost <= MAX_LOST_F1 {
             best_rejected = best_rejected.max(rejected);
         }
@@ -159,8 +172,9 @@ fn row(answerable: &[Outcome], mismatched: &[Outcome]) -> Row {
             lowest_cost = lowest_cost.min(lost);
         }
         if lost <= MAX_LOST_F1 && rejected >= MIN_REJECTED {
-            sufficient = (sufficient.0.min(threshold), sufficient.1.max(threshold));
+            sufficient = sufficient.start.min(below)..lowest;
         }
+        below = lowest;
     }
     Row {
         f1: answerable.iter().map(|one| one.f1).sum::<f64>() / answerable.len() as f64,
@@ -175,10 +189,9 @@ fn row(answerable: &[Outcome], mismatched: &[Outcome]) -> Row {
 
 /// Returns the threshold that is sufficient for most rows, and the number of these rows.
 fn best_common_threshold(rows: &[Row]) -> (f64, usize) {
-    let count = |threshold: f64| {
-        rows.iter().filter(|row| (row.sufficient.0..=row.sufficient.1).contains(&threshold)).count()
-    };
-    let candidates = rows.iter().map(|row| row.sufficient.1).filter(|odds| odds.is_finite());
+    let count =
+        |threshold: f64| rows.iter().filter(|row| row.sufficient.contains(&threshold)).count();
+    let candidates = rows.iter().map(|row| row.sufficient.start).filter(|odds| odds.is_finite());
     let counted = candidates.map(|threshold| (threshold, count(threshold)));
     counted.max_by_key(|&(_, count)| count).unwrap_or((f64::NAN, 0))
 }
@@ -203,7 +216,7 @@ fn print_summary(name: &str, rows: &[Row]) {
         lost_f1: mean(|row| row.lost_f1),
         best_rejected: mean(|row| row.best_rejected),
         lowest_cost: mean(|row| row.lowest_cost),
-        sufficient: (f64::NAN, f64::NAN),
+        sufficient: f64::NAN..f64::NAN,
     };
     print_row("mean", name, &mean_row);
     let count = |is_reached: fn(&Row) -> bool| rows.iter().filter(|row| is_reached(row)).count();
@@ -225,7 +238,6 @@ fn main() -> Result<()> {
         println!("skipped: no --model");
         return Ok(());
     };
-    assert!(options.articles > 1, "--articles: a mismatched paragraph needs a second article");
     let start = Instant::now();
     let device = Device::cuda_if_available();
     let reader = Reader::load(model, device, select_precision(None, device)?)?;

@@ -110,12 +110,10 @@ impl ExtractConfig {
         }
         let fallback =
             |(code, codes): (&Language, &Vec<Language>)| format!("{code}={}", list(codes));
-        (old.fallback != new.fallback).then(|| match old.fallback.is_empty() {
-            true => "no fallback languages of its own".to_owned(),
-            false => {
-                let lists: Vec<String> = old.fallback.iter().map(fallback).collect();
-                format!("the fallback languages {}", lists.join(" "))
-            }
+        let differs = |code: &&Language| old.fallback.get(code) != new.fallback.get(code);
+        finished.languages.iter().find(differs).map(|code| match old.fallback.get_key_value(code) {
+            None => format!("no fallback languages of its own for {code}"),
+            Some(list) => format!("the fallback languages {}", fallback(list)),
         })
     }
 

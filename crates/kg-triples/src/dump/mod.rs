@@ -23,4 +23,5 @@ mod tests;
 pub use config::{ExtractConfig, ExtractReport, MulRule, NameCounts, TermLookup, TermOptions};
 pub use extract::extract;
 pub use source::{ExtractProgress, ExtractStart};
+pub use state::has_unfinished_extract;
 pub use table::DumpTable;

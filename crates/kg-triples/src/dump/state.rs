@@ -130,6 +130,12 @@ pub(super) struct StateFolder {
     _lock: Option<FileLock>,
 }
 
+/// Returns whether an output folder has an unfinished extract, which [`extract`](super::extract())
+/// resumes if its options are the same.
+pub fn has_unfinished_extract(out: &Path) -> bool {
+    out.join(STATE_FOLDER).join(STATE_FILE).exists()
+}
+
 impl StateFolder {
     /// Creates the folder, or opens the folder of an unfinished extract and returns its state.
     ///

@@ -44,7 +44,7 @@ fn a_finished_extract_with_other_options_is_not_replaced() {
         ("--tables labels", "the tables triples,labels,redirects"),
         ("--lookup exact", "the lookup wikidata"),
         ("--mul any-script", "names of mul in the same script only"),
-        ("--fallback de=gsw", "no fallback languages of its own"),
+        ("--fallback de=gsw", "no fallback languages of its own for de"),
     ] {
         let error = failure(&extract(&format!("--languages en,de {options}")));
         assert!(error.contains(&format!("a finished extract with {old};")), "{error}");
@@ -52,12 +52,20 @@ fn a_finished_extract_with_other_options_is_not_replaced() {
     assert_eq!(labels(), before);
     stdout(&extract("--languages de,en"));
     stdout(&extract("--languages de,en --tables triples,labels,redirects,aliases"));
+    stdout(&extract(
+        "--languages de,en,zh --tables triples,labels,redirects,aliases --fallback zh=ja",
+    ));
     let output = extract("--languages en,tlh --restart");
     stdout(&output);
     let note = to_text(&output.stderr);
     assert!(note.contains("no item or property has a label in tlh"), "{note}");
     stdout(&extract("--languages en,zh --restart"));
     assert_ne!(labels(), before);
+    // The options of an unfinished extract are compared when it is resumed.
+    fs::create_dir(dir.path().join("kg/.extract")).unwrap();
+    fs::write(dir.path().join("kg/.extract/state.json"), "{").unwrap();
+    let error = failure(&extract("--languages en,de"));
+    assert!(error.contains("state of an unfinished extract cannot be read"), "{error}");
 }
 
 #[test]
@@ -66,8 +74,6 @@ fn codes_that_are_mistaken_for_others_are_rejected() {
     for (code, meant) in [("cn", "`zh`"), ("english", "`en`"), ("deu", "`de`"), ("cmn", "`zh`")] {
         for command in [
             format!("extract --dump none --languages en,{code}"),
-            format!("sample --kg kg --languages en,{code}"),
-            format!("mix --in kg --pairs en-{code}"),
             format!("switch --texts none --labels none --source {code}"),
             format!("link --wiki {code}=none --sitelinks none"),
         ] {

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, default_value = "test")]
     split: String,
     /// Context language of the files to use in a folder of questions
-    #[arg(long, default_value = "en", value_name = "LANG")]
+    #[arg(long, default_value = "en", value_name = "LANG", value_parser = Language::registered)]
     context: Language,
 }
 

@@ -92,7 +92,8 @@ Examples:
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
 end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document, page (PDF
-files), probability, total_probability and places (all places with the same text), score. Positions
+files), probability, total_probability and places (the best places with the same text: document,
+start, end, page, probability), score. Positions
 are those in the text of the document (`polyqa text`). truncated_question has the number of tokens of
 a question of which only the first max_tokens were read. Each line is written as a whole, so an
 interrupted run leaves only complete lines.";
@@ -366,9 +367,10 @@ fn for_each_line(answer: impl Fn(&str) -> Result<()>) -> Result<()> {
 fn load_reader(args: &Args) -> Result<ManuallyDrop<Reader>> {
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
     let reader = args.reader.load(compatible)?.0;
-    // Text lists distinct answers, and equal ones may precede them. More answers would also change
-    // the n-best lists.
-    let max_answers = args.reader.answers * if args.json || args.n_best.is_some() { 1 } else { 4 };
+    // Text lists distinct answers, which equal ones may precede. More answers would also change the
+    // n-best lists.
+    let factor = if args.json || args.n_best.is_some() { 1 } else { 4 };
+    let max_answers = args.reader.answers.saturating_mul(factor);
     Ok(ManuallyDrop::new(reader.with_max_answers(max_answers)))
 }
 

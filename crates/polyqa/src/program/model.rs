@@ -56,6 +56,9 @@ pub fn resolve(model: &str) -> Result<ResolvedModel> {
 /// Files of which a model's folder has at least one.
 const CONFIGS: [&str; 3] = ["config.json", "adapter_config.json", "modules.json"];
 
+/// Maximum number of models that the error for another folder names.
+const NAMED_MODELS: usize = 3;
+
 /// Maximum depth of the models in a run's folder: `seed-0/ARM/GROUP/model`.
 const MAX_DEPTH: usize = 4;
 
@@ -65,12 +68,13 @@ fn check_is_model(folder: &Path) -> Result<()> {
     if !folder.is_dir() || is_model(folder) {
         return Ok(());
     }
-    let models = models_below(folder, MAX_DEPTH);
-    let names: Vec<String> = models.iter().take(3).map(|path| path.display().to_string()).collect();
-    let hint = match (names.len(), models.len()) {
+    let mut models = Vec::new();
+    find_models(folder, MAX_DEPTH, &mut models);
+    let names: Vec<String> =
+        models.iter().take(NAMED_MODELS).map(|path| path.display().to_string()).collect();
+    let hint = match (models.len(), if models.len() > NAMED_MODELS { ", …" } else { "" }) {
         (0, _) => String::new(),
-        (shown, all) if shown < all => format!("; models in it: {}, …", names.join(", ")),
-        _ => format!("; models in it: {}", names.join(", ")),
+        (_, more) => format!("; models in it: {}{more}", names.join(", ")),
     };
     bail!("{}: not a model, there is no config.json{hint}", folder.display())
 }
@@ -79,19 +83,23 @@ fn is_model(folder: &Path) -> bool {
     CONFIGS.iter().any(|name| folder.join(name).exists())
 }
 
-/// Returns the models below a folder, in the order of their paths; a folder that cannot be read has
-/// none.
-fn models_below(folder: &Path, depth: usize) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+/// Adds the models below a folder, in the order of their paths, until one more than
+/// [`NAMED_MODELS`] is found. A folder that cannot be read has none.
+fn find_models(folder: &Path, depth: usize, models: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut folders: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
-    let models = folders.into_iter().map(|path| match is_model(&path) {
-        true => vec![path],
-        false if depth > 1 => models_below(&path, depth - 1),
-        false => Vec::new(),
-    });
-    models.flatten().collect()
+    for path in folders {
+        if models.len() > NAMED_MODELS {
+            return;
+        }
+        match is_model(&path) {
+            true => models.push(path),
+            false if depth > 1 => find_models(&path, depth - 1, models),
+            false => {}
+        }
+    }
 }
 
 /// Options of the reader: windows, answers, precision and device.

@@ -16,8 +16,9 @@ pub const NO_COMMON_WORDS: &str = "no passage shares words with the question";
 const NAMED_PLACES: usize = 3;
 
 /// Formats the question, the best answer with the sentence that contains the answer, and the other
-/// distinct answers, at most `max_texts` in all. Without answers, the reason `no_answers` is given. "No answer" is listed last if
-/// the threshold accepts an answer although "no answer" is more probable.
+/// distinct answers, at most `max_texts` in all. Without answers, the reason `no_answers` is given.
+/// "No answer" is listed last if the threshold accepts an answer although "no answer" is more
+/// probable.
 pub fn format_answers(result: &Answers, no_answers: &str, max_texts: usize) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&result.question));

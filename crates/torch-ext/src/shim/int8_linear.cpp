@@ -302,3 +302,6 @@ int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scal
   });
 }
 }
+
+#undef ALWAYS_INLINE
+#undef WITH_VNNI

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cli::TextOutput;
 use kg_triples::dump::{
     DumpTable, ExtractConfig, ExtractProgress, ExtractReport, ExtractStart, MulRule, TermLookup,
-    extract,
+    extract, has_unfinished_extract,
 };
 use kg_triples::{Error, Language};
 
@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
     /// Discard an unfinished extract in --out and start again instead of resuming it; also replace a
-    /// finished extract of other languages
+    /// finished extract that has other languages, tables or names
     #[arg(long)]
     restart: bool,
     /// Output folder for the tables
@@ -126,10 +126,11 @@ pub fn run(args: Args) -> CommandResult {
 }
 
 /// Returns an error if the folder has a finished extract with other options, which the new one would
-/// replace, unless `--restart` is given.
+/// replace, unless `--restart` is given. An unfinished extract, which is resumed, was started with
+/// `--restart`.
 fn check_finished(out: &Path, config: &ExtractConfig) -> CommandResult {
     let path = out.join("extract.json");
-    if config.restart || !path.exists() {
+    if config.restart || !path.exists() || has_unfinished_extract(out) {
         return Ok(());
     }
     // The file is an output, so it must not become a protected input.

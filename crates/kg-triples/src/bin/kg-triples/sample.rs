@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use cli::{TextOutput, spinner};
 use kg_triples::names::NamesReport;
 use kg_triples::{
-    Coverage, KnowledgeGraph, LabelSource, LabelSourcesByLanguage, Language, SampleConfig, sample,
+    Coverage, KnowledgeGraph, LabelSource, LabelSourcesByLanguage, SampleConfig, sample,
     sample_folder,
 };
 
@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
     /// Languages in which head, relation and tail must have labels (see --coverage)
-    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…", value_parser = Language::plausible)]
-    languages: Vec<Language>,
+    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
+    languages: Vec<String>,
     /// Required labels: all (in all languages) or pairs (there are two languages such that the head
     /// has a label in one, the tail in the other, and the relation in both)
     #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = parse_choice::<Coverage>)]
@@ -58,7 +58,7 @@ pub struct Args {
 pub fn run(args: Args) -> CommandResult {
     let bar = spinner("sampling");
     let config = SampleConfig {
-        languages: args.languages.iter().map(Language::to_string).collect(),
+        languages: args.languages,
         coverage: args.coverage,
         label_sources: match args.label_sources.is_empty() {
             true => LabelSource::ALL.to_vec(),

@@ -43,6 +43,9 @@ function place({ document, page }, inCollection) {
   return (inCollection ? ` · ${document}` : "") + (page ? `, page ${page}` : "");
 }
 
+/** Maximum number of other places that are named for an answer. */
+const NAMED_PLACES = 3;
+
 /** Returns an answer's place, and the other documents and pages or the number of its places. */
 function describePlaces(answer, inCollection) {
   const own = place(answer, inCollection);
@@ -50,7 +53,10 @@ function describePlaces(answer, inCollection) {
   all.delete(own);
   const others = [...all].map((text) => text.replace(/^( · |, )/, ""));
   const count = answer.places.length;
-  return own + (others.length ? `; also ${others.join("; ")}` : count > 1 ? `, ${count} places` : "");
+  if (others.length === 0) {
+    return own + (count > 1 ? `, ${count} places` : "");
+  }
+  return `${own}; also ${others.slice(0, NAMED_PLACES).join("; ")}${others.length > NAMED_PLACES ? "; …" : ""}`;
 }
 
 /** Returns the places of all answers as spans that do not overlap; those of better answers first. */

@@ -38,10 +38,10 @@ pub struct Args {
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Language of the source data
-    #[arg(long, default_value = "en", value_name = "LANG")]
+    #[arg(long, default_value = "en", value_name = "LANG", value_parser = Language::registered)]
     from: Language,
     /// Language of the translation
-    #[arg(long, value_name = "LANG")]
+    #[arg(long, value_name = "LANG", value_parser = Language::registered)]
     to: Language,
     #[command(flatten)]
     translations: Translations,
