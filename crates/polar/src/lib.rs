@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn the_factor_of_a_singular_matrix_is_orthogonal() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let (x, y) = (random(&mut rng, 3, 10), random(&mut rng, 3, 10));
+        let x = random(&mut rng, 3, 10);
+        let y = random(&mut rng, 3, 10);
         assert_orthogonal(&orthogonal_factor(x.t().dot(&y).view()).unwrap());
         assert_orthogonal(&orthogonal_factor(Array2::zeros((4, 4)).view()).unwrap());
     }

@@ -87,8 +87,8 @@ fn read(language: Language, options: &Options) -> [Vec<Question>; 2] {
             let count = answerable.len();
             let other = articles[(index + 1 + count % (articles.len() - 1)) % articles.len()];
             let context = &other[count * 7 % other.len()].context;
-            let (context, answers) = (context.clone(), Vec::new());
-            mismatched.push(Question { context, answers, ..question.clone() });
+            let context = context.clone();
+            mismatched.push(Question { context, answers: Vec::new(), ..question.clone() });
             answerable.push(question.clone());
         }
     }

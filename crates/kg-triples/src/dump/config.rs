@@ -112,7 +112,7 @@ impl ExtractConfig {
             |(code, codes): (&Language, &Vec<Language>)| format!("{code}={}", list(codes));
         let differs = |code: &&Language| old.fallback.get(code) != new.fallback.get(code);
         finished.languages.iter().find(differs).map(|code| match old.fallback.get_key_value(code) {
-            None => format!("no fallback languages of its own for {code}"),
+            None => format!("no --fallback for {code}"),
             Some(list) => format!("the fallback languages {}", fallback(list)),
         })
     }

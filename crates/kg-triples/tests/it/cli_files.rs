@@ -44,7 +44,7 @@ fn a_finished_extract_with_other_options_is_not_replaced() {
         ("--tables labels", "the tables triples,labels,redirects"),
         ("--lookup exact", "the lookup wikidata"),
         ("--mul any-script", "names of mul in the same script only"),
-        ("--fallback de=gsw", "no fallback languages of its own for de"),
+        ("--fallback de=gsw", "no --fallback for de"),
     ] {
         let error = failure(&extract(&format!("--languages en,de {options}")));
         assert!(error.contains(&format!("a finished extract with {old};")), "{error}");
