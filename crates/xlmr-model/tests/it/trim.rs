@@ -135,6 +135,14 @@ fn added_entries_are_retained_and_invalid_entries_are_rejected() {
     program.expect_success("trim --model model --texts texts.txt --out without");
     program.expect_success("trim --model model --texts texts.txt --keep keep.txt --out kept");
     assert!(contains_token("kept") && !contains_token("without"));
+    // The entries of a trimmed vocabulary are enough to trim to it again.
+    let kept = load(&program.path_of("kept")).tokenizer.get_vocab(false);
+    program.write("entries.txt", kept.keys().fold(String::new(), |lines, key| lines + key + "\n"));
+    program.expect_success("trim --model model --keep entries.txt --out again");
+    for file in ["tokenizer.json", "model.safetensors"] {
+        let path = |folder| format!("{folder}/{file}");
+        assert!(program.read_bytes(&path("again")) == program.read_bytes(&path("kept")), "{file}");
+    }
     program.write("keep.txt", format!("{longest_token}\nno such entry\n"));
     program.write("empty.txt", "\n\n");
     program.write("latin.txt", b"Per\xfa\n");

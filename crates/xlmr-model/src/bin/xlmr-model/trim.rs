@@ -10,20 +10,21 @@ use xlmr_model::{Error, Result, VocabularyTrim};
 #[command(after_help = "\
 Texts are all strings of .json and .jsonl files, and the lines of other files, where a tab also
 separates texts. Every file may be compressed (.gz). The trimmed vocabulary contains the tokens of
-the texts, special tokens, single characters and bytes. The program checks that trimming does not
-change the tokens of the texts.
+the texts, the entries of --keep, special tokens, single characters and bytes. The program checks
+that trimming does not change the tokens of the texts.
 
-Example:
+Examples:
   xlmr-model trim --model models/xlm-roberta-base --out models/xlm-roberta-en-de \\
-      --texts en.txt de.txt.gz train.json")]
+      --texts en.txt de.txt.gz train.json
+  xlmr-model trim --model models/xlm-roberta-base --keep pieces.txt --out models/xlm-roberta-kept")]
 pub struct Args {
     /// Model folder: config.json, model.safetensors and tokenizer.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Texts whose tokens stay in the vocabulary
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", required_unless_present = "keep", num_args = 1..)]
     texts: Vec<PathBuf>,
-    /// File with further vocabulary entries to keep, one per line
+    /// File of vocabulary entries to keep, one per line
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// Folder for the trimmed model
@@ -45,8 +46,7 @@ pub fn trim(args: &Args) -> Result<()> {
         n_texts += batch.len();
         trim.add_texts(batch)
     })?;
-    if n_texts == 0 {
-        let path = &args.texts[0];
+    if let (Some(path), 0) = (args.texts.first(), n_texts) {
         return Err(invalid_data(path, "--texts: expected at least one text, found none".into()));
     }
     if let Some(path) = &args.keep {
