@@ -88,6 +88,7 @@ masked-lm-head examples/masked-lm-head/recipe.toml --prepare
 masked-lm-head examples/masked-lm-head/recipe.toml --prepare --arms head \\
     --model intfloat/multilingual-e5-base --out runs/e5-base-head";
     const EVALUATION_KEYS: &'static [&'static str] = &["evaluation_batch_size", "arms.*.title"];
+    const TRIALS_ARE_INDEPENDENT: bool = false; // an arm may start from another arm's model
     experiment::recipe_fields!(Arm, stages: ["train"]);
 
     fn validate(&self) -> Result<()> {

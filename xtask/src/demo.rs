@@ -38,8 +38,12 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     println!(
         "\n3. Train and evaluate the small recipe of the paper \"Bridging the Language Gap\" on embedded data:\n"
     );
+    // The models are small and use one thread each.
+    let has_jobs = arguments.iter().any(|argument| argument.starts_with("--jobs"));
+    let jobs = if has_jobs { &[][..] } else { &["--jobs".to_owned(), "3".to_owned()] };
+    let arguments = [jobs, arguments].concat();
     // A build of the recipe alone would select other features, and compile most crates again.
-    recipes::run_built(root, Path::new(recipes::DEMO), &recipes::DEMO_BUILD, arguments)?;
+    recipes::run_built(root, Path::new(recipes::DEMO), &recipes::DEMO_BUILD, &arguments)?;
     println!(
         "\nNext: ask your own texts, such as\n  \
          {} answer -q 'Wo liegt Lima?' my-text.txt my-paper.pdf\n\

@@ -48,6 +48,21 @@ pub enum Error {
         /// The recipe's error.
         source: anyhow::Error,
     },
+    /// The process of one trial failed.
+    #[error("{0}")]
+    Process(String),
+    /// A signal stopped a run whose trials are computed by several processes.
+    #[error("{reason}")]
+    Stopped {
+        /// Number of finished trials, and how to continue.
+        reason: String,
+        /// The signal's number; programs exit with 128 plus this number.
+        signal: i32,
+    },
+    /// The process of one trial has computed it, so there is nothing to report.
+    #[doc(hidden)]
+    #[error("this process computes one trial only")]
+    TrialComputed,
     /// The recipe's validation of values or inputs failed.
     #[error(transparent)]
     Recipe(#[from] anyhow::Error),

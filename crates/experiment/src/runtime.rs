@@ -48,6 +48,11 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is unavailable or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
+        Self::set_up_with(run, 1)
+    }
+
+    /// Like [`set_up`](Self::set_up), for one of `processes` that share the machine.
+    pub(crate) fn set_up_with(run: &RunConfig, processes: usize) -> Result<Self> {
         create_thread_pool()?;
         let rendezvous = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
@@ -57,8 +62,8 @@ impl Runtime {
             device = resolve_device(DeviceChoice::Cuda(rendezvous.local_rank))?;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let local_processes =
-            rendezvous.as_ref().map_or(1, |rendezvous| rendezvous.local_size.max(1));
+        let ranks = rendezvous.as_ref().map_or(1, |rendezvous| rendezvous.local_size.max(1));
+        let local_processes = ranks * processes;
         let threads = if run.threads == 0 { (cores / local_processes).max(1) } else { run.threads };
         let threads = i32::try_from(threads)
             .map_err(|_| Error::setting(format!("run.threads = {threads}"), "too large"))?;

@@ -25,6 +25,7 @@ pub use shards::{
     is_shard, rng_for, seed_for,
 };
 pub use stage::{FitReport, Stage};
+pub use stop::StopSignals;
 pub use task::{
     Alternating, Batches, ExampleRecord, Examples, FingerprintExt, SkippedData, Step, StepLosses,
     Task, TaskError, Tasks, WeightedLoss, WeightedSum, accumulate, pad_mask, pad_rows,

@@ -1,4 +1,4 @@
-//! Handling of SIGINT and SIGTERM during training.
+//! Handling of SIGINT and SIGTERM.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,7 @@ use crate::{Error, Result};
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
 /// State that the signal handlers change. The handlers remain installed until the process ends.
+#[derive(Debug)]
 struct Handlers {
     /// While true, a signal ends the process.
     default_action: Arc<AtomicBool>,
@@ -37,12 +38,17 @@ impl Handlers {
 }
 
 /// While this value exists, the first SIGINT or SIGTERM is only recorded; a second signal ends the
-/// process immediately.
-pub(crate) struct StopSignals(Option<&'static Handlers>);
+/// process immediately. Training does this itself; see
+/// [`Stage::stop_on_signals`](crate::Stage::stop_on_signals).
+#[derive(Debug)]
+pub struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {
     /// Catches the signals if `enabled`; otherwise [`Self::received`] always returns `None`.
-    pub(crate) fn catch(enabled: bool) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Signals`] if the system does not allow it.
+    pub fn catch(enabled: bool) -> Result<Self> {
         static HANDLERS: OnceLock<std::io::Result<Handlers>> = OnceLock::new();
         if !enabled {
             return Ok(Self(None));
@@ -58,7 +64,7 @@ impl StopSignals {
     }
 
     /// Returns the received signal, if any.
-    pub(crate) fn received(&self) -> Option<i32> {
+    pub fn received(&self) -> Option<i32> {
         let number = self.0?.received.load(Ordering::SeqCst);
         let signal = i32::try_from(number).expect("the number of a signal");
         (signal != 0).then_some(signal)

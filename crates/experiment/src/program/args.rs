@@ -8,6 +8,7 @@ use toml::Table;
 use crate::recipe::Preparations;
 use crate::recipe::select_arms;
 use crate::recipe::{Override, read_with_overrides};
+use crate::run::Jobs;
 use crate::{Error, Recipe, Result};
 
 /// Maximum value of `--seeds`.
@@ -37,12 +38,21 @@ pub(crate) struct Args {
     /// Resume the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
+    /// Compute up to N trials at the same time, each in a process of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// Compute one trial for a process with --jobs
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    trial: Option<String>,
     /// First run the commands of [prepare] whose output folders are missing or outdated
     #[arg(long)]
     pub(crate) prepare: bool,
     /// Print the effective value of every key and the commands of [prepare], then exit
     #[arg(long)]
     pub(crate) show: bool,
+    /// The arguments without the program's name.
+    #[arg(skip)]
+    arguments: Vec<OsString>,
 }
 
 impl Args {
@@ -64,7 +74,19 @@ impl Args {
             .after_help(format!("Examples:{examples}"))
             .mut_arg("out", |argument| argument.help(out_help));
         let command = cli::fit_to_terminal(command);
-        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let mut args = Self::from_arg_matches(&command.try_get_matches_from(&arguments)?)?;
+        args.arguments = arguments.into_iter().skip(1).collect();
+        Ok(args)
+    }
+
+    /// The trials that this process computes.
+    pub(crate) fn jobs(&self) -> Jobs {
+        match (&self.trial, usize::from(self.jobs)) {
+            (Some(folder), count) => Jobs::Trial { folder: folder.clone(), count },
+            (None, 1) => Jobs::One,
+            (None, count) => Jobs::Processes { count, arguments: self.arguments.clone() },
+        }
     }
 
     /// The run folder of `--resume` or `--out`; by default, `runs/<name>`.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::error::one_line;
 use crate::identity::RecipeValues;
 use crate::program::args::Args;
+use crate::run::Jobs;
 use crate::{Error, Experiment, Recipe, log};
 
 /// The `main` of a recipe: parses the command line, opens the run folder and calls `run`.
@@ -142,7 +143,7 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
         }
     };
     torch_ext::configure_process();
-    exit(start(&args, run))
+    exit(start(&args, args.jobs(), run))
 }
 
 /// Returns the exit code for the result of a program, and prints its error. An error is printed as
@@ -179,6 +180,7 @@ fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     error.chain().find_map(|cause| {
         let train_error = match cause.downcast_ref::<Error>() {
             Some(Error::Train(error)) => Some(error),
+            Some(Error::Stopped { signal, .. }) => return Some(*signal),
             _ => cause.downcast_ref::<trainer::Error>(),
         };
         match train_error? {
@@ -189,6 +191,7 @@ fn stopped_by(error: &anyhow::Error) -> Option<i32> {
 }
 
 /// Runs a recipe like [`main`] with `arguments`, which start with the program's name; for tests.
+/// `--jobs` is ignored, because it needs the recipe's program.
 ///
 /// # Errors
 /// The error that stops the run. Invalid arguments and `--help` are also errors.
@@ -196,12 +199,13 @@ pub fn run_with<R: Recipe>(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    start(&Args::parse::<R>(arguments)?, run)
+    start(&Args::parse::<R>(arguments)?, Jobs::One, run)
 }
 
 /// Runs a recipe with parsed arguments. With `--show`, prints the recipe instead.
 fn start<R: Recipe>(
     args: &Args,
+    jobs: Jobs,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (recipe, preparations) = args.read_recipe::<R>()?;
@@ -210,9 +214,21 @@ fn start<R: Recipe>(
         return Ok(());
     }
     let inputs = RecipeValues::of(&recipe)?.input_paths();
-    if args.prepare {
+    if args.prepare && !matches!(jobs, Jobs::Trial { .. }) {
         preparations.run(&inputs)?;
     }
     preparations.check(&inputs)?;
-    run(&Experiment::open(recipe, args.run_folder::<R>())?)
+    let is_one_trial = matches!(jobs, Jobs::Trial { .. });
+    let result = run(&Experiment::open_with(recipe, args.run_folder::<R>(), jobs)?);
+    match result {
+        Err(error) if is_one_trial && is_computed(&error) => Ok(()),
+        Ok(()) if is_one_trial => Err(Error::setting("--trial", "no such trial").into()),
+        result => result,
+    }
+}
+
+/// Returns whether an error says that the process of one trial has computed it.
+fn is_computed(error: &anyhow::Error) -> bool {
+    let mut errors = error.chain().filter_map(|cause| cause.downcast_ref::<Error>());
+    errors.any(|error| matches!(error, Error::TrialComputed))
 }

@@ -66,6 +66,11 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// recipes with [`adapters`](Self::adapters).
     const STAGES: &'static [&'static str] = &[];
 
+    /// Whether no trial reads the files of another one, so that `--jobs` may compute them at the
+    /// same time. Work of [`Experiment::each_seed`](crate::Experiment::each_seed) precedes the
+    /// trials in any case.
+    const TRIALS_ARE_INDEPENDENT: bool = true;
+
     /// The options of one arm, which differ between the compared models.
     type Arm;
 

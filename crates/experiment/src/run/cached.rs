@@ -163,6 +163,14 @@ pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<(
     }
 }
 
+/// Returns whether [`compute_or_load`] would only load the records of a trial.
+pub(crate) fn is_computed<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<bool> {
+    let records = Records::of(trial);
+    let Some(trained) = records.read_training()? else { return Ok(false) };
+    let run = &trial.experiment.folder;
+    Ok(records.read_undamaged_evaluation(&trained, run)?.is_some())
+}
+
 /// Computes both parts of a trial, or loads their records.
 pub(crate) fn compute_or_load<R: Recipe, A, T, E>(
     trial: &Trial<'_, R, A>,

@@ -54,6 +54,22 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Joins the run folder of the process that started this one and holds the lock. Nothing is
+    /// written.
+    pub(crate) fn join(path: &Path) -> Result<Self> {
+        let parent = rustix::process::getppid().map(|id| format!("process {id}"));
+        let holder = File::open(path.join(LOCK_FILE))
+            .map_err(Error::from)
+            .and_then(|mut file| read_lock_holder(&mut file).map(Option::unwrap_or_default))?;
+        match parent == Some(holder) {
+            true => Ok(Self { path: path.to_owned(), _lock: None }),
+            false => {
+                let reason = "only a run with --jobs starts such a process";
+                Err(Error::setting("--trial", reason))
+            }
+        }
+    }
+
     /// Writes the marker and removes incomplete files. Rejects a folder that contains a run of
     /// another recipe, or trials with another identity.
     pub(crate) fn start_run(&self, recipe: &str, identity: &Identity) -> Result<()> {

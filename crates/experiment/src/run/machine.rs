@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use atomic_file::FileLock;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::{Result, read_json, write_json};
+use crate::{Error, Result, read_json, write_json};
 
 /// Name of the file in the run folder.
 pub(crate) const MACHINE_FILE: &str = "machine.json";
@@ -36,15 +37,21 @@ struct Machine {
 }
 
 /// Writes `machine.json` and retains the commands and peak memory of earlier processes. Called at
-/// the start and end of a process.
-pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Result<()> {
+/// the start and end of a process. Without the program's `name`, the command is not added.
+pub(crate) fn update(path: &Path, name: Option<&str>, about: &str, device: Device) -> Result<()> {
+    // Processes of single trials may end at the same time. The folder's handle is their lock.
+    let folder = path.parent().expect("the file is in the run folder");
+    let handle = fs::File::open(folder).map_err(Error::file(folder))?;
+    let _lock = FileLock::acquire(&handle).map_err(Error::file(folder))?;
     // The file is informational, so an unreadable file is overwritten.
     let stored: Machine = read_json(path).unwrap_or_default();
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let command: Vec<String> = std::iter::once(name.to_owned()).chain(arguments).collect();
     let mut commands = stored.commands;
-    if !commands.contains(&command) {
-        commands.push(command);
+    if let Some(name) = name {
+        let command: Vec<String> = std::iter::once(name.to_owned()).chain(arguments).collect();
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
     }
     let machine = Machine {
         about: about.to_owned(),

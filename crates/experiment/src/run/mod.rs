@@ -2,6 +2,7 @@
 mod cached;
 mod evaluation_files;
 mod folder;
+mod jobs;
 mod machine;
 mod ranks;
 mod report;
@@ -17,6 +18,7 @@ use ::results::INTERVAL_LEGEND;
 use serde::Serialize;
 
 pub(crate) use folder::{RECIPE_FILE, check_run};
+pub(crate) use jobs::Jobs;
 pub use results::{Results, TrialResult};
 pub use trial::{Trial, resolve_roles};
 
@@ -42,13 +44,15 @@ pub struct Experiment<R: Recipe> {
     pub(crate) recipe_values: RecipeValues,
     inputs_checked: Cell<bool>,
     pub(crate) ranks: Ranks,
+    jobs: Jobs,
     _locked_folder: RunFolder,
 }
 
 impl<R: Recipe> Experiment<R> {
     /// Adds the command and the peak memory of this process to `machine.json`.
     pub(crate) fn update_machine_file(&self) -> Result<()> {
-        machine::update(&self.dir(MACHINE_FILE), R::NAME, R::ABOUT, self.runtime.device)
+        let name = (!matches!(self.jobs, Jobs::Trial { .. })).then_some(R::NAME);
+        machine::update(&self.dir(MACHINE_FILE), name, R::ABOUT, self.runtime.device)
     }
 
     /// The path of `name` in the run folder.

@@ -6,11 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::identity::RecipeValues;
+use crate::print::set_silent;
 use crate::recipe::{
     ARMS, check_adapters, check_folder_name, check_seeds_and_variants, select_arms,
 };
-use crate::run::cached::{check_unchanged, compute_or_load};
+use crate::run::cached::{check_unchanged, compute_or_load, is_computed};
 use crate::run::folder::{RECIPE_FILE, RunFolder};
+use crate::run::jobs::{self, Job, Jobs};
 use crate::run::ranks::Ranks;
 use crate::{Error, Experiment, Recipe, Result, Results, Runtime, Trial, write_text};
 
@@ -21,7 +23,15 @@ impl<R: Recipe> Experiment<R> {
     /// If the recipe is invalid, an input is missing, or the folder is locked or has other
     /// contents. After such an error the folder is unchanged.
     pub fn open(recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
-        let experiment = Self::create(recipe, folder.into())?;
+        Self::open_with(recipe, folder.into(), Jobs::One)
+    }
+
+    /// Starts or resumes a run like [`open`](Self::open), in several processes.
+    pub(crate) fn open_with(recipe: R, folder: PathBuf, jobs: Jobs) -> Result<Self> {
+        let experiment = Self::create(recipe, folder, jobs)?;
+        if let Jobs::Trial { .. } = experiment.jobs {
+            return Ok(experiment);
+        }
         experiment.trials()?.iter().try_for_each(check_unchanged)?;
         let path = experiment.dir(RECIPE_FILE);
         let text = toml::to_string_pretty(&experiment.recipe);
@@ -31,20 +41,33 @@ impl<R: Recipe> Experiment<R> {
     }
 
     /// Validates the recipe, locks the run folder and records the recipe's identity in this folder.
-    fn create(mut recipe: R, folder: PathBuf) -> Result<Self> {
+    fn create(mut recipe: R, folder: PathBuf, jobs: Jobs) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
         check_seeds_and_variants(&recipe)?;
         check_adapters(&recipe)?;
         let mut recipe_values = RecipeValues::of(&recipe)?;
         recipe_values.check()?;
         recipe.validate()?;
-        let runtime = Runtime::set_up(recipe.run())?;
+        let runtime = Runtime::set_up_with(recipe.run(), jobs.count())?;
+        check_jobs::<R>(&jobs, &runtime)?;
         let ranks = Ranks::new(runtime.group.clone(), &folder)?;
         let folder = ranks.folder(folder);
-        let run_folder = RunFolder::lock(&folder)?;
+        let run_folder = match &jobs {
+            Jobs::Trial { .. } => {
+                jobs::end_with_parent()?;
+                RunFolder::join(&folder)?
+            }
+            _ => RunFolder::lock(&folder)?,
+        };
         recipe_values.hash()?;
-        ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
-        run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
+        match &jobs {
+            // The main process has started the run, and prints what precedes the trials.
+            Jobs::Trial { .. } => set_silent(true),
+            _ => {
+                ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
+                run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
+            }
+        }
         let inputs_checked = Cell::new(false);
         Ok(Self {
             recipe,
@@ -53,6 +76,7 @@ impl<R: Recipe> Experiment<R> {
             recipe_values,
             inputs_checked,
             ranks,
+            jobs,
             _locked_folder: run_folder,
         })
     }
@@ -140,8 +164,40 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
+        if let Jobs::Trial { folder, .. } = &self.jobs
+            && let Some(trial) = trials.iter().find(|trial| trial.relative_folder() == *folder)
+        {
+            set_silent(false);
+            compute_or_load(trial, &mut train, &mut evaluate)?;
+            self.update_machine_file()?;
+            return Err(Error::TrialComputed);
+        }
         trials.iter().try_for_each(check_unchanged)?;
+        if let Jobs::Processes { count, arguments } = &self.jobs {
+            let mut jobs = Vec::new();
+            for trial in &trials {
+                if !is_computed(trial)? {
+                    jobs.push(Job { label: trial.label(), folder: trial.relative_folder() });
+                }
+            }
+            jobs::compute(&jobs, *count, arguments)?;
+        }
         let results = trials.iter().map(|trial| compute_or_load(trial, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
+}
+
+/// Rejects several processes where trials need each other, or where each trial already has several
+/// processes.
+fn check_jobs<R: Recipe>(jobs: &Jobs, runtime: &Runtime) -> Result<()> {
+    let reason = match jobs {
+        Jobs::Processes { .. } if !R::TRIALS_ARE_INDEPENDENT => {
+            "trials of this recipe start from other trials, so they are computed one after the other"
+        }
+        Jobs::Processes { .. } if runtime.group.is_some() => {
+            "each trial already has several processes (WORLD_SIZE)"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::setting("--jobs", reason))
 }

@@ -47,10 +47,11 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         arm: &'a A,
         variant: Option<String>,
     ) -> Self {
-        let mut folder = experiment.dir(format!("seed-{seed}")).join(name);
-        folder.extend(&variant);
         let (recipe, totals) = (&experiment.recipe, RefCell::default());
-        Self { recipe, seed, name, arm, variant, experiment, folder, totals }
+        let folder = PathBuf::new();
+        let mut trial = Self { recipe, seed, name, arm, variant, experiment, folder, totals };
+        trial.folder = experiment.dir(trial.relative_folder());
+        trial
     }
 
     /// Returns the trial's name for errors and reports.
@@ -63,6 +64,12 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// `dir("model")`.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Returns the trial's folder, relative to the run folder.
+    pub(crate) fn relative_folder(&self) -> String {
+        let variant = self.variant.iter().map(|variant| format!("/{variant}"));
+        format!("seed-{}/{}{}", self.seed, self.name, variant.collect::<String>())
     }
 
     /// Returns the path of `name` in the folder of the trial's seed, such as the folder of another

@@ -68,7 +68,7 @@ fn resuming_without_a_run_is_an_error() {
 }
 
 /// The command that runs the toy recipe as a program.
-fn program(test_run: &TestRun) -> Command {
+pub(crate) fn program(test_run: &TestRun) -> Command {
     let test_program = std::env::current_exe().unwrap();
     let target = test_program.parent().unwrap().parent().unwrap();
     let mut command = Command::new(target.join("examples/toy"));
@@ -120,7 +120,7 @@ fn a_signal_during_training_sets_the_exit_code_and_the_run_can_be_resumed() {
 }
 
 /// The one-line message of a failed program.
-fn error_of(output: &Output) -> String {
+pub(crate) fn error_of(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.starts_with("error: ") && error.matches('\n').count() == 1, "{error}");

@@ -3,5 +3,6 @@
 
 mod adapters;
 mod command_line;
+mod jobs;
 mod resume;
 mod toy;

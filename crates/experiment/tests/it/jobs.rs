@@ -1,0 +1,129 @@
+//! Several trials at the same time (`--jobs`).
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::command_line::{error_of, program};
+use crate::toy::TestRun;
+
+/// The files of results in a run folder.
+const RESULTS: [&str; 6] = [
+    "seed-0/plain/fit/metrics.jsonl",
+    "seed-0/plain/model/model.json",
+    "seed-1/far/a/fit/metrics.jsonl",
+    "seed-1/far/b/model/model.json",
+    "summary.json",
+    "table.md",
+];
+
+/// The toy recipe with two seeds and with two variants of an arm.
+fn six_trials(test_run: &TestRun) -> Command {
+    let mut command = program(test_run);
+    command.args(["--seeds", "2", "--set", "arms.far.languages=[\"a\", \"b\"]"]);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn results(test_run: &TestRun) -> BTreeMap<&'static str, String> {
+    let read = |name| (name, fs::read_to_string(test_run.out().join(name)).unwrap());
+    RESULTS.map(read).into()
+}
+
+#[test]
+fn results_are_those_of_one_process() {
+    let (one, several) = (TestRun::new(), TestRun::new());
+    let expected = run(&mut six_trials(&one));
+    let output = run(six_trials(&several).args(["--jobs", "3"]));
+    assert_eq!(results(&several), results(&one));
+    // Each trial prints its steps, and the main process the rest.
+    let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    let sorted = |text: &str| {
+        let lines = text.lines().filter(|line| !line.contains("steps/s"));
+        let mut lines: Vec<String> =
+            lines.map(|line| line.replace(&*several.out().to_string_lossy(), "OUT")).collect();
+        lines.sort();
+        lines
+    };
+    let printed = text(&output);
+    let finished = printed.lines().filter(|line| line.contains(": finished ("));
+    assert_eq!(finished.count(), 6, "{printed}");
+    let printed: String = printed
+        .lines()
+        .filter(|line| !line.contains(": finished ("))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let expected = text(&expected).replace(&*one.out().to_string_lossy(), "OUT");
+    assert_eq!(sorted(&printed), sorted(&expected));
+    let machine: Value =
+        serde_json::from_slice(&fs::read(several.out().join("machine.json")).unwrap()).unwrap();
+    assert_eq!(machine["commands"].as_array().unwrap().len(), 1, "{machine}");
+    // Finished trials are not computed again.
+    let again = text(&run(six_trials(&several).args(["--jobs", "3"])));
+    assert!(!again.contains(": finished ("), "{again}");
+}
+
+#[test]
+fn an_error_of_a_trial_is_the_error_of_the_run() {
+    let test_run = TestRun::new();
+    test_run.write("train.json", "[]");
+    let error = error_of(&program(&test_run).args(["--jobs", "2"]).output().unwrap());
+    assert!(error.contains("train.json: no number"), "{error}");
+}
+
+#[test]
+fn a_stopped_trial_stops_the_run_which_can_be_resumed() {
+    let (uninterrupted, interrupted) = (TestRun::new(), TestRun::new());
+    run(&mut six_trials(&uninterrupted));
+    let mut command = six_trials(&interrupted);
+    let output = command.args(["--jobs", "2"]).env("TOY_SIGTERM", "2").output().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("stopped by SIGTERM after step 3 of 6"), "{error}");
+    assert!(error.ends_with("stopped; run the same command to continue\n"), "{error}");
+    run(six_trials(&interrupted).args(["--jobs", "2"]));
+    assert_eq!(results(&interrupted), results(&uninterrupted));
+}
+
+#[test]
+fn a_signal_stops_all_trials_after_a_step() {
+    let test_run = TestRun::new();
+    let mut command = program(&test_run);
+    command.args(["--jobs", "2", "--set", "training.steps=100000000"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let folders = ["plain", "far"].map(|arm| test_run.out().join("seed-0").join(arm).join("fit"));
+    let has_checkpoint = |folder: &Path| fs::read_dir(folder.join("checkpoints")).is_ok();
+    while !folders.iter().all(|folder| has_checkpoint(folder)) {
+        if child.try_wait().unwrap().is_some() {
+            panic!("{:?}", child.wait_with_output().unwrap());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    let lines = error.matches("stopped by SIGTERM after step").count();
+    assert_eq!(lines, 2, "{error}");
+    assert!(
+        error.ends_with("stopped after 0 of 2 trials; run the same command to continue\n"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_trial_needs_its_main_process() {
+    let test_run = TestRun::new();
+    run(&mut program(&test_run));
+    let error = error_of(&program(&test_run).args(["--trial", "seed-0/far"]).output().unwrap());
+    assert!(error.contains("--trial: only a run with --jobs starts such a process"), "{error}");
+}
