@@ -86,8 +86,9 @@ pub(crate) fn compute(jobs: &[Job], count: usize, arguments: &[OsString]) -> Res
                     log(format!("{label}: finished ({finished} of {})", jobs.len()));
                 }
                 Err(error) if failure.is_none() => failure = Some(error),
-                // The process was stopped because of the first failure, and says so itself.
-                Err(_) => {}
+                // A process that stops because of the first failure says so itself.
+                Err(Error::Stopped { .. }) => {}
+                Err(error) => eprint_line(&error.to_string()),
             }
         }
         if running.is_empty() && (failure.is_some() || waiting.as_slice().is_empty()) {
@@ -101,10 +102,12 @@ fn stopped_text(total: usize, finished: usize) -> String {
     format!("stopped after {finished} of {total} trials; run the same command to continue")
 }
 
-/// Lets the end of the main process end this one, which computes a trial.
-pub(crate) fn end_with_parent() -> Result<()> {
+/// Lets the end of the main process stop this one, which computes a trial. Only Linux can do so.
+pub(crate) fn stop_with_parent() -> Result<()> {
+    #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .map_err(|error| Error::setting("--trial", error.to_string()))
+        .map_err(|error| Error::setting("--trial", error.to_string()))?;
+    Ok(())
 }
 
 /// A process that computes a trial.
@@ -112,8 +115,8 @@ struct Process<'a> {
     job: &'a Job,
     child: Child,
     /// Prints the lines of standard output.
-    out: JoinHandle<Option<String>>,
-    /// Prints the lines of standard error, and returns the error.
+    out: JoinHandle<()>,
+    /// Prints the lines of standard error except the error, which it returns.
     err: JoinHandle<Option<String>>,
     is_stopped: bool,
 }
@@ -130,7 +133,8 @@ impl<'a> Process<'a> {
         let mut child = command.spawn().map_err(|source| error(source.to_string()))?;
         let out = child.stdout.take().expect("standard output is a pipe");
         let err = child.stderr.take().expect("standard error is a pipe");
-        let (out, err) = (print_lines(out, |line| log(line)), print_lines(err, eprint_line));
+        let out = std::thread::spawn(|| for_each_line(out, |line| log(line)));
+        let err = std::thread::spawn(|| print_lines_before_error(err));
         Ok(Self { job, child, out, err, is_stopped: false })
     }
 
@@ -145,9 +149,8 @@ impl<'a> Process<'a> {
 
     /// Returns the trial's label, or the error of a process that failed.
     fn end(self, status: ExitStatus) -> Result<String> {
-        let join = |thread: JoinHandle<_>| thread.join().expect("printing does not panic");
-        join(self.out);
-        let error = join(self.err);
+        self.out.join().expect("printing does not panic");
+        let error = self.err.join().expect("printing does not panic");
         let label = &self.job.label;
         match (status.code(), error) {
             (Some(0), _) => Ok(label.clone()),
@@ -171,25 +174,22 @@ impl<'a> Process<'a> {
     }
 }
 
-/// Prints the lines of a stream, except an error (`error: …`), which the thread returns without
-/// this prefix.
-fn print_lines(
-    stream: impl Read + Send + 'static,
-    print: impl Fn(&str) + Send + 'static,
-) -> JoinHandle<Option<String>> {
-    std::thread::spawn(move || {
-        let mut error = None;
-        for line in BufReader::new(stream).split(b'\n') {
-            // The pipe of an ended process is closed; another error ends the printing only.
-            let Ok(line) = line else { break };
-            let line = String::from_utf8_lossy(&line);
-            match line.strip_prefix("error: ") {
-                Some(text) => error = Some(text.to_owned()),
-                None => print(&line),
-            }
-        }
-        error
-    })
+/// Prints the lines of standard error, except an error (`error: …`), which is returned without this
+/// prefix.
+fn print_lines_before_error(stream: impl Read) -> Option<String> {
+    let mut error = None;
+    for_each_line(stream, |line| match line.strip_prefix("error: ") {
+        Some(text) => error = Some(text.to_owned()),
+        None => eprint_line(line),
+    });
+    error
+}
+
+/// Calls `visit` with each line until the stream ends or cannot be read.
+fn for_each_line(stream: impl Read, mut visit: impl FnMut(&str)) {
+    for line in BufReader::new(stream).split(b'\n').map_while(|line| line.ok()) {
+        visit(&String::from_utf8_lossy(&line));
+    }
 }
 
 fn eprint_line(line: &str) {

@@ -54,7 +54,7 @@ impl<R: Recipe> Experiment<R> {
         let folder = ranks.folder(folder);
         let run_folder = match &jobs {
             Jobs::Trial { .. } => {
-                jobs::end_with_parent()?;
+                jobs::stop_with_parent()?;
                 RunFolder::join(&folder)?
             }
             _ => RunFolder::lock(&folder)?,
