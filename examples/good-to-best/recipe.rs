@@ -107,6 +107,12 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         Ok(self.sweeps.add_to(&mut self.arms)?)
     }
 
+    fn trials_are_independent(&self) -> bool {
+        // Arms with hard learning compute or read the same candidates in the folder of stage one.
+        let arms = self.run.selected_arms().iter().map(|name| &self.arms[name]);
+        arms.filter(|arm| arm.terms.hard_learning).count() <= 1
+    }
+
     fn validate(&self) -> Result<()> {
         self.data.validate(&self.languages)?;
         let limits = self.model.limits()?;

@@ -88,8 +88,12 @@ masked-lm-head examples/masked-lm-head/recipe.toml --prepare
 masked-lm-head examples/masked-lm-head/recipe.toml --prepare --arms head \\
     --model intfloat/multilingual-e5-base --out runs/e5-base-head";
     const EVALUATION_KEYS: &'static [&'static str] = &["evaluation_batch_size", "arms.*.title"];
-    const TRIALS_ARE_INDEPENDENT: bool = false; // an arm may start from another arm's model
     experiment::recipe_fields!(Arm, stages: ["train"]);
+
+    fn trials_are_independent(&self) -> bool {
+        let mut arms = self.run.selected_arms().iter().map(|name| &self.arms[name]);
+        arms.all(|arm| arm.start.is_none())
+    }
 
     fn validate(&self) -> Result<()> {
         self.data.text.required("data.text", "an output folder of `demo-data text`")?;

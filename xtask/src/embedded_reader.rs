@@ -2,7 +2,7 @@
 use crate::process::{cargo, command, run_checked, target_folder};
 use crate::setup::{Options, ensure_libtorch};
 use crate::{files, pretrained, reader};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -45,9 +45,14 @@ pub fn train(root: &Path, arguments: &[String]) -> Result<()> {
         let mut trim = program("xlmr-model");
         trim.args(["trim", "--model", pretrained::ENCODER, "--keep", &pieces, "--out", &base]);
         run_checked(&mut trim)?;
-        let is_same = fs::read(&tokenizer)? == fs::read(root.join(&base).join("tokenizer.json"))?;
-        assert!(is_same, "trimming to the reader's pieces gives the reader's tokenizer");
     }
+    let [new, embedded] = [&base, READER].map(|folder| root.join(folder).join("tokenizer.json"));
+    let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+    ensure!(
+        read(&new)? == read(&embedded)?,
+        "{}: not the tokenizer of {READER}; remove {base}, and start again",
+        new.display()
+    );
     let mixture = format!("{OUT}/mixture");
     let mut mix = program("demo-data");
     mix.args(["mixture", "--xquad", "data/xquad", "--pairs", "5", "--unanswerable", "0.06"]);

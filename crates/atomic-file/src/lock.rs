@@ -43,6 +43,14 @@ impl FileLock {
     }
 }
 
+impl FileLock {
+    /// The locked file. A process that gets a duplicate of it keeps the lock until it ends, unless
+    /// this value is dropped before.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
 impl Drop for FileLock {
     fn drop(&mut self) {
         // If this fails, the system releases the lock when the last handle is closed.

@@ -113,11 +113,16 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = text.split_once(" frame #0: ").map_or(&*text, |(message, _)| message);
     // Escapes control characters of quoted data.
     let text = atomic_file::one_line(text).into_owned();
-    if OUT_OF_MEMORY.iter().any(|pattern| text.contains(pattern)) {
-        return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
+    // The process of a trial has added the advice.
+    let is_complete = text.ends_with(OUT_OF_MEMORY_ADVICE);
+    if !is_complete && OUT_OF_MEMORY.iter().any(|pattern| text.contains(pattern)) {
+        return format!("{text} {OUT_OF_MEMORY_ADVICE}");
     }
     text
 }
+
+const OUT_OF_MEMORY_ADVICE: &str =
+    "(out of memory: lower batch_size or --jobs, or set micro_batch)";
 
 /// Out-of-memory messages of libtorch: from oneDNN, the CPU allocator and the CUDA allocator.
 const OUT_OF_MEMORY: [&str; 4] = [
@@ -140,14 +145,11 @@ mod tests {
         assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");
         for operation in ["create", "execute"] {
             let message = one_line(&anyhow!("libtorch: could not {operation} a primitive"));
-            let advice = "(out of memory: lower batch_size, or set micro_batch)";
-            assert!(message.ends_with(advice), "{message}");
+            assert!(message.ends_with(OUT_OF_MEMORY_ADVICE), "{message}");
+            assert_eq!(one_line(&anyhow!(message.clone())), message);
         }
         let message = one_line(&anyhow!("can't allocate memory\nframe #0: c10::Error + 0x6a\n"));
-        assert_eq!(
-            message,
-            "can't allocate memory (out of memory: lower batch_size, or set micro_batch)"
-        );
+        assert_eq!(message, format!("can't allocate memory {OUT_OF_MEMORY_ADVICE}"));
         assert_eq!(one_line(&anyhow!("id `\u{1b}[2J\ta`")), r"id `\u{1b}[2J\ta`");
         let io = std::io::Error::other("full");
         let error = anyhow::Error::from(Error::file(Path::new("x"))(io));

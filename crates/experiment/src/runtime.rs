@@ -53,7 +53,8 @@ impl Runtime {
 
     /// Like [`set_up`](Self::set_up), for one of `processes` that share the machine.
     pub(crate) fn set_up_with(run: &RunConfig, processes: usize) -> Result<Self> {
-        create_thread_pool()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        create_thread_pool(cores.div_ceil(processes))?;
         let rendezvous = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
         if let (Some(rendezvous), "auto" | "cuda", Device::Cuda(_)) =
@@ -61,7 +62,6 @@ impl Runtime {
         {
             device = resolve_device(DeviceChoice::Cuda(rendezvous.local_rank))?;
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let ranks = rendezvous.as_ref().map_or(1, |rendezvous| rendezvous.local_size.max(1));
         let local_processes = ranks * processes;
         let threads = if run.threads == 0 { (cores / local_processes).max(1) } else { run.threads };
@@ -103,8 +103,8 @@ impl Runtime {
 
 /// Creates the thread pool for reading and evaluation now, because a later failure would end the
 /// process.
-fn create_thread_pool() -> Result<()> {
-    match rayon::ThreadPoolBuilder::new().build_global() {
+fn create_thread_pool(threads: usize) -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         Err(error) if error.source().is_some() => {
             let reason = format!("{error}; allow more processes (ulimit -u)");
             Err(Error::setting("threads", reason))

@@ -10,6 +10,9 @@ use crate::{Error, Result};
 /// The signals that stop training.
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
+/// Whether handlers ignore a second signal.
+static IGNORE_REPEATED: AtomicBool = AtomicBool::new(false);
+
 /// State that the signal handlers change. The handlers remain installed until the process ends.
 #[derive(Debug)]
 struct Handlers {
@@ -29,7 +32,9 @@ impl Handlers {
             flag::register_conditional_default(signal, Arc::clone(&default_action))?;
             let number = usize::try_from(signal).expect("numbers of signals are positive");
             flag::register_usize(signal, Arc::clone(&received), number)?;
-            flag::register(signal, Arc::clone(&default_action))?;
+            if !IGNORE_REPEATED.load(Ordering::SeqCst) {
+                flag::register(signal, Arc::clone(&default_action))?;
+            }
             torch_ext::handle_on_signal_stack(signal)?;
         }
         torch_ext::set_stop_flag(Arc::clone(&received));
@@ -44,6 +49,12 @@ impl Handlers {
 pub struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {
+    /// From now on, later signals are only recorded, too. For processes that another process stops,
+    /// because both may get a signal that is meant for all processes of a job.
+    pub fn ignore_repeated() {
+        IGNORE_REPEATED.store(true, Ordering::SeqCst);
+    }
+
     /// Catches the signals if `enabled`; otherwise [`Self::received`] always returns `None`.
     ///
     /// # Errors

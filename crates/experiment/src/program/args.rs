@@ -50,9 +50,6 @@ pub(crate) struct Args {
     /// Print the effective value of every key and the commands of [prepare], then exit
     #[arg(long)]
     pub(crate) show: bool,
-    /// The arguments without the program's name.
-    #[arg(skip)]
-    arguments: Vec<OsString>,
 }
 
 impl Args {
@@ -74,18 +71,15 @@ impl Args {
             .after_help(format!("Examples:{examples}"))
             .mut_arg("out", |argument| argument.help(out_help));
         let command = cli::fit_to_terminal(command);
-        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let mut args = Self::from_arg_matches(&command.try_get_matches_from(&arguments)?)?;
-        args.arguments = arguments.into_iter().skip(1).collect();
-        Ok(args)
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    /// The trials that this process computes.
+    /// The trials that this process computes, and the processes beside it.
     pub(crate) fn jobs(&self) -> Jobs {
         match (&self.trial, usize::from(self.jobs)) {
             (Some(folder), count) => Jobs::Trial { folder: folder.clone(), count },
-            (None, 1) => Jobs::One,
-            (None, count) => Jobs::Processes { count, arguments: self.arguments.clone() },
+            (None, 1) => Jobs::Single,
+            (None, count) => Jobs::Several { count },
         }
     }
 

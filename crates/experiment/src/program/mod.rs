@@ -199,7 +199,7 @@ pub fn run_with<R: Recipe>(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    start(&Args::parse::<R>(arguments)?, Jobs::One, run)
+    start(&Args::parse::<R>(arguments)?, Jobs::Single, run)
 }
 
 /// Runs a recipe with parsed arguments. With `--show`, prints the recipe instead.
@@ -214,21 +214,21 @@ fn start<R: Recipe>(
         return Ok(());
     }
     let inputs = RecipeValues::of(&recipe)?.input_paths();
-    if args.prepare && !matches!(jobs, Jobs::Trial { .. }) {
+    if args.prepare {
         preparations.run(&inputs)?;
     }
     preparations.check(&inputs)?;
     let is_one_trial = matches!(jobs, Jobs::Trial { .. });
     let result = run(&Experiment::open_with(recipe, args.run_folder::<R>(), jobs)?);
     match result {
-        Err(error) if is_one_trial && is_computed(&error) => Ok(()),
+        Err(error) if is_one_trial && is_trial_computed(&error) => Ok(()),
         Ok(()) if is_one_trial => Err(Error::setting("--trial", "no such trial").into()),
         result => result,
     }
 }
 
 /// Returns whether an error says that the process of one trial has computed it.
-fn is_computed(error: &anyhow::Error) -> bool {
+fn is_trial_computed(error: &anyhow::Error) -> bool {
     let mut errors = error.chain().filter_map(|cause| cause.downcast_ref::<Error>());
     errors.any(|error| matches!(error, Error::TrialComputed))
 }

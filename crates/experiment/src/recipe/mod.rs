@@ -66,11 +66,6 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// recipes with [`adapters`](Self::adapters).
     const STAGES: &'static [&'static str] = &[];
 
-    /// Whether no trial reads the files of another one, so that `--jobs` may compute them at the
-    /// same time. Work of [`Experiment::each_seed`](crate::Experiment::each_seed) precedes the
-    /// trials in any case.
-    const TRIALS_ARE_INDEPENDENT: bool = true;
-
     /// The options of one arm, which differ between the compared models.
     type Arm;
 
@@ -112,6 +107,13 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// An error that names the file.
     fn check_inputs(&self) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    /// Whether no trial reads or writes files of another one, so that `--jobs` may compute them at the
+    /// same time. Work of [`Experiment::each_seed`](crate::Experiment::each_seed) precedes the
+    /// trials in any case. Called after arms are selected.
+    fn trials_are_independent(&self) -> bool {
+        true
     }
 
     /// The variants of an arm, each with a separate model and folder. If the list is empty, the arm

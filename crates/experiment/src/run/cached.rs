@@ -164,11 +164,12 @@ pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<(
 }
 
 /// Returns whether [`compute_or_load`] would only load the records of a trial.
-pub(crate) fn is_computed<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<bool> {
+pub(crate) fn has_results<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<bool> {
     let records = Records::of(trial);
     let Some(trained) = records.read_training()? else { return Ok(false) };
+    let record = records.read_evaluation(&trained)?;
     let run = &trial.experiment.folder;
-    Ok(records.read_undamaged_evaluation(&trained, run)?.is_some())
+    Ok(record.is_some_and(|record| first_damaged_file(run, &record.files).is_none()))
 }
 
 /// Computes both parts of a trial, or loads their records.

@@ -34,11 +34,11 @@ struct Marker {
     identity: Identity,
 }
 
-/// A run folder that is locked by this process.
+/// A run folder that is locked by this process, or by the one that started it.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    _lock: Option<FileLock>,
+    lock: Option<FileLock>,
 }
 
 impl RunFolder {
@@ -51,7 +51,7 @@ impl RunFolder {
         // Another process may have created files before the lock was acquired.
         check_no_foreign_files(path)?;
         check_no_links(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// Joins the run folder of the process that started this one and holds the lock. Nothing is
@@ -62,10 +62,27 @@ impl RunFolder {
             .map_err(Error::from)
             .and_then(|mut file| read_lock_holder(&mut file).map(Option::unwrap_or_default))?;
         match parent == Some(holder) {
-            true => Ok(Self { path: path.to_owned(), _lock: None }),
+            true => Ok(Self { path: path.to_owned(), lock: None }),
             false => {
                 let reason = "only a run with --jobs starts such a process";
                 Err(Error::setting("--trial", reason))
+            }
+        }
+    }
+
+    /// The locked file. While a process has it open, the folder stays locked.
+    pub(crate) fn lock_file(&self) -> Option<&fs::File> {
+        self.lock.as_ref().map(FileLock::file)
+    }
+
+    /// Rejects a recipe whose identity is not the one of the run.
+    pub(crate) fn check_identity(&self, identity: &Identity) -> Result<()> {
+        let marker = read_marker(&self.path)?;
+        match marker.and_then(|marker| marker.identity.difference(identity)) {
+            None => Ok(()),
+            Some(difference) => {
+                let difference = difference.to_string();
+                Err(Error::AnotherRecipe { path: self.path.clone(), difference })
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Several trials at the same time, each in a process of its own.
 //!
-//! The main process holds the lock of the run folder, starts the program again for each trial with
-//! the hidden option `--trial`, prints the lines of these processes, and reads their results.
-use std::ffi::OsString;
+//! The main process locks the run folder, starts the program again for each trial with the hidden
+//! option `--trial`, prints the lines of these processes, and reads their results. The trials use the
+//! recipe in the run folder, so changes of the original files have no effect on a run.
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,25 +16,24 @@ use trainer::StopSignals;
 
 use crate::{Error, Result, log};
 
-/// The trials that this process computes.
+/// The trials that this process computes, and the processes beside it.
 #[derive(Debug, Default)]
 pub(crate) enum Jobs {
     /// All, one after the other.
     #[default]
-    One,
-    /// All, up to `count` at the same time in other processes, which get the `arguments` of this
-    /// one (without the program's name).
-    Processes { count: usize, arguments: Vec<OsString> },
-    /// The trial with this folder, in one of up to `count` processes.
+    Single,
+    /// None: up to `count` processes at the same time compute them.
+    Several { count: usize },
+    /// The trial with this folder, in one of `count` processes.
     Trial { folder: String, count: usize },
 }
 
 impl Jobs {
-    /// The number of processes that share the machine.
+    /// The number of processes that share the machine, apart from a waiting one.
     pub(crate) fn count(&self) -> usize {
         match self {
-            Self::One => 1,
-            Self::Processes { count, .. } | Self::Trial { count, .. } => *count,
+            Self::Single | Self::Several { .. } => 1,
+            Self::Trial { count, .. } => *count,
         }
     }
 }
@@ -45,15 +46,30 @@ pub(crate) struct Job {
     pub(crate) folder: String,
 }
 
+impl Job {
+    fn stopped(&self, signal: i32) -> Error {
+        let reason = format!("{}: stopped; run the same command to continue", self.label);
+        Error::Stopped { reason, signal }
+    }
+}
+
 /// Time between two looks at the processes.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Computes `jobs`, up to `count` at the same time.
+/// Computes `jobs`, up to `count` at the same time, in the run folder `folder`. The processes share
+/// `lock`, the file of the folder's lock, so the folder stays locked until the last one has ended.
 ///
 /// # Errors
 /// The first error of a process, or [`Error::Stopped`] after SIGINT or SIGTERM. The other processes
 /// are then stopped, which saves the steps of a training stage.
-pub(crate) fn compute(jobs: &[Job], count: usize, arguments: &[OsString]) -> Result<()> {
+pub(crate) fn compute(
+    jobs: &[Job],
+    count: usize,
+    folder: &Path,
+    lock: Option<&File>,
+) -> Result<()> {
+    let count = count.min(jobs.len());
+    let program = program()?;
     let signals = StopSignals::catch(true)?;
     let mut waiting = jobs.iter();
     let mut running: Vec<Process<'_>> = Vec::new();
@@ -65,7 +81,9 @@ pub(crate) fn compute(jobs: &[Job], count: usize, arguments: &[OsString]) -> Res
         }
         while failure.is_none() && running.len() < count {
             let Some(job) = waiting.next() else { break };
-            match Process::start(job, arguments) {
+            let mut command = Command::new(&program);
+            command.args(["--trial", &job.folder, "--jobs", &count.to_string(), "--resume"]);
+            match Process::start(job, command.arg(folder), lock) {
                 Ok(process) => running.push(process),
                 Err(error) => failure = Some(error),
             }
@@ -85,10 +103,14 @@ pub(crate) fn compute(jobs: &[Job], count: usize, arguments: &[OsString]) -> Res
                     finished += 1;
                     log(format!("{label}: finished ({finished} of {})", jobs.len()));
                 }
-                Err(error) if failure.is_none() => failure = Some(error),
-                // A process that stops because of the first failure says so itself.
-                Err(Error::Stopped { .. }) => {}
-                Err(error) => eprint_line(&error.to_string()),
+                Err(error) => match &failure {
+                    None => failure = Some(error),
+                    // A process that stops because of the first failure says so itself.
+                    Some(_) if matches!(error, Error::Stopped { .. }) => {}
+                    // Trials may have the same error.
+                    Some(first) if first.to_string() == error.to_string() => {}
+                    Some(_) => eprint_line(&error.to_string()),
+                },
             }
         }
         if running.is_empty() && (failure.is_some() || waiting.as_slice().is_empty()) {
@@ -102,8 +124,20 @@ fn stopped_text(total: usize, finished: usize) -> String {
     format!("stopped after {finished} of {total} trials; run the same command to continue")
 }
 
-/// Lets the end of the main process stop this one, which computes a trial. Only Linux can do so.
+/// The file of this program.
+fn program() -> Result<PathBuf> {
+    // This path exists even if another build has replaced the program since it was started.
+    let own = Path::new("/proc/self/exe");
+    if own.exists() {
+        return Ok(own.to_owned());
+    }
+    std::env::current_exe().map_err(|error| Error::setting("--jobs", error.to_string()))
+}
+
+/// Prepares this process, which computes a trial: the end of the main process stops it (on Linux),
+/// and a repeated signal does not end it before it has saved its steps.
 pub(crate) fn stop_with_parent() -> Result<()> {
+    StopSignals::ignore_repeated();
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .map_err(|error| Error::setting("--trial", error.to_string()))?;
@@ -122,15 +156,18 @@ struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
-    fn start(job: &'a Job, arguments: &[OsString]) -> Result<Self> {
-        let error = |error| Error::setting(format!("--jobs: {}", job.label), error);
-        let program = std::env::current_exe().map_err(|source| error(source.to_string()))?;
-        let mut command = Command::new(program);
-        command.args(["--trial", &job.folder]).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Only the main process receives the signals of a terminal, and passes them on once.
+    fn start(job: &'a Job, command: &mut Command, lock: Option<&File>) -> Result<Self> {
+        let error = |source: std::io::Error| {
+            Error::setting(format!("--jobs: {}", job.label), source.to_string())
+        };
+        let stdin = match lock {
+            Some(file) => file.try_clone().map_err(error)?.into(),
+            None => Stdio::null(),
+        };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Only the main process receives the signals of a terminal.
         command.process_group(0);
-        let mut child = command.spawn().map_err(|source| error(source.to_string()))?;
+        let mut child = command.spawn().map_err(error)?;
         let out = child.stdout.take().expect("standard output is a pipe");
         let err = child.stderr.take().expect("standard error is a pipe");
         let out = std::thread::spawn(|| for_each_line(out, |line| log(line)));
@@ -138,8 +175,7 @@ impl<'a> Process<'a> {
         Ok(Self { job, child, out, err, is_stopped: false })
     }
 
-    /// Asks the process to save its training stage and to end. A second signal would end it at
-    /// once.
+    /// Asks the process to save its training stage and to end.
     fn stop(&mut self) {
         if !std::mem::replace(&mut self.is_stopped, true) {
             // The process may have ended.
@@ -153,16 +189,20 @@ impl<'a> Process<'a> {
         let error = self.err.join().expect("printing does not panic");
         let label = &self.job.label;
         match (status.code(), error) {
-            (Some(0), _) => Ok(label.clone()),
-            (Some(code @ (130 | 143)), _) => {
-                let reason = format!("{label}: stopped; run the same command to continue");
-                Err(Error::Stopped { reason, signal: code - 128 })
+            (Some(0), error) => {
+                error.iter().for_each(|line| eprint_line(line));
+                Ok(label.clone())
+            }
+            (Some(code @ (130 | 143)), _) => Err(self.job.stopped(code - 128)),
+            // Before and after training, a signal ends the process at once.
+            _ if self.is_stopped && status.signal() == Some(Signal::TERM.as_raw()) => {
+                Err(self.job.stopped(Signal::TERM.as_raw()))
             }
             (_, Some(error)) => Err(Error::Process(error)),
             (_, None) => {
-                let advice = match status.signal() {
-                    Some(9) => " (SIGKILL; if memory is short, lower --jobs)",
-                    _ => "",
+                let advice = match status.signal() == Some(Signal::KILL.as_raw()) {
+                    true => "; if memory is short, lower --jobs",
+                    false => "",
                 };
                 Err(Error::Process(format!("{label}: its process ended: {status}{advice}")))
             }
@@ -179,7 +219,11 @@ impl<'a> Process<'a> {
 fn print_lines_before_error(stream: impl Read) -> Option<String> {
     let mut error = None;
     for_each_line(stream, |line| match line.strip_prefix("error: ") {
-        Some(text) => error = Some(text.to_owned()),
+        Some(text) => {
+            if let Some(earlier) = error.replace(text.to_owned()) {
+                eprint_line(&earlier);
+            }
+        }
         None => eprint_line(line),
     });
     error

@@ -21,7 +21,8 @@ struct Machine {
     about: String,
     /// Version of the program.
     version: String,
-    /// Command lines of all processes that used the run folder, without repetitions.
+    /// Command lines of all processes that used the run folder, without repetitions and without
+    /// those of single trials (`--jobs`).
     commands: Vec<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processor: Option<String>,
@@ -37,7 +38,7 @@ struct Machine {
 }
 
 /// Writes `machine.json` and retains the commands and peak memory of earlier processes. Called at
-/// the start and end of a process. Without the program's `name`, the command is not added.
+/// the start and end of a process, and at the end of the process of one trial. Without the program's `name`, the command is not added.
 pub(crate) fn update(path: &Path, name: Option<&str>, about: &str, device: Device) -> Result<()> {
     // Processes of single trials may end at the same time. The folder's handle is their lock.
     let folder = path.parent().expect("the file is in the run folder");

@@ -45,7 +45,7 @@ pub struct Experiment<R: Recipe> {
     inputs_checked: Cell<bool>,
     pub(crate) ranks: Ranks,
     jobs: Jobs,
-    _locked_folder: RunFolder,
+    locked_folder: RunFolder,
 }
 
 impl<R: Recipe> Experiment<R> {

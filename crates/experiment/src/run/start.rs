@@ -10,7 +10,7 @@ use crate::print::set_silent;
 use crate::recipe::{
     ARMS, check_adapters, check_folder_name, check_seeds_and_variants, select_arms,
 };
-use crate::run::cached::{check_unchanged, compute_or_load, is_computed};
+use crate::run::cached::{check_unchanged, compute_or_load, has_results};
 use crate::run::folder::{RECIPE_FILE, RunFolder};
 use crate::run::jobs::{self, Job, Jobs};
 use crate::run::ranks::Ranks;
@@ -23,7 +23,7 @@ impl<R: Recipe> Experiment<R> {
     /// If the recipe is invalid, an input is missing, or the folder is locked or has other
     /// contents. After such an error the folder is unchanged.
     pub fn open(recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
-        Self::open_with(recipe, folder.into(), Jobs::One)
+        Self::open_with(recipe, folder.into(), Jobs::Single)
     }
 
     /// Starts or resumes a run like [`open`](Self::open), in several processes.
@@ -49,7 +49,7 @@ impl<R: Recipe> Experiment<R> {
         recipe_values.check()?;
         recipe.validate()?;
         let runtime = Runtime::set_up_with(recipe.run(), jobs.count())?;
-        check_jobs::<R>(&jobs, &runtime)?;
+        check_jobs(&recipe, &jobs, &runtime)?;
         let ranks = Ranks::new(runtime.group.clone(), &folder)?;
         let folder = ranks.folder(folder);
         let run_folder = match &jobs {
@@ -62,13 +62,16 @@ impl<R: Recipe> Experiment<R> {
         recipe_values.hash()?;
         match &jobs {
             // The main process has started the run, and prints what precedes the trials.
-            Jobs::Trial { .. } => set_silent(true),
+            Jobs::Trial { .. } => {
+                set_silent(true);
+                run_folder.check_identity(&recipe_values.shared_identity())?;
+            }
             _ => {
                 ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
                 run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
             }
         }
-        let inputs_checked = Cell::new(false);
+        let inputs_checked = Cell::new(matches!(jobs, Jobs::Trial { .. }));
         Ok(Self {
             recipe,
             folder,
@@ -77,7 +80,7 @@ impl<R: Recipe> Experiment<R> {
             inputs_checked,
             ranks,
             jobs,
-            _locked_folder: run_folder,
+            locked_folder: run_folder,
         })
     }
 
@@ -173,14 +176,17 @@ impl<R: Recipe> Experiment<R> {
             return Err(Error::TrialComputed);
         }
         trials.iter().try_for_each(check_unchanged)?;
-        if let Jobs::Processes { count, arguments } = &self.jobs {
+        if let Jobs::Several { count } = self.jobs {
             let mut jobs = Vec::new();
             for trial in &trials {
-                if !is_computed(trial)? {
+                if !has_results(trial)? {
                     jobs.push(Job { label: trial.label(), folder: trial.relative_folder() });
                 }
             }
-            jobs::compute(&jobs, *count, arguments)?;
+            if !jobs.is_empty() {
+                self.check_inputs()?;
+                jobs::compute(&jobs, count, &self.folder, self.locked_folder.lock_file())?;
+            }
         }
         let results = trials.iter().map(|trial| compute_or_load(trial, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
@@ -189,12 +195,12 @@ impl<R: Recipe> Experiment<R> {
 
 /// Rejects several processes where trials need each other, or where each trial already has several
 /// processes.
-fn check_jobs<R: Recipe>(jobs: &Jobs, runtime: &Runtime) -> Result<()> {
+fn check_jobs<R: Recipe>(recipe: &R, jobs: &Jobs, runtime: &Runtime) -> Result<()> {
     let reason = match jobs {
-        Jobs::Processes { .. } if !R::TRIALS_ARE_INDEPENDENT => {
-            "trials of this recipe start from other trials, so they are computed one after the other"
+        Jobs::Several { .. } if !recipe.trials_are_independent() => {
+            "trials of this recipe read files of other trials, so they are computed one after the other"
         }
-        Jobs::Processes { .. } if runtime.group.is_some() => {
+        Jobs::Several { .. } if runtime.group.is_some() => {
             "each trial already has several processes (WORLD_SIZE)"
         }
         _ => return Ok(()),

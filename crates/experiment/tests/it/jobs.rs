@@ -1,6 +1,7 @@
 //! Several trials at the same time (`--jobs`).
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -26,6 +27,13 @@ fn six_trials(test_run: &TestRun) -> Command {
     command
 }
 
+/// The command that resumes a run without its recipe file.
+fn resume(test_run: &TestRun) -> Command {
+    let mut command = Command::new(program(test_run).get_program());
+    command.arg("--resume").arg(test_run.out());
+    command
+}
+
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -43,31 +51,29 @@ fn results_are_those_of_one_process() {
     let expected = run(&mut six_trials(&one));
     let output = run(six_trials(&several).args(["--jobs", "3"]));
     assert_eq!(results(&several), results(&one));
-    // Each trial prints its steps, and the main process the rest.
+    // Lines of the trials and of the main process appear once.
     let text = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
-    let sorted = |text: &str| {
-        let lines = text.lines().filter(|line| !line.contains("steps/s"));
-        let mut lines: Vec<String> =
-            lines.map(|line| line.replace(&*several.out().to_string_lossy(), "OUT")).collect();
+    let lines = |printed: &str, test_run: &TestRun| {
+        let printed = printed.replace(&*test_run.out().to_string_lossy(), "OUT");
+        let (mut lines, finished): (Vec<String>, Vec<String>) =
+            printed.lines().map(str::to_owned).partition(|line| !line.contains(": finished ("));
         lines.sort();
-        lines
+        (lines, finished.len())
     };
-    let printed = text(&output);
-    let finished = printed.lines().filter(|line| line.contains(": finished ("));
-    assert_eq!(finished.count(), 6, "{printed}");
-    let printed: String = printed
-        .lines()
-        .filter(|line| !line.contains(": finished ("))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let expected = text(&expected).replace(&*one.out().to_string_lossy(), "OUT");
-    assert_eq!(sorted(&printed), sorted(&expected));
+    let (printed, expected) = (text(&output), text(&expected));
+    assert_eq!(expected.matches("training seed").count(), 6, "{expected}");
+    assert_eq!(lines(&printed, &several), (lines(&expected, &one).0, 6));
+    let steps = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(steps.matches("step 6/6").count(), 6, "{steps}");
     let machine: Value =
         serde_json::from_slice(&fs::read(several.out().join("machine.json")).unwrap()).unwrap();
     assert_eq!(machine["commands"].as_array().unwrap().len(), 1, "{machine}");
-    // Finished trials are not computed again.
-    let again = text(&run(six_trials(&several).args(["--jobs", "3"])));
-    assert!(!again.contains(": finished ("), "{again}");
+    // Finished trials are not computed again, and the recipe is the one of the run.
+    fs::remove_dir_all(several.out().join("seed-1")).unwrap();
+    let mut resumed = resume(&several);
+    let again = text(&run(resumed.args(["--jobs", "3"])));
+    assert_eq!(again.matches(": finished (").count(), 3, "{again}");
+    assert_eq!(results(&several), results(&one));
 }
 
 #[test]
@@ -126,4 +132,21 @@ fn a_trial_needs_its_main_process() {
     run(&mut program(&test_run));
     let error = error_of(&program(&test_run).args(["--trial", "seed-0/far"]).output().unwrap());
     assert!(error.contains("--trial: only a run with --jobs starts such a process"), "{error}");
+}
+
+#[test]
+fn trials_of_several_processes_are_rejected() {
+    let test_run = TestRun::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ranks = [0, 1].map(|rank: usize| {
+        let mut command = program(&test_run);
+        command.args(["--jobs", "2"]).env("WORLD_SIZE", "2").env("RANK", rank.to_string());
+        command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for rank in ranks {
+        let error = error_of(&rank.wait_with_output().unwrap());
+        assert!(error.contains("--jobs: each trial already has several processes"), "{error}");
+    }
+    assert!(!test_run.out().exists());
 }

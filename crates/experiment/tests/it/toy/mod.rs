@@ -131,6 +131,7 @@ impl Task for Distance {
 
 pub fn train(trial: &Trial<Toy>) -> Result<f64> {
     record_call(format!("train {}", trial.label()));
+    experiment::log(format!("training {}", trial.label()));
     let shift = |name: &String| trial.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
     let shift = trial.arm.shift + trial.arm.like.as_ref().map_or(0.0, shift);
     let numbers = read_numbers(&trial.recipe.data.train)?.iter().map(|x| x + shift).collect();
