@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Resume the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Compute up to N trials at the same time, each in a process of its own
+    /// Compute up to N trials at the same time, in separate processes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     /// Compute one trial for a process with --jobs

@@ -1,4 +1,4 @@
-//! Several trials at the same time, each in a process of its own.
+//! Several trials at the same time, in separate processes.
 //!
 //! The main process locks the run folder, starts the program again for each trial with the hidden
 //! option `--trial`, prints the lines of these processes, and reads their results. The trials use the
