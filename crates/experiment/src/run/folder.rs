@@ -77,8 +77,12 @@ impl RunFolder {
 
     /// Rejects a recipe whose identity is not the one of the run.
     pub(crate) fn check_identity(&self, identity: &Identity) -> Result<()> {
-        let marker = read_marker(&self.path)?;
-        match marker.and_then(|marker| marker.identity.difference(identity)) {
+        let stored = read_marker(&self.path)?.expect("the main process has started the run");
+        self.check_same(&stored.identity, identity)
+    }
+
+    fn check_same(&self, stored: &Identity, current: &Identity) -> Result<()> {
+        match stored.difference(current) {
             None => Ok(()),
             Some(difference) => {
                 let difference = difference.to_string();
@@ -98,11 +102,8 @@ impl RunFolder {
             }
             // Before the first trial, no result in the folder depends on the recipe, so the
             // identity may differ.
-            if has_trials(&self.path)?
-                && let Some(difference) = stored.identity.difference(identity)
-            {
-                let difference = difference.to_string();
-                return Err(Error::AnotherRecipe { path: self.path.clone(), difference });
+            if has_trials(&self.path)? {
+                self.check_same(&stored.identity, identity)?;
             }
         }
         let (recipe, identity) = (recipe.to_owned(), identity.clone());

@@ -47,7 +47,8 @@ fn results(test_run: &TestRun) -> BTreeMap<&'static str, String> {
 
 #[test]
 fn results_are_those_of_one_process() {
-    let (one, several) = (TestRun::new(), TestRun::new());
+    let one = TestRun::new();
+    let several = TestRun::new();
     let expected = run(&mut six_trials(&one));
     let output = run(six_trials(&several).args(["--jobs", "3"]));
     assert_eq!(results(&several), results(&one));
@@ -60,7 +61,8 @@ fn results_are_those_of_one_process() {
         lines.sort();
         (lines, finished.len())
     };
-    let (printed, expected) = (text(&output), text(&expected));
+    let printed = text(&output);
+    let expected = text(&expected);
     assert_eq!(expected.matches("training seed").count(), 6, "{expected}");
     assert_eq!(lines(&printed, &several), (lines(&expected, &one).0, 6));
     let steps = String::from_utf8(output.stderr).unwrap();
@@ -86,7 +88,8 @@ fn an_error_of_a_trial_is_the_error_of_the_run() {
 
 #[test]
 fn a_stopped_trial_stops_the_run_which_can_be_resumed() {
-    let (uninterrupted, interrupted) = (TestRun::new(), TestRun::new());
+    let uninterrupted = TestRun::new();
+    let interrupted = TestRun::new();
     run(&mut six_trials(&uninterrupted));
     let mut command = six_trials(&interrupted);
     let output = command.args(["--jobs", "2"]).env("TOY_SIGTERM", "2").output().unwrap();
@@ -132,6 +135,20 @@ fn a_trial_needs_its_main_process() {
     run(&mut program(&test_run));
     let error = error_of(&program(&test_run).args(["--trial", "seed-0/far"]).output().unwrap());
     assert!(error.contains("--trial: only a run with --jobs starts such a process"), "{error}");
+}
+
+#[test]
+fn trials_that_need_each_other_are_rejected() {
+    let test_run = TestRun::new();
+    let arms = |names: &str| {
+        let mut command = program(&test_run);
+        command.args(["--jobs", "2", "--arms", names]).output().unwrap()
+    };
+    let error = error_of(&arms("far,further"));
+    assert!(error.contains("--jobs: trials of this recipe read files of other trials"), "{error}");
+    assert!(!test_run.out().exists());
+    // Only the selected arms count.
+    assert!(arms("plain,far").status.success());
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Recipe for Toy {
         read_numbers(&self.data.train).map(drop)
     }
 
+    fn trials_are_independent(&self) -> bool {
+        let mut arms = self.run.selected_arms().iter().map(|name| &self.arms[name]);
+        arms.all(|arm| arm.like.is_none())
+    }
+
     fn variants(&self, arm: &str) -> Vec<String> {
         self.arms[arm].languages.clone()
     }
