@@ -122,6 +122,7 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         ("control", "arms.control.sequences"),
         ("pairs", "arms.label-pairs.sequences"),
         ("false", "arms.false-facts.sequences"),
+        ("text", "text.folder"),
     ] {
         let command_line = recipe["prepare"][name].as_str().unwrap();
         let options = command_line
@@ -130,6 +131,9 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         let folder = prepare(&options.split_whitespace().collect::<Vec<_>>().join(" "));
         command.set_all([format!("{key}={folder}")]);
     }
+    let arms =
+        ["base", "control", "injected", "label-pairs", "false-facts", "injected-text", "text"];
+    command.args(["--arms", &arms.join(",")]);
     command.set_all([
         format!("data.train={data}/train-context-en-question-en.json"),
         format!("data.evaluation={data}"),
@@ -148,10 +152,18 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     // there are two test articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let models: Vec<&str> = numbers.iter().step_by(2).map(|one| one.model.as_str()).collect();
-    assert_eq!(models, ["base", "control", "injected", "label-pairs", "false-facts"]);
+    assert_eq!(models, arms);
     for number in &numbers {
         assert_eq!((number.items.len(), number.setting.as_str()), (2, "G-XLT"), "{number:?}");
     }
+    // An arm with sequences and running text has one batch of each in every step.
+    let summary = summary(&out);
+    let tokens = |arm: &str| summary["arms"][arm]["tokens"].as_f64().unwrap();
+    assert!(tokens("text") > 0.0, "{summary}");
+    assert!(tokens("injected-text") > tokens("text"), "{summary}");
+    let losses = out.join("seed-0/injected-text/all/inject/metrics.jsonl");
+    let losses = std::fs::read_to_string(losses).unwrap();
+    assert!(losses.contains("loss/text/") && losses.contains("loss/facts"), "{losses}");
 }
 
 #[test]
@@ -247,6 +259,10 @@ fn invalid_settings_are_reported_in_one_line() {
             "data.sequences: is not set: give an output folder of `kg-triples mix`",
         ),
         ("data.sequences=nowhere", "nowhere"),
+        (
+            "arms.injected.text=true",
+            "text.folder: is not set: give an output folder of `demo-data text`",
+        ),
     ];
     expect_invalid(|| small_run(&out), &cases);
     let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";

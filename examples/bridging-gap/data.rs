@@ -1,10 +1,12 @@
 //! The triples of an arm as masked sequences (section III-A), and the questions of a run.
 use anyhow::{Context, Result};
+use examples::sentences::read_paragraphs;
 use experiment::{Experiment, ShardPaths, Trial};
 use kg_triples::BuildReport;
-use tasks::masked_lm::{SelectedSequences, SequenceFiles};
+use tasks::masked_lm::{PhraseMaskingTask, SelectedSequences, SequenceFiles};
 use tasks::question_answering::{TrainingQuestions, check_files};
 use trainer::TrainConfig;
+use xlmr_model::Pretrained;
 
 use crate::recipe::{Arm, Recipe};
 
@@ -34,13 +36,25 @@ pub fn open_sequences(
     Ok(opened_files)
 }
 
-/// Returns the masked sequences of the trial's arm and the training options. If the arm has
+/// Creates the task on running text in the trial's languages.
+pub fn text_task<'a>(trial: &Trial<Recipe>, base: &'a Pretrained) -> Result<PhraseMaskingTask<'a>> {
+    let text = &trial.recipe.text;
+    let paragraphs = read_paragraphs(&text.folder, &trial.recipe.languages_of(trial))?;
+    let passages = paragraphs.into_values().flatten().collect::<Vec<_>>();
+    Ok(PhraseMaskingTask::from_passages(base, &passages, text.max_length, &text.task)?)
+}
+
+/// Returns the masked sequences of the trial's arm, if any, and the training options. If the arm has
 /// `equal_tokens`, the number of steps is set so that the arm trains on as many tokens as the arm
 /// that `equal_tokens` names.
 pub fn prepare_injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
-) -> Result<(SelectedSequences, TrainConfig)> {
+) -> Result<(Option<SelectedSequences>, TrainConfig)> {
+    let mut config = trial.recipe.injection.clone();
+    if trial.arm.kinds.is_empty() {
+        return Ok((None, config));
+    }
     let (recipe, languages) = (trial.recipe, trial.recipe.languages_of(trial));
     let select = |arm: &Arm| -> Result<(SelectedSequences, BuildReport)> {
         let paths = recipe.sequences_of(arm);
@@ -49,12 +63,11 @@ pub fn prepare_injection(
         Ok(files.select(&arm.kinds, &languages)?)
     };
     let (selected, report) = select(trial.arm)?;
-    let mut config = recipe.injection.clone();
     if let Some(name) = &trial.arm.equal_tokens {
         let (_, reference) = select(recipe.arms.get(name).context("equal_tokens")?)?;
         config.steps = Some(
             report.equal_token_steps(&reference, config.total_steps(reference.sequence_count())),
         );
     }
-    Ok((selected, config))
+    Ok((Some(selected), config))
 }

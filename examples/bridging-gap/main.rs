@@ -11,9 +11,10 @@ use kg_triples::KnowledgeGraph;
 use recipe::Recipe;
 use report::Trained;
 use tasks::label_retrieval::{label_retrieval, mapped_label_retrieval};
-use tasks::masked_lm::{EntityCompletionTask, SequenceFiles};
+use tasks::masked_lm::{EntityCompletionTask, SelectedSequences, SequenceFiles};
 use tasks::question_answering::{FileScore, QaTask, TrainingQuestions, evaluate};
 use tasks::word_embeddings;
+use trainer::WeightedSum;
 use xlmr_model::Head;
 
 fn main() -> ExitCode {
@@ -50,10 +51,24 @@ fn train(
     let mean_norm = word_embeddings::mean_norm(model)?;
 
     // Section III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
-    if !arm.kinds.is_empty() {
+    if arm.is_injected() {
         let (sequences, config) = data::prepare_injection(trial, sequences)?;
-        let mut task = EntityCompletionTask::from_files(model, &sequences, &recipe.injection_loss)?;
-        trial.fit("inject", &config, &model.named_parameters(), &mut task)?;
+        let completion = |files: &SelectedSequences| {
+            EntityCompletionTask::from_files(model, files, &recipe.injection_loss)
+        };
+        let mut completion = sequences.as_ref().map(completion).transpose()?;
+        let parameters = model.named_parameters();
+        if arm.text {
+            // Eq. 1, which the paper does not use here: text keeps what the encoder learned before.
+            let text = data::text_task(trial, &base)?;
+            let mut tasks = WeightedSum::new().with("text", recipe.text.weight, text);
+            if let Some(task) = completion {
+                tasks = tasks.with("facts", 1.0, task);
+            }
+            trial.fit("inject", &config, &parameters, tasks)?;
+        } else if let Some(task) = &mut completion {
+            trial.fit("inject", &config, &parameters, task)?;
+        }
         if recipe.keep_injected {
             base.save(trial.dir("injected"), Head::MaskedLm)?;
         }

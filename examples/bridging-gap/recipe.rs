@@ -1,15 +1,17 @@
 //! The keys of `recipe.toml` and their meaning.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use examples::numbers::{Item, check_english_contexts};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardPaths, Trial, TsvFolder};
 use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
+use objectives::masking::MlmMaskingConfig;
 use serde::{Deserialize, Serialize};
 use tasks::LanguageGroups;
 use tasks::label_retrieval::MappedRetrievalConfig;
+use tasks::masked_lm::{PassageMasking, PhraseTaskConfig};
 use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::{ShuffleConfig, TrainConfig};
 
@@ -31,6 +33,8 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
+    #[serde(skip_serializing_if = "Text::is_default")]
+    pub text: Text,
     /// Options of a control for label retrieval that maps the token embeddings before retrieval.
     /// The map is fitted to the labels of entities other than the evaluated ones.
     pub label_map: MappedRetrievalConfig,
@@ -63,12 +67,51 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: the kinds of sequences to inject. Without kinds, nothing is injected.
+/// Running text for masked language modelling (Eq. 1) during injection, so that the encoder keeps
+/// what it learned before. Not part of the paper's injection.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// `<lang>.json`, in a folder that `demo-data text` wrote.
+    pub folder: JsonFolder,
+    /// Maximum length of a passage in tokens, including special tokens; longer passages are split.
+    pub max_length: usize,
+    /// Weight of the loss on text; the weight of the loss on sequences is 1.
+    pub weight: f64,
+    pub task: PhraseTaskConfig,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
+        let task = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
+        Self { folder: JsonFolder::default(), max_length: 64, weight: 1.0, task }
+    }
+}
+
+impl Text {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.folder.required("text.folder", "an output folder of `demo-data text`")?;
+        let weight = self.weight;
+        ensure!(weight > 0.0 && weight.is_finite(), "text.weight = {weight}: must be positive");
+        self.task.masking.validate().map_err(|error| anyhow!("text.task.{error}"))
+    }
+}
+
+/// One arm: the kinds of sequences to inject. Without kinds and text, nothing is injected.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Name of another arm. This arm trains on as many tokens as the named arm, excluding padding.
+    /// Whether each step also has a batch of running text. Without kinds, it has text only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub text: bool,
+    /// Name of another arm. This arm trains on as many tokens of sequences as the named arm,
+    /// excluding padding.
     pub equal_tokens: Option<String>,
     /// Replaces `data.sequences`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
@@ -100,6 +143,10 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         check_english_contexts(&self.evaluation)?;
+        if self.run.selected_arms().iter().any(|name| self.arms[name].text) {
+            self.text.validate()?;
+            limits.check_length("text.max_length", self.text.max_length)?;
+        }
         for (name, arm) in &self.arms {
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
             let unset = InputPath::default();
@@ -115,9 +162,16 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
 
     // Without injection, one model is trained for all languages.
     fn variants(&self, arm: &str) -> Vec<String> {
-        let is_injected = !self.arms[arm].kinds.is_empty();
+        let is_injected = self.arms[arm].is_injected();
         let groups = if is_injected { self.models } else { LanguageGroups::Joint };
         groups.names(&self.languages)
+    }
+}
+
+impl Arm {
+    /// Returns whether the arm trains on sequences or text before fine-tuning.
+    pub fn is_injected(&self) -> bool {
+        !self.kinds.is_empty() || self.text
     }
 }
 

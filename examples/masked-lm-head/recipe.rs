@@ -3,9 +3,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use examples::sentences;
-use experiment::{BaseModel, JsonFolder, RunConfig, TsvFolder, read_json};
+use experiment::{BaseModel, JsonFolder, RunConfig, TsvFolder};
 use kg_triples::Language;
-use kg_triples::phrases::PhrasePassage;
 use serde::{Deserialize, Serialize};
 use tasks::masked_lm::{LanguageShares, PhraseTaskConfig};
 use trainer::{GroupConfig, TrainConfig};
@@ -142,12 +141,7 @@ impl Recipe {
 
     /// Reads the training paragraphs by language.
     pub fn training_texts(&self) -> Result<Passages> {
-        let read = |&language: &Language| {
-            let texts: Vec<String> = read_json(self.data.text.join(format!("{language}.json")))?;
-            let passage = |text| PhrasePassage::single_phrase(language, text);
-            Ok((language, texts.into_iter().map(passage).collect()))
-        };
-        self.data.languages.iter().map(read).collect()
+        sentences::read_paragraphs(&self.data.text, &self.data.languages)
     }
 
     /// Reads the held-out sentences by language, and divides those for selection from those for

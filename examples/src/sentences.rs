@@ -1,8 +1,9 @@
-//! Natural sentences for measuring a model's masked-LM loss.
+//! Natural text for masked language modelling: sentences for scores, and paragraphs for training.
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use experiment::read_json;
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
 
@@ -24,6 +25,20 @@ pub fn read<'a>(
         };
         let lines = text.lines().enumerate().take(max_lines);
         Ok((language, lines.map(parse_line).collect::<Result<_>>()?))
+    };
+    languages.into_iter().map(read_language).collect()
+}
+
+/// Reads the paragraphs of `<lang>.json` in `folder`, a JSON list of texts as `demo-data text`
+/// writes it.
+pub fn read_paragraphs<'a>(
+    folder: &Path,
+    languages: impl IntoIterator<Item = &'a Language>,
+) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
+    let read_language = |&language: &Language| {
+        let texts: Vec<String> = read_json(folder.join(format!("{language}.json")))?;
+        let passage = |text| PhrasePassage::single_phrase(language, text);
+        Ok((language, texts.into_iter().map(passage).collect()))
     };
     languages.into_iter().map(read_language).collect()
 }
