@@ -122,7 +122,7 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         ("control", "arms.control.sequences"),
         ("pairs", "arms.label-pairs.sequences"),
         ("false", "arms.false-facts.sequences"),
-        ("text", "text.folder"),
+        ("text", "arms.text.text"),
     ] {
         let command_line = recipe["prepare"][name].as_str().unwrap();
         let options = command_line
@@ -130,6 +130,9 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
             .replace(",en-vi,en-zh", "");
         let folder = prepare(&options.split_whitespace().collect::<Vec<_>>().join(" "));
         command.set_all([format!("{key}={folder}")]);
+        if name == "text" {
+            command.set_all([format!("arms.injected-text.text={folder}")]);
+        }
     }
     let arms =
         ["base", "control", "injected", "label-pairs", "false-facts", "injected-text", "text"];
@@ -259,10 +262,9 @@ fn invalid_settings_are_reported_in_one_line() {
             "data.sequences: is not set: give an output folder of `kg-triples mix`",
         ),
         ("data.sequences=nowhere", "nowhere"),
-        (
-            "arms.injected.text=true",
-            "text.folder: is not set: give an output folder of `demo-data text`",
-        ),
+        ("arms.injected.text=nowhere", "nowhere"),
+        ("text.weight=0", "text.weight = 0: must be positive"),
+        ("text.max_length=500", "text.max_length = 500"),
     ];
     expect_invalid(|| small_run(&out), &cases);
     let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";

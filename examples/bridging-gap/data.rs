@@ -39,7 +39,7 @@ pub fn open_sequences(
 /// Creates the task on running text in the trial's languages.
 pub fn text_task<'a>(trial: &Trial<Recipe>, base: &'a Pretrained) -> Result<PhraseMaskingTask<'a>> {
     let text = &trial.recipe.text;
-    let paragraphs = read_paragraphs(&text.folder, &trial.recipe.languages_of(trial))?;
+    let paragraphs = read_paragraphs(&trial.arm.text, &trial.recipe.languages_of(trial))?;
     let passages = paragraphs.into_values().flatten().collect::<Vec<_>>();
     Ok(PhraseMaskingTask::from_passages(base, &passages, text.max_length, &text.task)?)
 }

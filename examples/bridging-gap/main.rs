@@ -58,7 +58,7 @@ fn train(
         };
         let mut completion = sequences.as_ref().map(completion).transpose()?;
         let parameters = model.named_parameters();
-        if arm.text {
+        if arm.text.is_set() {
             // Eq. 1, which the paper does not use here: text keeps what the encoder learned before.
             let text = data::text_task(trial, &base)?;
             let mut tasks = WeightedSum::new().with("text", recipe.text.weight, text);

@@ -67,13 +67,10 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// Running text for masked language modelling (Eq. 1) during injection, so that the encoder keeps
-/// what it learned before. Not part of the paper's injection.
+/// Options of masked language modelling (Eq. 1) on the running text of [`Arm::text`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Text {
-    /// `<lang>.json`, in a folder that `demo-data text` wrote.
-    pub folder: JsonFolder,
     /// Maximum length of a passage in tokens, including special tokens; longer passages are split.
     pub max_length: usize,
     /// Weight of the loss on text; the weight of the loss on sequences is 1.
@@ -85,7 +82,7 @@ impl Default for Text {
     fn default() -> Self {
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let task = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
-        Self { folder: JsonFolder::default(), max_length: 64, weight: 1.0, task }
+        Self { max_length: 48, weight: 1.0, task }
     }
 }
 
@@ -95,7 +92,6 @@ impl Text {
     }
 
     fn validate(&self) -> Result<()> {
-        self.folder.required("text.folder", "an output folder of `demo-data text`")?;
         let weight = self.weight;
         ensure!(weight > 0.0 && weight.is_finite(), "text.weight = {weight}: must be positive");
         self.task.masking.validate().map_err(|error| anyhow!("text.task.{error}"))
@@ -107,9 +103,11 @@ impl Text {
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Whether each step also has a batch of running text. Without kinds, it has text only.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub text: bool,
+    /// Running text, `<lang>.json` in a folder that `demo-data text` wrote, so that the encoder
+    /// keeps what it learned before. Each step also has a batch of it; without kinds, it has text
+    /// only. Not part of the paper's injection.
+    #[serde(skip_serializing_if = "InputPath::is_unset")]
+    pub text: JsonFolder,
     /// Name of another arm. This arm trains on as many tokens of sequences as the named arm,
     /// excluding padding.
     pub equal_tokens: Option<String>,
@@ -143,10 +141,8 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         check_english_contexts(&self.evaluation)?;
-        if self.run.selected_arms().iter().any(|name| self.arms[name].text) {
-            self.text.validate()?;
-            limits.check_length("text.max_length", self.text.max_length)?;
-        }
+        self.text.validate()?;
+        limits.check_length("text.max_length", self.text.max_length)?;
         for (name, arm) in &self.arms {
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
             let unset = InputPath::default();
@@ -171,7 +167,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
 impl Arm {
     /// Returns whether the arm trains on sequences or text before fine-tuning.
     pub fn is_injected(&self) -> bool {
-        !self.kinds.is_empty() || self.text
+        !self.kinds.is_empty() || self.text.is_set()
     }
 }
 

@@ -16,8 +16,9 @@ use std::path::Path;
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
 /// Stored summary of a demo run with several seeds and all arms.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
-/// The page with the claims of the papers.
+/// The page with the main claims of the papers, and the page with all other claims.
 const EVIDENCE: &str = "docs/results/evidence.md";
+const OTHER_CLAIMS: &str = "docs/results/other-claims.md";
 /// Start of a block's opening marker, before the block's name and ` -->`.
 const OPENING: &str = "<!-- results: ";
 /// Closing marker of a block.
@@ -37,8 +38,9 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
     let recipe = "examples/bridging-gap/README.md";
     let mut blocks = vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
+        block("verdicts", EVIDENCE, evidence::format_verdicts(root)?),
         block("main claims", EVIDENCE, evidence::format_main_claims(root)?),
-        block("other claims", EVIDENCE, evidence::format_other_claims(root)?),
+        block("other claims", OTHER_CLAIMS, evidence::format_other_claims(root)?),
     ];
     for page in settings::pages(root)? {
         let text = settings::table(&page)?;

@@ -1,5 +1,5 @@
-//! The tables of claims in `docs/results/evidence.md`. The tables list the claims of
-//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
+//! The tables of claims in `docs/results/evidence.md` and `other-claims.md`. The tables list the
+//! claims of `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
 //! `examples/claims.toml`.
 mod comparison;
 
@@ -79,6 +79,29 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     Ok((claims, runs))
 }
 
+/// Formats the number of claims with each verdict, with a row for each paper and one for all.
+pub fn format_verdicts(root: &Path) -> Result<String> {
+    const COLUMNS: [&str; 5] = ["claims", "shown", "contradicted here", "not shown", "no verdict"];
+    let (claims, runs) = read_claims(root)?;
+    let mut table = Table::new("paper", COLUMNS);
+    let mut add_row = |name: &str, claims: &[Claim]| -> Result<()> {
+        let verdicts = claims.iter().map(|claim| Ok(result_cells(claim, &runs)?.1));
+        let verdicts = verdicts.collect::<Result<Vec<_>>>()?;
+        let count =
+            |name: &str| verdicts.iter().filter(|one| one.trim_matches('*') == name).count();
+        let [shown, contradicted, not_shown] = [COLUMNS[1], COLUMNS[2], COLUMNS[3]].map(count);
+        let no_verdict = claims.len() - shown - contradicted - not_shown;
+        let counts = [claims.len(), shown, contradicted, not_shown, no_verdict];
+        table.add_row(name, counts.map(|count| count.to_string()));
+        Ok(())
+    };
+    for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
+        add_row(&paper[0].paper, paper)?;
+    }
+    add_row("all", &claims)?;
+    Ok(table.to_string())
+}
+
 /// Formats the main claims: for each paper a heading, a table, and the reasons for the results.
 pub fn format_main_claims(root: &Path) -> Result<String> {
     let (claims, runs) = read_claims(root)?;
@@ -106,7 +129,7 @@ pub fn format_other_claims(root: &Path) -> Result<String> {
         for (index, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
             let Claim { paper, encoder, .. } = &group[0];
             if index == 0 {
-                text += &format!("### Other claims: {paper}\n\n");
+                text += &format!("## {paper}\n\n");
             }
             let group: Vec<&Claim> = group.iter().collect();
             text += &format!("Encoder: {encoder}\n\n{}\n", claims_table(&group, &runs, false)?);
@@ -228,7 +251,7 @@ mod tests {
         headings.sort_unstable();
         headings.dedup();
         assert_eq!(headings.len(), count, "a paper has two headings");
-        for paper in text.split("### ") {
+        for paper in text.split("## ") {
             let mut encoders: Vec<&str> =
                 paper.lines().filter(|line| line.starts_with("Encoder: ")).collect();
             let count = encoders.len();
