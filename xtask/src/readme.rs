@@ -19,6 +19,8 @@ const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
 /// The page with the main claims of the papers, and the page with all other claims.
 const EVIDENCE: &str = "docs/results/evidence.md";
 const OTHER_CLAIMS: &str = "docs/results/other-claims.md";
+/// The figure of the main claims.
+const EVIDENCE_FIGURE: &str = "docs/results/evidence.svg";
 /// Start of a block's opening marker, before the block's name and ` -->`.
 const OPENING: &str = "<!-- results: ";
 /// Closing marker of a block.
@@ -72,6 +74,12 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
             files::write(&path, &filled)?;
             println!("{}: {} written", block.page, block.name);
         }
+    }
+    let figure = evidence::draw_main_claims(root)?;
+    let path = root.join(EVIDENCE_FIGURE);
+    if !path.exists() || files::read(&path)? != figure {
+        files::write(&path, &figure)?;
+        println!("{EVIDENCE_FIGURE}: written");
     }
     for path in tables::pages(root)? {
         let page = files::read(&path)?;
@@ -193,6 +201,15 @@ mod tests {
                 block.name
             );
         }
+    }
+
+    #[test]
+    fn the_figure_shows_the_stored_results() {
+        let stored = fs::read_to_string(root().join(EVIDENCE_FIGURE)).unwrap();
+        let drawn = evidence::draw_main_claims(root()).unwrap();
+        assert!(drawn == stored, "{EVIDENCE_FIGURE}: outdated; run `cargo xtask readme`");
+        let page = fs::read_to_string(root().join(EVIDENCE)).unwrap();
+        assert!(page.contains("](evidence.svg)"), "{EVIDENCE} does not show the figure");
     }
 
     #[test]

@@ -192,6 +192,17 @@ impl Comparison<'_> {
     }
 }
 
+impl Comparison<'_> {
+    /// Returns the effect, and the range of all its intervals.
+    pub(super) fn effect_and_range(&self) -> Result<(f64, Option<(f64, f64)>)> {
+        let effect = self.effect()?;
+        let intervals =
+            effect.over_seeds.into_iter().chain(effect.over_items.map(|(interval, _)| interval));
+        let range = intervals.reduce(|(low, high), other| (low.min(other.0), high.max(other.1)));
+        Ok((effect.mean, range))
+    }
+}
+
 /// Formats a value with its sign; minus is U+2212.
 fn format_signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")

@@ -2,6 +2,7 @@
 //! claims of `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
 //! `examples/claims.toml`.
 mod comparison;
+mod plot;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -163,33 +164,73 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
     Ok(table)
 }
 
+/// Draws the main claims as a forest plot.
+pub fn draw_main_claims(root: &Path) -> Result<String> {
+    let (claims, runs) = read_claims(root)?;
+    let row = |claim: &'_ Claim| -> Result<_> {
+        let effect = find_comparison(claim, &runs).map(|found| found.effect_and_range());
+        let verdict = result_cells(claim, &runs)?.1.trim_matches('*');
+        Ok((effect.transpose()?, verdict))
+    };
+    let main_claims: Vec<&Claim> = claims.iter().filter(|one| one.reason.is_some()).collect();
+    let results = main_claims.iter().map(|claim| row(claim)).collect::<Result<Vec<_>>>()?;
+    let rows: Vec<plot::Row<'_>> = main_claims
+        .iter()
+        .zip(results)
+        .map(|(Claim { paper, claim, encoder, .. }, (effect, verdict))| plot::Row {
+            paper,
+            claim,
+            encoder,
+            effect,
+            verdict,
+        })
+        .collect();
+    Ok(plot::draw("Effects of the papers' methods against their controls", &rows))
+}
+
+/// Finds the stored result with a claim's setting, language and metric.
+fn find_result<'r>(
+    runs: &'r Runs,
+    run: &str,
+    claim: &Claim,
+    model: &str,
+    setting: &str,
+) -> Option<&'r Measured> {
+    let key = [model, setting, &claim.number.language, &claim.number.metric];
+    runs[run].iter().find(|result| {
+        [&*result.model, &*result.setting, &*result.language, &*result.metric] == key
+    })
+}
+
+/// Returns a claim's results; `None` if they are not stored.
+fn find_comparison<'r>(claim: &Claim, runs: &'r Runs) -> Option<Comparison<'r>> {
+    let [model, control] = &claim.models;
+    let setting = &claim.number.setting;
+    let control_setting = claim.control_setting.as_ref().unwrap_or(setting);
+    Some(Comparison {
+        number: find_result(runs, &claim.run, claim, model, setting)?,
+        control: find_result(runs, claim.control_run(), claim, control, control_setting)?,
+    })
+}
+
 /// Returns the cells of a claim's row ([`Comparison::cells`]) and its verdict.
 fn result_cells(claim: &Claim, runs: &Runs) -> Result<([String; 3], &'static str)> {
-    let ResultKey { setting, language, metric } = &claim.number;
-    let find = |run: &str, model: &str, setting: &str| {
-        let key = [model, setting, language, metric];
-        runs[run].iter().find(|result| {
-            [&*result.model, &*result.setting, &*result.language, &*result.metric] == key
-        })
-    };
-    let [model, control] = &claim.models;
-    let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
-    let control = find(claim.control_run(), control, control_setting);
-    let found = find(&claim.run, model, setting).zip(control);
-    let Some((number, control)) = found else {
+    let Some(comparison) = find_comparison(claim, runs) else {
         return Ok(([MISSING; 3].map(str::to_owned), NOT_RUN));
     };
     let placebo = match &claim.placebo {
         None => None,
         Some(models) => {
-            let [first, second] = models.each_ref().map(|model| find(&claim.run, model, setting));
+            let setting = &claim.number.setting;
+            let find = |model: &String| find_result(runs, &claim.run, claim, model, setting);
+            let [first, second] = models.each_ref().map(find);
             let (number, control) = first
                 .zip(second)
                 .with_context(|| format!("placebo = {models:?}: not in the results of the run"))?;
             Some(Comparison { number, control })
         }
     };
-    let (cells, verdict) = Comparison { number, control }.cells(placebo)?;
+    let (cells, verdict) = comparison.cells(placebo)?;
     Ok((cells, verdict.name()))
 }
 
