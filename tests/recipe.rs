@@ -262,11 +262,24 @@ fn invalid_settings_are_reported_in_one_line() {
             "data.sequences: is not set: give an output folder of `kg-triples mix`",
         ),
         ("data.sequences=nowhere", "nowhere"),
-        ("arms.injected.text=nowhere", "nowhere"),
-        ("text.weight=0", "text.weight = 0: must be positive"),
-        ("text.max_length=500", "text.max_length = 500"),
+        ("arms.injected.text=nowhere", "arms.injected.text = nowhere"),
+        ("arms.control.equal_tokens=base", "equal_tokens = \"base\": both arms must have `kinds`"),
+        ("arms.control.equal_tokens=none", "equal_tokens = \"none\": no such arm"),
     ];
     expect_invalid(|| small_run(&out), &cases);
+    let text_run = || {
+        let mut command = small_run(&out);
+        command.set_all(["arms.injected.text=data/pud"]);
+        command
+    };
+    expect_invalid(
+        text_run,
+        &[
+            ("text.weight=0", "text.weight = 0: must be positive"),
+            ("text.max_length=2", "text.max_length = 2: must be 3 or more"),
+            ("text.max_length=500", "text.max_length = 500"),
+        ],
+    );
     let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";
     let failed_run = small_run(&out).set_all([prepare, "data.evaluation={questions}"]).output();
     let error = expect_failure(&failed_run.unwrap());

@@ -59,7 +59,8 @@ fn train(
         let mut completion = sequences.as_ref().map(completion).transpose()?;
         let parameters = model.named_parameters();
         if arm.text.is_set() {
-            // Eq. 1, which the paper does not use here: text keeps what the encoder learned before.
+            // Eq. 1, which the paper does not use here: text is intended to preserve what the
+            // encoder learned before.
             let text = data::text_task(trial, &base)?;
             let mut tasks = WeightedSum::new().with("text", recipe.text.weight, text);
             if let Some(task) = completion {

@@ -92,6 +92,9 @@ impl Text {
     }
 
     fn validate(&self) -> Result<()> {
+        // A passage has `<s>`, `</s>` and at least one token.
+        let length = self.max_length;
+        ensure!(length >= 3, "text.max_length = {length}: must be 3 or more");
         let weight = self.weight;
         ensure!(weight > 0.0 && weight.is_finite(), "text.weight = {weight}: must be positive");
         self.task.masking.validate().map_err(|error| anyhow!("text.task.{error}"))
@@ -103,9 +106,9 @@ impl Text {
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Running text, `<lang>.json` in a folder that `demo-data text` wrote, so that the encoder
-    /// keeps what it learned before. Each step also has a batch of it; without kinds, it has text
-    /// only. Not part of the paper's injection.
+    /// Running text, `<lang>.json` in a folder that `demo-data text` wrote. Each step also has a
+    /// batch of it; without kinds, it has text only. It is not part of the paper's injection, and
+    /// is intended to preserve what the encoder learned before.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub text: JsonFolder,
     /// Name of another arm. This arm trains on as many tokens of sequences as the named arm,
@@ -141,8 +144,10 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         check_english_contexts(&self.evaluation)?;
-        self.text.validate()?;
-        limits.check_length("text.max_length", self.text.max_length)?;
+        if self.run.selected_arms().iter().any(|name| self.arms[name].text.is_set()) {
+            self.text.validate()?;
+            limits.check_length("text.max_length", self.text.max_length)?;
+        }
         for (name, arm) in &self.arms {
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
             let unset = InputPath::default();
@@ -150,8 +155,11 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
             if !arm.kinds.is_empty() {
                 sequences.required("data.sequences", "an output folder of `kg-triples mix`")?;
             }
-            let unknown = arm.equal_tokens.as_ref().filter(|name| !self.arms.contains_key(*name));
-            ensure!(unknown.is_none(), "arms.{name}.equal_tokens: no such arm: {unknown:?}");
+            let Some(other) = &arm.equal_tokens else { continue };
+            let key = format!("arms.{name}.equal_tokens = {other:?}");
+            let reference = self.arms.get(other).with_context(|| format!("{key}: no such arm"))?;
+            let has_sequences = !arm.kinds.is_empty() && !reference.kinds.is_empty();
+            ensure!(has_sequences, "{key}: both arms must have `kinds`");
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub struct Trained {
     /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of
     /// entities other than the evaluated ones.
     pub mapped: BTreeMap<Language, f64>,
-    /// Tokens of knowledge injection, excluding padding.
+    /// Tokens of sequences and running text before fine-tuning, excluding padding.
     pub injected_tokens: u64,
 }
 

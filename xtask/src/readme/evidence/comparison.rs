@@ -71,6 +71,14 @@ struct Effect {
     over_items: Option<((f64, f64), usize)>,
 }
 
+/// The difference of two models, and the range of all its intervals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct EffectRange {
+    pub mean: f64,
+    /// `None` without seeds and items.
+    pub range: Option<(f64, f64)>,
+}
+
 impl Effect {
     /// Returns the intervals that decide: over seeds, from [`MIN_SEEDS`] seeds on, and over items.
     fn deciding_intervals(&self) -> Vec<(f64, f64)> {
@@ -190,16 +198,14 @@ impl Comparison<'_> {
         let verdict = Verdict::decide(effect.seeds, &effect.deciding_intervals(), range);
         Ok(([self.format_effect(&effect), effect.format_intervals(), placebo_text], verdict))
     }
-}
 
-impl Comparison<'_> {
     /// Returns the effect, and the range of all its intervals.
-    pub(super) fn effect_and_range(&self) -> Result<(f64, Option<(f64, f64)>)> {
+    pub(super) fn effect_and_range(&self) -> Result<EffectRange> {
         let effect = self.effect()?;
         let intervals =
             effect.over_seeds.into_iter().chain(effect.over_items.map(|(interval, _)| interval));
         let range = intervals.reduce(|(low, high), other| (low.min(other.0), high.max(other.1)));
-        Ok((effect.mean, range))
+        Ok(EffectRange { mean: effect.mean, range })
     }
 }
 

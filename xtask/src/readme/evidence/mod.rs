@@ -1,6 +1,6 @@
-//! The tables of claims in `docs/results/evidence.md` and `other-claims.md`. The tables list the
-//! claims of `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
-//! `examples/claims.toml`.
+//! The tables and the figure of claims in `docs/results`. They show the claims of
+//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
+//! that file.
 mod comparison;
 mod plot;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use comparison::Comparison;
+use comparison::{Comparison, EffectRange, Verdict};
 use results::{MISSING, Measured, Table};
 use serde::Deserialize;
 
@@ -83,16 +83,16 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
 /// Formats the number of claims with each verdict, with a row for each paper and one for all.
 pub fn format_verdicts(root: &Path) -> Result<String> {
     const COLUMNS: [&str; 5] = ["claims", "shown", "contradicted here", "not shown", "no verdict"];
+    const VERDICTS: [Verdict; 3] = [Verdict::Shown, Verdict::Contradicted, Verdict::NotShown];
     let (claims, runs) = read_claims(root)?;
     let mut table = Table::new("paper", COLUMNS);
     let mut add_row = |name: &str, claims: &[Claim]| -> Result<()> {
-        let verdicts = claims.iter().map(|claim| Ok(result_cells(claim, &runs)?.1));
+        let verdicts = claims.iter().map(|claim| Ok(outcome(claim, &runs)?.verdict));
         let verdicts = verdicts.collect::<Result<Vec<_>>>()?;
-        let count =
-            |name: &str| verdicts.iter().filter(|one| one.trim_matches('*') == name).count();
-        let [shown, contradicted, not_shown] = [COLUMNS[1], COLUMNS[2], COLUMNS[3]].map(count);
-        let no_verdict = claims.len() - shown - contradicted - not_shown;
-        let counts = [claims.len(), shown, contradicted, not_shown, no_verdict];
+        let count = |verdict| verdicts.iter().filter(|one| **one == Some(verdict)).count();
+        let decided = VERDICTS.map(count);
+        let undecided = claims.len() - decided.iter().sum::<usize>();
+        let counts = [claims.len()].into_iter().chain(decided).chain([undecided]);
         table.add_row(name, counts.map(|count| count.to_string()));
         Ok(())
     };
@@ -149,8 +149,7 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
     columns.push("verdict");
     let mut table = Table::new("claim", columns.iter().copied()).with_text_columns(&columns);
     for claim in claims {
-        let ([effect, intervals, placebo], verdict) = result_cells(claim, runs)
-            .with_context(|| format!("{CLAIMS}: {:?} of {}", claim.claim, claim.paper))?;
+        let Outcome { cells: [effect, intervals, placebo], verdict, .. } = outcome(claim, runs)?;
         let ResultKey { setting, metric, .. } = &claim.number;
         let mut measured_on = format!("{metric}, {setting}; {}", claim.data);
         if has_encoders {
@@ -158,7 +157,7 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
         }
         let mut cells = vec![claim.control.clone(), measured_on, effect, intervals];
         cells.extend(has_placebo.then_some(placebo));
-        cells.push(verdict.to_owned());
+        cells.push(verdict.map_or(NOT_RUN, Verdict::name).to_owned());
         table.add_row(&claim.claim, cells);
     }
     Ok(table)
@@ -167,25 +166,30 @@ fn claims_table(claims: &[&Claim], runs: &Runs, has_encoders: bool) -> Result<Ta
 /// Draws the main claims as a forest plot.
 pub fn draw_main_claims(root: &Path) -> Result<String> {
     let (claims, runs) = read_claims(root)?;
-    let row = |claim: &'_ Claim| -> Result<_> {
-        let effect = find_comparison(claim, &runs).map(|found| found.effect_and_range());
-        let verdict = result_cells(claim, &runs)?.1.trim_matches('*');
-        Ok((effect.transpose()?, verdict))
-    };
-    let main_claims: Vec<&Claim> = claims.iter().filter(|one| one.reason.is_some()).collect();
-    let results = main_claims.iter().map(|claim| row(claim)).collect::<Result<Vec<_>>>()?;
-    let rows: Vec<plot::Row<'_>> = main_claims
-        .iter()
-        .zip(results)
-        .map(|(Claim { paper, claim, encoder, .. }, (effect, verdict))| plot::Row {
-            paper,
-            claim,
-            encoder,
-            effect,
-            verdict,
-        })
-        .collect();
+    let main_claims = claims.iter().filter(|one| one.reason.is_some());
+    let rows = main_claims.map(|claim| {
+        let Outcome { effect, verdict, .. } = outcome(claim, &runs)?;
+        let Claim { paper, claim, encoder, .. } = claim;
+        Ok(plot::Row { paper, claim, encoder, effect, verdict })
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     Ok(plot::draw("Effects of the papers' methods against their controls", &rows))
+}
+
+/// The result of a claim. A claim whose run is not stored has neither effect nor verdict.
+struct Outcome {
+    /// Cells of the table ([`Comparison::cells`]).
+    cells: [String; 3],
+    effect: Option<EffectRange>,
+    verdict: Option<Verdict>,
+}
+
+/// Compares a claim's model with its control.
+///
+/// # Errors
+/// If the stored results cannot be compared; the error names the claim.
+fn outcome(claim: &Claim, runs: &Runs) -> Result<Outcome> {
+    compare(claim, runs).with_context(|| format!("{CLAIMS}: {:?} of {}", claim.claim, claim.paper))
 }
 
 /// Finds the stored result with a claim's setting, language and metric.
@@ -213,10 +217,10 @@ fn find_comparison<'r>(claim: &Claim, runs: &'r Runs) -> Option<Comparison<'r>> 
     })
 }
 
-/// Returns the cells of a claim's row ([`Comparison::cells`]) and its verdict.
-fn result_cells(claim: &Claim, runs: &Runs) -> Result<([String; 3], &'static str)> {
+fn compare(claim: &Claim, runs: &Runs) -> Result<Outcome> {
     let Some(comparison) = find_comparison(claim, runs) else {
-        return Ok(([MISSING; 3].map(str::to_owned), NOT_RUN));
+        let cells = [MISSING; 3].map(str::to_owned);
+        return Ok(Outcome { cells, effect: None, verdict: None });
     };
     let placebo = match &claim.placebo {
         None => None,
@@ -231,7 +235,8 @@ fn result_cells(claim: &Claim, runs: &Runs) -> Result<([String; 3], &'static str
         }
     };
     let (cells, verdict) = comparison.cells(placebo)?;
-    Ok((cells, verdict.name()))
+    let effect = Some(comparison.effect_and_range()?);
+    Ok(Outcome { cells, effect, verdict: Some(verdict) })
 }
 
 #[cfg(test)]
@@ -258,16 +263,18 @@ mod tests {
                 runs[*run].iter().any(|one| one.model == **model)
             };
             let stored = models.iter().all(is_stored);
-            if !stored && !runs[&claim.run].is_empty() {
-                let (recipe, run) = claim.run.split_once('/').unwrap();
+            if !stored {
+                let (recipe, _) = claim.run.split_once('/').unwrap();
                 let folder = root.join("examples").join(recipe);
-                let arms = |name: &str| -> toml::Table {
-                    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+                let arms = |path: std::path::PathBuf| -> toml::Table {
+                    let text = std::fs::read_to_string(path).unwrap();
                     let recipe: toml::Table = text.parse().unwrap();
                     let arms = recipe.get("arms").and_then(|arms| arms.as_table());
                     arms.map_or_else(toml::Table::new, Clone::clone)
                 };
-                let arms = [arms("small.toml"), arms(&format!("{run}.toml"))];
+                let recipes = ["recipe.toml", "small.toml", "pretrained.toml"];
+                let paths = recipes.iter().map(|name| folder.join(name));
+                let arms: Vec<toml::Table> = paths.filter(|path| path.exists()).map(arms).collect();
                 // Tables use an arm's title as its name, if it has one.
                 let is_named = |(name, arm): (&String, &toml::Value), model: &String| {
                     name == model
