@@ -69,7 +69,7 @@ pub fn train(root: &Path, arguments: &[String]) -> Result<()> {
     // theirs.
     train.args(["--set", "training.groups=[{roles=[\"word_embeddings\"],frozen=true}]"]);
     train.args(["--set", "training.warmup_ratio=0.03", "--set", "windows.segment_ids=false"]);
-    train.args(reader::precision_arguments());
+    train.args(reader::PRECISION);
     run_checked(train.args(["--out", &run]).args(arguments))?;
 
     let quantised = format!("{OUT}/reader");

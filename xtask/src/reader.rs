@@ -4,7 +4,6 @@ use crate::pretrained;
 use crate::process::{cargo, command, run_checked, target_folder};
 use crate::setup::{Options, ensure_libtorch};
 use anyhow::Result;
-use std::fs;
 use std::path::Path;
 
 /// The run folder; its folder `model` contains the reader.
@@ -42,7 +41,7 @@ pub fn train_reader(root: &Path, arguments: &[String]) -> Result<()> {
     train.args(test_files());
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);
     train.args(missing_defaults(arguments).flat_map(|(option, value)| [option, value]));
-    train.args(precision_arguments());
+    train.args(PRECISION);
     run_checked(train.args(arguments))?;
     if missing_defaults(arguments).any(|(option, _)| option == "--out") {
         println!("\nTo answer: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
@@ -62,25 +61,12 @@ pub fn test_files() -> [String; 7] {
     LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json"))
 }
 
-/// Returns the arguments of `polyqa train` that select the precision.
-pub fn precision_arguments() -> &'static [&'static str] {
-    match has_bfloat16_instructions() {
-        true => &["--set", "run.precision=\"bf16\""],
-        false => &[],
-    }
-}
+/// The arguments of `polyqa train` that select the fastest precision of the processor.
+pub const PRECISION: [&str; 2] = ["--set", "run.precision=\"auto\""];
 
 /// Returns the defaults that `arguments` do not contain.
 fn missing_defaults(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
     let is_set =
         |option: &str| arguments.iter().any(|argument| argument.split('=').next() == Some(option));
     DEFAULTS.into_iter().filter(move |(option, _)| !is_set(option))
-}
-
-/// Returns whether the processor has bfloat16 instructions. Without them, training in bfloat16 is
-/// slower than in float32.
-fn has_bfloat16_instructions() -> bool {
-    // Only Linux has this file.
-    let Ok(cpu_info) = fs::read_to_string("/proc/cpuinfo") else { return false };
-    cpu_info.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }

@@ -34,7 +34,9 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
 impl Runtime {
     /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process, and validates
     /// `precision`. `float32_matmul = "auto"` selects the fastest kernel with float32 accuracy on
-    /// the CPU, and plain float32 on a GPU.
+    /// the CPU, and plain float32 on a GPU. `precision = "auto"` is
+    /// [`Precision::fastest_in_training`]; bfloat16 on a processor without its instructions prints
+    /// a warning.
     ///
     /// ```
     /// use experiment::{RunConfig, Runtime};
@@ -93,12 +95,35 @@ impl Runtime {
             float32_matmul: level.name().into(),
         };
         let precision = parse_precision(run, device)?;
+        if precision == Precision::Bf16 && device == Device::Cpu && !torch_ext::bf16_is_fast() {
+            crate::log(SLOW_BFLOAT16);
+        }
         let group = match &rendezvous {
             None => None,
             Some(rendezvous) => Some(Rc::new(connect(rendezvous, device)?)),
         };
         Ok(Self { device, precision, environment, group })
     }
+}
+
+/// The warning for bfloat16 on a CPU that emulates it.
+const SLOW_BFLOAT16: &str = "run.precision = \"bf16\" is slow on this processor, which has neither \
+                             AVX-512 BF16 nor AMX; \"auto\" selects float32 here";
+
+/// The value of `run.precision` that selects a precision by the device.
+const AUTO: &str = "auto";
+
+/// Replaces `precision = "auto"` by the precision of the device, so that the identity and the
+/// recipe of a run contain the precision.
+///
+/// # Errors
+/// [`Error::TorchExt`] if the device is unknown or unavailable.
+pub(crate) fn resolve_precision(run: &mut RunConfig) -> Result<()> {
+    if run.precision == AUTO {
+        let device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
+        run.precision = Precision::fastest_in_training(device).name().into();
+    }
+    Ok(())
 }
 
 /// Creates the thread pool for reading and evaluation now, because a later failure would end the
@@ -127,8 +152,11 @@ fn connect(rendezvous: &Rendezvous, device: Device) -> Result<ProcessGroup> {
 
 /// Parses `run.precision` and checks that the device supports it.
 fn parse_precision(run: &RunConfig, device: Device) -> Result<Precision> {
+    if run.precision == AUTO {
+        return Ok(Precision::fastest_in_training(device));
+    }
     let key = format!("run.precision = {:?}", run.precision);
-    let expected = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
+    let expected = || "must be one of auto, f32, bf16, f16".to_owned();
     let precision = run.precision.parse::<Precision>();
     let precision = precision.map_err(|_| Error::setting(&key, expected()))?;
     if precision == Precision::Int8 {
@@ -177,10 +205,25 @@ mod tests {
         };
         let f16 = error("f16");
         assert!(f16.contains("run.precision") && f16.contains("run.device = \"auto\" is Cpu"));
-        assert!(error("fp8").contains("must be one of f32, bf16, "), "{}", error("fp8"));
+        assert!(error("fp8").contains("must be one of auto, f32, bf16, f16"), "{}", error("fp8"));
         let bf16 = RunConfig { precision: "bf16".into(), ..RunConfig::default() };
         assert_eq!(parse_precision(&bf16, Device::Cpu).unwrap(), Precision::Bf16);
         let f16 = RunConfig { precision: "f16".into(), ..RunConfig::default() };
         assert_eq!(parse_precision(&f16, Device::Cuda(0)).unwrap(), Precision::F16);
+    }
+
+    #[test]
+    fn auto_is_a_precision_that_the_processor_computes_fast() {
+        let auto =
+            || RunConfig { precision: "auto".into(), device: "cpu".into(), ..RunConfig::default() };
+        let expected = if torch_ext::bf16_is_fast() { Precision::Bf16 } else { Precision::F32 };
+        assert_eq!(parse_precision(&auto(), Device::Cpu).unwrap(), expected);
+        assert_eq!(parse_precision(&auto(), Device::Cuda(0)).unwrap(), Precision::Bf16);
+        let mut run = auto();
+        resolve_precision(&mut run).unwrap();
+        assert_eq!(run.precision, expected.name());
+        // Other values are not replaced.
+        resolve_precision(&mut run).unwrap();
+        assert_eq!(run.precision, expected.name());
     }
 }

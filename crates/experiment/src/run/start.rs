@@ -14,6 +14,7 @@ use crate::run::cached::{check_unchanged, compute_or_load, has_results};
 use crate::run::folder::{RECIPE_FILE, RunFolder};
 use crate::run::jobs::{self, Job, Jobs};
 use crate::run::ranks::Ranks;
+use crate::runtime::resolve_precision;
 use crate::{Error, Experiment, Recipe, Result, Results, Runtime, Trial, write_text};
 
 impl<R: Recipe> Experiment<R> {
@@ -43,6 +44,7 @@ impl<R: Recipe> Experiment<R> {
     /// Validates the recipe, locks the run folder and records the recipe's identity in this folder.
     fn create(mut recipe: R, folder: PathBuf, jobs: Jobs) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
+        resolve_precision(recipe.run_mut())?;
         check_seeds_and_variants(&recipe)?;
         check_adapters(&recipe)?;
         let mut recipe_values = RecipeValues::of(&recipe)?;
