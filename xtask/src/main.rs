@@ -194,7 +194,7 @@ enum Task {
     /// Create a folder for running the checks of docs/results/gpu.md on a GPU machine without Rust
     #[command(after_help = "The GPU machine requires python3 with torch 2.11.0. run.sh \
         writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
-        cargo xtask gpu-bundle --cpu")]
+        cargo xtask gpu-bundle --cpu\n  cargo xtask gpu-bundle --encoder")]
     GpuBundle {
         /// Output folder [default: target/gpu-bundle]
         #[arg(long, value_name = "DIR")]
@@ -205,6 +205,9 @@ enum Task {
         /// Use the unoptimised programs that the tests build
         #[arg(long)]
         dev: bool,
+        /// Add the pretrained encoder with a masked-LM head, for recipes.py
+        #[arg(long)]
+        encoder: bool,
     },
     /// Write the pages' result tables from the stored summaries
     #[command(after_help = "Example, after the runs that the pages name:\n  \
@@ -318,9 +321,13 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             ensure_libtorch(root, Options::default())?;
             lock::write_digests(root, out, against)
         }
-        Task::GpuBundle { out, cpu, dev } => {
+        Task::GpuBundle { out, cpu, dev, encoder } => {
             ensure_libtorch(root, Options::default())?;
-            gpu_bundle::create_bundle(root, &gpu_bundle::Options { out, cpu, dev })
+            if encoder {
+                pretrained::create_encoders(root, false)?;
+                pretrained::train_masked_lm_head(root, false)?;
+            }
+            gpu_bundle::create_bundle(root, &gpu_bundle::Options { out, cpu, dev, encoder })
         }
         Task::Readme { seeds, tables } => readme::update_pages(root, seeds.as_deref(), &tables),
         Task::Package => package::check_packages(root),

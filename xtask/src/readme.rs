@@ -5,6 +5,7 @@
 //! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
 mod settings;
+mod setups;
 mod tables;
 
 use crate::files;
@@ -42,6 +43,7 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
         block("verdicts", EVIDENCE, evidence::format_verdicts(root)?),
         block("main claims", EVIDENCE, evidence::format_main_claims(root)?),
+        block("setups of runs", EVIDENCE, setups::format_table(root)?),
         block("other claims", OTHER_CLAIMS, evidence::format_other_claims(root)?),
     ];
     for page in settings::pages(root)? {

@@ -458,6 +458,12 @@ def check_good_to_best(bundle):
     return f"exact match: {text}"
 
 
+def check_experiments(bundle):
+    """Checks that the recipes accept the settings of all experiments, without running them."""
+    bundle.run([sys.executable, "recipes.py", "--check", "--device", bundle.device], "experiments", unwanted=[])
+    return "`recipes.py --check`"
+
+
 def check_question_answering(bundle):
     scores = read_summary(train_reader(bundle, "f32"))["scores"][0]["score"]
     return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
@@ -605,6 +611,7 @@ CHECKS = [
     ("training steps compared with the CPU", check_against_cpu),
     ("`mixmrc-lakm`", check_mixmrc),
     ("`good-to-best`", check_good_to_best),
+    ("settings of the experiments", check_experiments),
     ("`polyqa train`", check_question_answering),
     ("`polyqa train` in half precision", check_precision),
 ]

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use results::{INTERVAL_LEGEND, Measured, Table, cell};
 
+use super::setups::Setup;
 use super::{CLOSING, OPENING};
 use crate::files;
 
 /// Name of the mean over languages in results.
 const MEAN: &str = "avg";
 
-/// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
-/// `NAME.jsonl`, for `RECIPE/NAME=RUN`.
+/// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, `RUN/numbers.jsonl` as `NAME.jsonl`,
+/// and the run's setup as `NAME.setup.json`, for `RECIPE/NAME=RUN`.
 ///
 /// The results of several runs are combined into one table: `RUN,RUN` for runs that tested
 /// different parts of the items, `RUN+RUN` for runs with different seeds.
@@ -44,7 +45,9 @@ pub fn store_results(root: &Path, assignment: &str) -> Result<()> {
         [run] => files::read(&run.join("table.md"))?,
         _ => format!("{}\n{INTERVAL_LEGEND}\n", create_table(&numbers)),
     };
+    let setup = Setup::read(&runs)?;
     files::write(&folder.join(format!("{name}.md")), &table)?;
+    setup.write(&folder, name)?;
     Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;
     println!("stored examples/{recipe}/results/{name}.md and {name}.jsonl");
     Ok(())
@@ -280,6 +283,8 @@ mod tests {
         fs::create_dir_all(&recipe).unwrap();
         fs::create_dir_all(&run).unwrap();
         fs::write(run.join("table.md"), RUN).unwrap();
+        fs::write(run.join("machine.json"), "{}").unwrap();
+        files::write(&run.join("seed-0/a/result.json"), r#"{"seconds": 72.0}"#).unwrap();
         Measured::write(run.join("numbers.jsonl"), &[]).unwrap();
         let page = recipe.join("README.md");
         let text = "x\n<!-- results: small.md | F1 -->\nold\n<!-- end -->\ny\n\
@@ -293,6 +298,8 @@ mod tests {
                     <!-- results: small.md | by language | all -->\n| | k |\n|---|---|\n| all | 3 |\n\
                     <!-- end -->\n";
         assert_eq!(fill_tables(&page, text).unwrap(), expected);
+        let setup = files::read(&recipe.join("results/small.setup.json")).unwrap();
+        assert!(setup.contains("\"hours\": 0.02"), "{setup}");
         let missing = text.replace("| F1 ", "| F2 ");
         assert!(fill_tables(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
         for invalid in ["r=run", "r/small", "q/small=run"] {

@@ -24,6 +24,8 @@ struct Machine {
     /// Command lines of all processes that used the run folder, without repetitions and without
     /// those of single trials (`--jobs`).
     commands: Vec<Vec<String>>,
+    /// The processor's name and its matrix or vector instructions, on which results depend in the
+    /// last digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     processor: Option<String>,
     /// Models of the GPUs, if the run uses a GPU.
@@ -58,12 +60,30 @@ pub(crate) fn update(path: &Path, name: Option<&str>, about: &str, device: Devic
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
-        processor: read_proc_value("/proc/cpuinfo", "model name").or(stored.processor),
+        processor: read_processor().or(stored.processor),
         gpus: if matches!(device, Device::Cuda(_)) { read_gpu_models() } else { BTreeSet::new() },
         peak_memory_bytes: read_peak_memory().max(stored.peak_memory_bytes),
         peak_device_bytes: torch_ext::peak_device_memory(device).ok().max(stored.peak_device_bytes),
     };
     write_json(path, &machine)
+}
+
+/// Returns the processor's name with the widest of its instructions that matter for the speed of
+/// matmuls, such as `AMD EPYC, AVX2`.
+fn read_processor() -> Option<String> {
+    const INSTRUCTIONS: [(&str, &str); 4] = [
+        ("amx_bf16", "AMX"),
+        ("avx512_bf16", "AVX-512 BF16"),
+        ("avx512f", "AVX-512"),
+        ("avx2", "AVX2"),
+    ];
+    let name = read_proc_value("/proc/cpuinfo", "model name")?;
+    let flags = read_proc_value("/proc/cpuinfo", "flags").unwrap_or_default();
+    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+    match INSTRUCTIONS.into_iter().find(|(flag, _)| has(flag)) {
+        Some((_, instructions)) => Some(format!("{name}, {instructions}")),
+        None => Some(name),
+    }
 }
 
 /// Reads the value of the first line `name: value` of a file in `/proc`.

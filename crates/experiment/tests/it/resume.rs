@@ -75,6 +75,9 @@ fn commands_and_peak_memory_of_a_run_are_recorded() {
     assert_eq!(initial["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
     assert!(cfg!(not(target_os = "linux")) || peak(&initial) > Some(1 << 20), "{initial}");
+    let processor = initial["processor"].as_str().unwrap_or_default();
+    let is_x86 = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    assert!(!is_x86 || processor.contains(", A"), "{processor}");
     // A resumed run does not record an equal command twice, and retains the recorded peak memory.
     test_run.start(&[]).unwrap();
     assert_eq!(read_machine()["commands"], initial["commands"]);

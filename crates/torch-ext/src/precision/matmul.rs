@@ -1,7 +1,7 @@
 //! Selection of the kernels for float32 matrix multiplications.
 //!
-//! On AMD processors, libtorch's default kernel for float32 matmuls is half as fast as its oneDNN
-//! kernel, which the level `Medium` enables. On processors with AMX, `Medium` may use bfloat16,
+//! On AMD processors with AVX-512, libtorch's default kernel for float32 matmuls is half as fast as
+//! its oneDNN kernel, which the level `Medium` enables. On processors with AMX, `Medium` may use bfloat16,
 //! which is less accurate. [`tune_float32_matmul`] therefore chooses the level from a measured
 //! error.
 use std::sync::Mutex;

@@ -34,6 +34,9 @@ pub struct QuantizeOptions {
     /// Whether token embeddings that cannot be stored without loss are an error. Otherwise they are
     /// rounded to 8 bits.
     pub lossless_embeddings: bool,
+    /// Whether matrices that cannot be stored in 4 bits without loss are copied. Otherwise they are
+    /// rounded to 8 bits.
+    pub lossless: bool,
 }
 
 /// Sizes reported by [`quantize`].
@@ -63,7 +66,8 @@ pub struct QuantizeReport {
 /// [`Precision::Int8`](torch_ext::Precision::Int8), the linear layers compute with the same
 /// integers whether the model is loaded from the original or the new folder. In the new folder,
 /// token and position embeddings in 8 bits are rounded as well. Vectors and matrices with fewer than
-/// 64 rows or columns are copied.
+/// 64 rows or columns are copied. With [`lossless`](QuantizeOptions::lossless), no matrix is rounded,
+/// and [`export`](crate::export) in float32 restores every tensor.
 ///
 /// [`Model::load`](crate::Model::load) and the programs of this workspace can load the folder. The
 /// weights are in `model.int8.safetensors`. Other programs find no `model.safetensors`, so they
@@ -132,6 +136,11 @@ fn quantize_tensor(
                             loss";
             let got = "other values, such as those of embeddings that were trained";
             return Err(stored_error(file, name, expected.into(), got.into()));
+        }
+        None if options.lossless => {
+            report.lossless_embeddings |= is_embeddings;
+            tensors.push((name.to_owned(), tensor));
+            return Ok(());
         }
         None => {
             report.int8_tensors += 1;

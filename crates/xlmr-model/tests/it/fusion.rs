@@ -115,8 +115,8 @@ fn a_row_depends_only_on_itself_including_dropout() {
     // in the source.
     let (other_batch, other_batch_source) = pass(&build_rows(&[7, 9], 7), &build_rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
-    assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-6);
-    assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-6);
+    assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-5);
+    assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-5);
     tch::manual_seed(5);
     let (other_seed, _) = encode_fused(&model, &target, &source, &fusion(1, 1), true).unwrap();
     assert!(

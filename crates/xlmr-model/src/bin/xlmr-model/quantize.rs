@@ -8,8 +8,8 @@ use xlmr_model::{QuantizeOptions, QuantizeReport, Result};
 #[command(after_help = "\
 Matrices are stored in 4 bits if this changes no bit: if each block of 32 elements consists of
 multiples from -8 to 7 of a float16 number, as in models from 4-bit files that were not trained
-since, or whose token embeddings were frozen. Other matrices are rounded to 8 bits, and the new
-folder has about a quarter of the size. With `--precision int8`, it differs from the original model
+since, or whose token embeddings were frozen. Other matrices are rounded to 8 bits, or copied with
+--lossless, and the new folder has about a quarter of the size, or less. With `--precision int8`, it differs from the original model
 only by the rounding of embeddings that are stored in 8 bits. Only programs of this project can load
 its weights, model.int8.safetensors; `xlmr-model export` writes a folder for others. Quantize after
 training and calibration.
@@ -27,6 +27,10 @@ pub struct Args {
     /// them to 8 bits
     #[arg(long)]
     lossless_embeddings: bool,
+    /// Copy matrices that cannot be stored in 4 bits without loss, in place of rounding them to 8
+    /// bits
+    #[arg(long, conflicts_with = "lossless_embeddings")]
+    lossless: bool,
     /// Replace the output folder if it exists
     #[arg(long)]
     force: bool,
@@ -34,8 +38,11 @@ pub struct Args {
 
 /// Quantizes the matrices and prints sizes.
 pub fn quantize(args: &Args) -> Result<()> {
-    let options =
-        QuantizeOptions { replace: args.force, lossless_embeddings: args.lossless_embeddings };
+    let options = QuantizeOptions {
+        replace: args.force,
+        lossless_embeddings: args.lossless_embeddings,
+        lossless: args.lossless,
+    };
     let report = xlmr_model::quantize(&args.model, &args.out, options)?;
     let QuantizeReport { int4_tensors, int8_tensors, lossless_embeddings, .. } = report;
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
