@@ -159,10 +159,13 @@ fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tens
         let got = "NaN or an infinity".into();
         return Err(stored_error(file, name, "finite numbers".into(), got));
     }
-    let scales = matrix.f_abs()?.f_amax([1i64].as_slice(), true)?.f_div_scalar(127.0)?;
-    // Rows of zeros remain zero.
-    let divisors = scales.f_masked_fill(&scales.f_eq(0.0)?, 1.0)?;
-    let values = matrix.f_div(&divisors)?.f_round()?.f_clamp(-127.0, 127.0)?;
+    let largest = matrix.f_abs()?.f_amax([1i64].as_slice(), true)?;
+    let scales = largest.f_div_scalar(127.0)?;
+    // Rows of zeros remain zero. `Int8Linear` computes the same product. The quotient by the scale
+    // can differ in the last bit, and then be rounded to another integer.
+    let divisors = largest.f_masked_fill(&largest.f_eq(0.0)?, 1.0)?;
+    let factors = Tensor::from(127f32).f_div(&divisors)?;
+    let values = matrix.f_mul(&factors)?.f_round()?.f_clamp(-127.0, 127.0)?;
     Ok((values.f_to_kind(Kind::Int8)?, scales))
 }
 
