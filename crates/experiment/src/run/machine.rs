@@ -78,8 +78,8 @@ fn read_processor() -> Option<String> {
         ("avx2", "AVX2"),
     ];
     let name = read_proc_value("/proc/cpuinfo", "model name")?;
-    let flags = read_proc_value("/proc/cpuinfo", "flags").unwrap_or_default();
-    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+    let flags = read_proc_value("/proc/cpuinfo", "flags");
+    let has = |flag: &str| flags.as_ref().is_some_and(|all| all.split(' ').any(|one| one == flag));
     match INSTRUCTIONS.into_iter().find(|(flag, _)| has(flag)) {
         Some((_, instructions)) => Some(format!("{name}, {instructions}")),
         None => Some(name),
