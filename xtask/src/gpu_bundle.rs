@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Maximum size of the archive in bytes, and of the archive with the encoder.
+/// Maximum size of the archive in bytes, and of the archive with the encoder. Both can be sent to a
+/// machine that accepts 64 MiB.
 const MAX_ARCHIVE_SIZES: [u64; 2] = [32 << 20, 62 << 20];
 
 /// Programs that the checks run, except the programs of the package `examples`.

@@ -459,7 +459,7 @@ def check_good_to_best(bundle):
 
 
 def check_experiments(bundle):
-    """Checks that the recipes accept the settings of all experiments, without running them."""
+    """Checks names and types of the settings of all experiments, and their arms, without running them."""
     bundle.run([sys.executable, "recipes.py", "--check", "--device", bundle.device], "experiments", unwanted=[])
     return "`recipes.py --check`"
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENCODER = ".pretrained/multilingual-e5-small-mlm"
-# The recipes' name of the encoder. Its head is only loaded by recipes that need one.
+# The name of the encoder without the head in the recipes and their commands. Here, it is a link to the encoder with the head,
+# so all recipes that continue masked language modelling start from the trained head.
 TRIMMED = ".pretrained/multilingual-e5-small-trimmed"
 FOLDS = (1, 2, 3, 4)
 # Numbers of seeds of the consecutive runs of an experiment.
@@ -167,13 +168,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--jobs", type=int, default=13, help="number of concurrent runs")
-    parser.add_argument("--out", type=Path, default=Path("out/recipes"))
+    parser.add_argument("--out", type=Path, default=Path("experiments"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--only", action="append", metavar="NAME", help="only these experiments, with * and ?; can be repeated")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="additional settings of all experiments")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="maximum number of seeds")
     parser.add_argument("--list", action="store_true", help="print the experiments and exit")
-    parser.add_argument("--check", action="store_true", help="only check that the recipes accept the settings")
+    parser.add_argument("--check", action="store_true", help="only check names and types of the settings, and the arms")
     options = parser.parse_args()
     is_selected = lambda name: options.only is None or any(fnmatch.fnmatch(name, pattern) for pattern in options.only)
     experiments = [experiment for experiment in EXPERIMENTS if is_selected(experiment.name)]

@@ -1,5 +1,5 @@
-//! The setups of stored runs: date, processor and computing time, `examples/RECIPE/results/NAME.setup.json`, and their
-//! table on docs/results/evidence.md.
+//! The setups of stored runs, `examples/RECIPE/results/NAME.setup.json`: date, hardware and computing
+//! time; and their table on docs/results/evidence.md.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +20,7 @@ pub struct Setup {
     date: String,
     /// Names of the processors, and of the GPUs if they were used.
     hardware: Vec<String>,
-    /// Number of evaluated trials.
+    /// Number of evaluations in the folders: of all trials and of parts that arms share.
     trials: usize,
     /// Tokens of all trainings, without padding.
     tokens: u64,
@@ -46,8 +46,12 @@ struct Machine {
 }
 
 impl Setup {
-    /// Reads the setup of run folders.
-    pub fn read(runs: &[&Path]) -> Result<Self> {
+    /// Reads the setup of run folders; `None` if one of them has no `machine.json`, because another
+    /// program than a recipe wrote it.
+    pub fn read(runs: &[&Path]) -> Result<Option<Self>> {
+        if runs.iter().any(|run| !run.join("machine.json").is_file()) {
+            return Ok(None);
+        }
         let mut setup = Self::default();
         let mut seconds = 0.0;
         let mut last = OffsetDateTime::UNIX_EPOCH;
@@ -85,7 +89,7 @@ impl Setup {
         setup.hardware.dedup();
         setup.date = last.date().to_string();
         setup.hours = (seconds / 36.0).round() / 100.0;
-        Ok(setup)
+        Ok(Some(setup))
     }
 
     /// Writes the setup as `NAME.setup.json` into a recipe's folder `results`.
@@ -162,7 +166,9 @@ mod tests {
         let runs = ["one", "two"].map(|name| root.path().join(name));
         write_run(&runs[0], "AMD EPYC, AVX2");
         write_run(&runs[1], "Intel Xeon, AMX");
-        let setup = Setup::read(&[&runs[1], &runs[0]]).unwrap();
+        let setup = Setup::read(&[&runs[1], &runs[0]]).unwrap().unwrap();
+        let other = root.path().join("other");
+        assert_eq!(Setup::read(&[&runs[0], &other]).unwrap(), None);
         assert_eq!(setup.hardware, ["AMD EPYC, AVX2", "Intel Xeon, AMX"]);
         assert_eq!((setup.trials, setup.tokens, setup.hours), (4, 2_400_000, 2.0));
         let today = OffsetDateTime::now_utc().date().to_string();

@@ -16,7 +16,7 @@ use crate::files;
 const MEAN: &str = "avg";
 
 /// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, `RUN/numbers.jsonl` as `NAME.jsonl`,
-/// and the run's setup as `NAME.setup.json`, for `RECIPE/NAME=RUN`.
+/// and the setup of a recipe's run as `NAME.setup.json`, for `RECIPE/NAME=RUN`.
 ///
 /// The results of several runs are combined into one table: `RUN,RUN` for runs that tested
 /// different parts of the items, `RUN+RUN` for runs with different seeds.
@@ -47,7 +47,9 @@ pub fn store_results(root: &Path, assignment: &str) -> Result<()> {
     };
     let setup = Setup::read(&runs)?;
     files::write(&folder.join(format!("{name}.md")), &table)?;
-    setup.write(&folder, name)?;
+    if let Some(setup) = setup {
+        setup.write(&folder, name)?;
+    }
     Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;
     println!("stored examples/{recipe}/results/{name}.md and {name}.jsonl");
     Ok(())

@@ -104,7 +104,9 @@ fn a_source_of_padding_does_not_change_the_target() {
 #[test]
 fn a_row_depends_only_on_itself_including_dropout() {
     let _guard = lock_generator();
-    let model = new_model(16, 0.2);
+    // In float32, other batches are rounded in another way.
+    let mut model = new_model(16, 0.2);
+    model.set_kind(Kind::Double).unwrap();
     let pass = |target: &Inputs, source: &Inputs| {
         tch::manual_seed(4);
         encode_fused(&model, target, source, &fusion(1, 1), true).unwrap()
@@ -115,8 +117,8 @@ fn a_row_depends_only_on_itself_including_dropout() {
     // in the source.
     let (other_batch, other_batch_source) = pass(&build_rows(&[7, 9], 7), &build_rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
-    assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-5);
-    assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-5);
+    assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-13);
+    assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-13);
     tch::manual_seed(5);
     let (other_seed, _) = encode_fused(&model, &target, &source, &fusion(1, 1), true).unwrap();
     assert!(

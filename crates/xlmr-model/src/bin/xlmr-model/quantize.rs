@@ -8,11 +8,11 @@ use xlmr_model::{QuantizeOptions, QuantizeReport, Result};
 #[command(after_help = "\
 Matrices are stored in 4 bits if this changes no bit: if each block of 32 elements consists of
 multiples from -8 to 7 of a float16 number, as in models from 4-bit files that were not trained
-since, or whose token embeddings were frozen. Other matrices are rounded to 8 bits, or copied with
---lossless, and the new folder has about a quarter of the size, or less. With `--precision int8`, it differs from the original model
-only by the rounding of embeddings that are stored in 8 bits. Only programs of this project can load
-its weights, model.int8.safetensors; `xlmr-model export` writes a folder for others. Quantize after
-training and calibration.
+since, or whose token embeddings were frozen. Other matrices are rounded to 8 bits, and the new
+folder has about a quarter of the size; --lossless copies them. With `--precision int8`, the new
+folder differs from the original model only by the rounding of embeddings that are stored in 8 bits.
+Only programs of this project can load its weights, model.int8.safetensors; `xlmr-model export`
+writes a folder for others. Quantize after training and calibration.
 
 Example:
   xlmr-model quantize --model runs/reader/model --out reader-int8")]
