@@ -231,7 +231,7 @@ fn recipe_plans_for_a_pretrained_encoder_support_a_bert_folder() {
         command.args(["--show", "--model"]).arg(folder.path());
         let plan: toml::Table = succeed(command).parse().unwrap();
         let run = &plan["run"];
-        assert_eq!(run["precision"].as_str(), Some("bf16"), "{recipe}");
+        assert_eq!(run["precision"].as_str(), Some("auto"), "{recipe}");
         for arm in run["arms"].as_array().unwrap() {
             assert!(plan["arms"].get(arm.as_str().unwrap()).is_some(), "{recipe}: {arm}");
         }

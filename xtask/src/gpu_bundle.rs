@@ -287,13 +287,13 @@ mod tests {
 
     #[test]
     fn the_recipes_data_is_in_the_bundle() {
-        for name in RECIPE_PROGRAMS {
-            let Ok(text) =
-                fs::read_to_string(root().join("examples").join(name).join("small.toml"))
-            else {
+        let recipes = |name| ["small.toml", "pretrained.toml"].map(|file| format!("{name}/{file}"));
+        for name in RECIPE_PROGRAMS.into_iter().flat_map(recipes) {
+            let Ok(text) = fs::read_to_string(root().join("examples").join(&name)) else {
                 continue;
             };
-            for path in text.split('"').filter(|word| word.starts_with("data/")) {
+            let words = text.split(|c: char| c == '"' || c.is_whitespace());
+            for path in words.filter(|word| word.starts_with("data/")) {
                 assert!(
                     DATA_FOLDERS.iter().any(|data| Path::new(path).starts_with(data)),
                     "{name} reads {path}"

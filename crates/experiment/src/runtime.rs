@@ -50,10 +50,13 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is unavailable or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
-        Self::set_up_with(run, 1)
+        let runtime = Self::set_up_with(run, 1)?;
+        runtime.warn_of_slow_precision();
+        Ok(runtime)
     }
 
-    /// Like [`set_up`](Self::set_up), for one of `processes` that share the machine.
+    /// Like [`set_up`](Self::set_up) without the warning, for one of `processes` that share the
+    /// machine.
     pub(crate) fn set_up_with(run: &RunConfig, processes: usize) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         create_thread_pool(cores.div_ceil(processes))?;
@@ -95,18 +98,25 @@ impl Runtime {
             float32_matmul: level.name().into(),
         };
         let precision = parse_precision(run, device)?;
-        if precision == Precision::Bf16 && device == Device::Cpu && !torch_ext::bf16_is_fast() {
-            crate::log(SLOW_BFLOAT16);
-        }
         let group = match &rendezvous {
             None => None,
             Some(rendezvous) => Some(Rc::new(connect(rendezvous, device)?)),
         };
         Ok(Self { device, precision, environment, group })
     }
+
+    /// Prints a warning for bfloat16 on a processor that emulates it.
+    pub(crate) fn warn_of_slow_precision(&self) {
+        if self.precision == Precision::Bf16
+            && self.device == Device::Cpu
+            && !torch_ext::bf16_is_fast()
+        {
+            crate::log(SLOW_BFLOAT16);
+        }
+    }
 }
 
-/// The warning for bfloat16 on a CPU that emulates it.
+/// The warning for bfloat16 on a processor that emulates it.
 const SLOW_BFLOAT16: &str = "run.precision = \"bf16\" is slow on this processor, which has neither \
                              AVX-512 BF16 nor AMX; \"auto\" selects float32 here";
 

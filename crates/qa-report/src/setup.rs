@@ -210,8 +210,9 @@ fn facts(
         }
     };
     let join = |texts: Vec<String>, separator: &str| distinct(texts.into_iter()).join(separator);
-    let mut hardware: Vec<String> = machine("processor").map(text).collect();
-    hardware.extend(machine("gpus").flat_map(|all| all.as_array().into_iter().flatten()).map(text));
+    let names = ["processors", "gpus"].map(machine).into_iter().flatten();
+    let names = names.flat_map(|all| all.as_array().into_iter().flatten());
+    let mut hardware: Vec<String> = names.map(text).collect();
     hardware
         .extend(environment("device").map(|device| format!("device {}", device.to_lowercase())));
     hardware.extend(

@@ -105,8 +105,12 @@ def recipe_command(experiment, fold, out, seeds, options):
 def unpack_encoder():
     """Writes the encoder's folder from the bundle's quantised one, which has the same values."""
     if not Path(ENCODER).is_dir():
+        if not Path("encoder").is_dir():
+            sys.exit("error: no folder encoder; `cargo xtask gpu-bundle --encoder` creates a bundle with it")
         export = ["bin/xlmr-model", "export", "--model", "encoder", "--out", ENCODER, "--dtype", "f32"]
-        subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(export, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(export)}\n  {done.stderr.strip()}")
     if not Path(TRIMMED).exists():
         Path(TRIMMED).symlink_to(Path(ENCODER).name)
 
@@ -185,6 +189,10 @@ def main():
             folds = "all folds" if experiment.folds == FOLDS else "one run per seed"
             print(f"{experiment.name}: {experiment.recipe}, {experiment.arms}, {folds}", *experiment.settings, sep="\n    ")
         return
+    missing = [program for program in sorted({"xlmr-model", *(experiment.recipe for experiment in experiments)})
+               if not Path("bin", program).is_file()]
+    if missing:
+        sys.exit(f"error: no {', '.join(missing)} in the folder bin; start recipes.py in the folder of the bundle")
     runs = [(experiment, fold) for experiment in experiments for fold in experiment.folds]
     if options.check:
         sys.exit(1 if prepare(runs, options) else 0)

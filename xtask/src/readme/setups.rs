@@ -1,5 +1,6 @@
-//! The setups of stored runs, `examples/RECIPE/results/NAME.setup.json`: date, hardware and computing
-//! time; and their table on docs/results/evidence.md.
+//! The setups of stored runs, `examples/RECIPE/results/NAME.setup.json`: date, hardware, precision
+//! and computing time; and their table on docs/results/evidence.md.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -19,7 +20,9 @@ pub struct Setup {
     /// Date of the last result, UTC.
     date: String,
     /// Names of the processors, and of the GPUs if they were used.
-    hardware: Vec<String>,
+    hardware: BTreeSet<String>,
+    /// Compute precision: `f32`, `bf16` or `f16`.
+    precision: BTreeSet<String>,
     /// Number of evaluations in the folders: of all trials and of parts that arms share.
     trials: usize,
     /// Tokens of all trainings, without padding.
@@ -40,9 +43,21 @@ struct TrialRecord {
 /// The keys of `machine.json` in a run folder.
 #[derive(Deserialize)]
 struct Machine {
-    processor: Option<String>,
+    #[serde(default)]
+    processors: Vec<String>,
     #[serde(default)]
     gpus: Vec<String>,
+}
+
+/// The keys of `recipe.toml` in a run folder.
+#[derive(Deserialize)]
+struct RunRecipe {
+    run: RunSection,
+}
+
+#[derive(Deserialize)]
+struct RunSection {
+    precision: String,
 }
 
 impl Setup {
@@ -57,8 +72,11 @@ impl Setup {
         let mut last = OffsetDateTime::UNIX_EPOCH;
         for run in runs {
             let machine: Machine = read_json(&run.join("machine.json"))?;
-            let names = machine.gpus.into_iter().chain(machine.processor);
-            setup.hardware.extend(names);
+            setup.hardware.extend(machine.gpus.into_iter().chain(machine.processors));
+            let path = run.join("recipe.toml");
+            let recipe: RunRecipe =
+                toml::from_str(&files::read(&path)?).with_context(|| path.display().to_string())?;
+            setup.precision.insert(recipe.run.precision);
             let mut folders = vec![run.to_path_buf()];
             while let Some(folder) = folders.pop() {
                 for path in files::entries(&folder)? {
@@ -85,8 +103,6 @@ impl Setup {
             }
         }
         ensure!(setup.trials > 0, "{}: no result.json of a trial", runs[0].display());
-        setup.hardware.sort();
-        setup.hardware.dedup();
         setup.date = last.date().to_string();
         setup.hours = (seconds / 36.0).round() / 100.0;
         Ok(Some(setup))
@@ -101,7 +117,9 @@ impl Setup {
 
 /// Formats the setups of all stored runs that have one, sorted by recipe and name.
 pub fn format_table(root: &Path) -> Result<String> {
-    const COLUMNS: [&str; 5] = ["date", "hardware", "trials", "million tokens", "hours"];
+    const COLUMNS: [&str; 6] =
+        ["date", "hardware", "precision", "trials", "million tokens", "hours"];
+    let join = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join("; ");
     let mut table = Table::new("run", COLUMNS);
     for (name, path) in setup_files(root)? {
         let setup: Setup = read_json(&path)?;
@@ -109,7 +127,8 @@ pub fn format_table(root: &Path) -> Result<String> {
             format!("`{name}`"),
             [
                 setup.date,
-                setup.hardware.join("; "),
+                join(setup.hardware),
+                join(setup.precision),
                 setup.trials.to_string(),
                 format!("{:.1}", setup.tokens as f64 / 1e6),
                 format!("{:.1}", setup.hours),
@@ -151,7 +170,8 @@ mod tests {
 
     fn write_run(run: &Path, processor: &str) {
         let write = |path: &str, text: &str| files::write(&run.join(path), text).unwrap();
-        write("machine.json", &format!(r#"{{"processor": "{processor}", "commands": []}}"#));
+        write("machine.json", &format!(r#"{{"processors": ["{processor}"], "commands": []}}"#));
+        write("recipe.toml", "[run]\nprecision = \"bf16\"\nseeds = [0]\n");
         write("seed-0/base/trained.json", r#"{"seconds": 0.0, "tokens": 0, "value": 1}"#);
         write("seed-0/base/result.json", r#"{"seconds": 360.0, "tokens": 0}"#);
         write("seed-0/wep/en/trained.json", r#"{"seconds": 3000.0, "tokens": 1200000}"#);
@@ -169,7 +189,9 @@ mod tests {
         let setup = Setup::read(&[&runs[1], &runs[0]]).unwrap().unwrap();
         let other = root.path().join("other");
         assert_eq!(Setup::read(&[&runs[0], &other]).unwrap(), None);
-        assert_eq!(setup.hardware, ["AMD EPYC, AVX2", "Intel Xeon, AMX"]);
+        let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
+        assert_eq!(setup.hardware, names(&["AMD EPYC, AVX2", "Intel Xeon, AMX"]));
+        assert_eq!(setup.precision, names(&["bf16"]));
         assert_eq!((setup.trials, setup.tokens, setup.hours), (4, 2_400_000, 2.0));
         let today = OffsetDateTime::now_utc().date().to_string();
         assert!(setup.date <= today, "{}", setup.date);
@@ -180,7 +202,7 @@ mod tests {
         files::write(&results.join("pretrained.md"), "").unwrap();
         let table = format_table(root.path()).unwrap();
         let row = format!(
-            "| `entity-cs/pretrained` | {} | AMD EPYC, AVX2; Intel Xeon, AMX | 4 | 2.4 | 2.0 |",
+            "| `entity-cs/pretrained` | {} | AMD EPYC, AVX2; Intel Xeon, AMX | bf16 | 4 | 2.4 | 2.0 |",
             setup.date
         );
         assert!(table.contains(&row), "{table}");
@@ -189,7 +211,10 @@ mod tests {
     #[test]
     fn a_run_without_results_is_an_error() {
         let run = tempfile::tempdir().unwrap();
-        files::write(&run.path().join("machine.json"), r#"{"processor": "AMD EPYC"}"#).unwrap();
+        files::write(&run.path().join("machine.json"), r#"{"processors": ["AMD EPYC"]}"#).unwrap();
+        let error = Setup::read(&[run.path()]).unwrap_err().to_string();
+        assert!(error.contains("recipe.toml"), "{error}");
+        files::write(&run.path().join("recipe.toml"), "[run]\nprecision = \"f32\"\n").unwrap();
         let error = Setup::read(&[run.path()]).unwrap_err().to_string();
         assert!(error.contains("no result.json"), "{error}");
         files::write(&run.path().join("seed-0/base/result.json"), "{").unwrap();

@@ -286,6 +286,7 @@ mod tests {
         fs::create_dir_all(&run).unwrap();
         fs::write(run.join("table.md"), RUN).unwrap();
         fs::write(run.join("machine.json"), "{}").unwrap();
+        fs::write(run.join("recipe.toml"), "[run]\nprecision = \"f32\"\n").unwrap();
         files::write(&run.join("seed-0/a/result.json"), r#"{"seconds": 72.0}"#).unwrap();
         Measured::write(run.join("numbers.jsonl"), &[]).unwrap();
         let page = recipe.join("README.md");

@@ -9,6 +9,8 @@ use std::fmt::{self, Display, Formatter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::RunConfig;
+
 pub(crate) use recipe_values::{Part, RecipeValues};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -36,11 +38,21 @@ impl Identity {
         maps.into_iter().find_map(|(is_file, stored, current)| {
             let names: BTreeSet<&String> = stored.keys().chain(current.keys()).collect();
             let name = names.into_iter().find(|&name| stored.get(name) != current.get(name))?;
-            let value = |entries: &BTreeMap<String, Value>| entries.get(name).cloned();
+            let value = |entries: &BTreeMap<String, Value>| {
+                entries.get(name).cloned().or_else(|| omitted_value(name))
+            };
             let (stored, current) = (value(stored), value(current));
             Some(Difference { name: name.clone(), is_file, stored, current })
         })
     }
+}
+
+/// The key whose default value an identity omits.
+const PRECISION: &str = "run.precision";
+
+/// Returns the value that an identity without this key stands for.
+fn omitted_value(key: &str) -> Option<Value> {
+    (key == PRECISION).then(|| RunConfig::default().precision.into())
 }
 
 impl Display for Difference {
@@ -94,6 +106,11 @@ mod tests {
         assert_eq!(
             diff(&identity(json!({}), json!({})), &second).unwrap(),
             "a = absent in the run folder, 1 now"
+        );
+        let bf16 = identity(json!({ "run.precision": "bf16" }), json!({}));
+        assert_eq!(
+            diff(&bf16, &identity(json!({}), json!({}))).unwrap(),
+            "run.precision = \"bf16\" in the run folder, \"f32\" now"
         );
         let changed = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "01" }));
         assert_eq!(diff(&first, &changed).unwrap(), "the input file t.tsv of kg has changed");

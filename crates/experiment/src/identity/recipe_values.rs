@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use shards::Manifest;
 
-use crate::identity::Identity;
 use crate::identity::digest::{Digests, check_input, list_files};
+use crate::identity::{Identity, PRECISION};
 use crate::recipe::Key;
 use crate::recipe::{ARMS, duplicate_error};
 use crate::recipe::{INPUT_KEY, Input, record};
@@ -57,7 +57,7 @@ impl RecipeValues {
         if *precision != RunConfig::default().precision {
             // The default is omitted, so that identities stored before the key existed stay valid.
             let precision = RecipeValue::Value(precision.as_str().into());
-            leaves.push((Key::parse("run.precision"), precision));
+            leaves.push((Key::parse(PRECISION), precision));
         }
         let arms = recipe.arms().keys().cloned().collect();
         let mut values = Self { leaves, evaluation_keys: R::EVALUATION_KEYS, arms };

@@ -153,8 +153,8 @@ pub struct RunConfig {
     /// `auto`, `highest`, `high` or `medium`; the last two allow TF32 on a GPU.
     pub float32_matmul: String,
     /// Compute precision: `f32`, `bf16`, on a GPU `f16`, or `auto`, which is `bf16` on every GPU
-    /// and on processors with its instructions, and `f32` on others. Parameters and optimiser stay float32. After the
-    /// experiment is opened: the selected precision.
+    /// and on processors with its instructions, and `f32` on others. Parameters and optimiser stay
+    /// float32. After the experiment is opened: the selected precision.
     pub precision: String,
     /// Whether to store only the inputs of encoder layers and recompute the layers in the backward
     /// pass. Recomputation needs less memory and one more forward pass. Results do not change.

@@ -24,11 +24,11 @@ struct Machine {
     /// Command lines of all processes that used the run folder, without repetitions and without
     /// those of single trials (`--jobs`).
     commands: Vec<Vec<String>>,
-    /// The processor's name and its matrix or vector instructions, on which results depend in the
-    /// last digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    processor: Option<String>,
-    /// Models of the GPUs, if the run uses a GPU.
+    /// Names of the processors of all processes that used the run folder, with their matrix or
+    /// vector instructions, on which results depend in the last digits.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    processors: BTreeSet<String>,
+    /// Models of the GPUs of these processes, if they used a GPU.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     gpus: BTreeSet<String>,
     /// Peak memory of a process: the maximum over all processes that used the run folder.
@@ -39,8 +39,9 @@ struct Machine {
     peak_device_bytes: Option<u64>,
 }
 
-/// Writes `machine.json` and retains the commands and peak memory of earlier processes. Called at
-/// the start and end of a process, and at the end of the process of one trial. Without the program's `name`, the command is not added.
+/// Writes `machine.json` and retains the commands, hardware and peak memory of earlier processes.
+/// Called at the start and end of a process, and at the end of the process of one trial. Without the
+/// program's `name`, the command is not added.
 pub(crate) fn update(path: &Path, name: Option<&str>, about: &str, device: Device) -> Result<()> {
     // Processes of single trials may end at the same time. The folder's handle is their lock.
     let folder = path.parent().expect("the file is in the run folder");
@@ -56,12 +57,18 @@ pub(crate) fn update(path: &Path, name: Option<&str>, about: &str, device: Devic
             commands.push(command);
         }
     }
+    let mut gpus = stored.gpus;
+    if matches!(device, Device::Cuda(_)) {
+        gpus.extend(read_gpu_models());
+    }
+    let mut processors = stored.processors;
+    processors.extend(read_processor());
     let machine = Machine {
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
-        processor: read_processor().or(stored.processor),
-        gpus: if matches!(device, Device::Cuda(_)) { read_gpu_models() } else { BTreeSet::new() },
+        processors,
+        gpus,
         peak_memory_bytes: read_peak_memory().max(stored.peak_memory_bytes),
         peak_device_bytes: torch_ext::peak_device_memory(device).ok().max(stored.peak_device_bytes),
     };

@@ -73,6 +73,7 @@ impl<R: Recipe> Experiment<R> {
                 run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
             }
         }
+        runtime.warn_of_slow_precision();
         let inputs_checked = Cell::new(matches!(jobs, Jobs::Trial { .. }));
         Ok(Self {
             recipe,

@@ -79,6 +79,40 @@ fn results_are_those_of_one_process() {
 }
 
 #[test]
+fn a_run_with_automatic_precision_is_one_with_the_selected_precision() {
+    let automatic = TestRun::new();
+    run(six_trials(&automatic).args(["--set", "run.precision=auto", "--jobs", "2"]));
+    let recipe = fs::read_to_string(automatic.out().join("recipe.toml")).unwrap();
+    let selected = if torch_ext::bf16_is_fast() { "bf16" } else { "f32" };
+    let precision = format!("precision = \"{selected}\"\n");
+    assert!(recipe.contains(&precision), "{recipe}");
+    // Removed results are computed again by a resumed run and by one with the explicit value.
+    fs::remove_dir_all(automatic.out().join("seed-1")).unwrap();
+    let resumed = run(resume(&automatic).args(["--jobs", "2"]));
+    fs::remove_dir_all(automatic.out().join("seed-0")).unwrap();
+    let set = format!("run.precision={selected}");
+    let explicit = run(six_trials(&automatic).args(["--set", &set]));
+    for output in [resumed, explicit] {
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed.matches("training seed ").count(), 3, "{printed}");
+    }
+    let other = if selected == "f32" { "bf16" } else { "f32" };
+    let set = format!("run.precision={other}");
+    let error = error_of(&six_trials(&automatic).args(["--set", &set]).output().unwrap());
+    let difference = format!("run.precision = \"{selected}\" in the run folder, \"{other}\" now");
+    assert!(error.contains(&difference), "{error}");
+}
+
+#[test]
+fn slow_precision_is_reported_once() {
+    let test_run = TestRun::new();
+    let output = run(six_trials(&test_run).args(["--set", "run.precision=bf16", "--jobs", "3"]));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let expected = usize::from(!torch_ext::bf16_is_fast());
+    assert_eq!(printed.matches("is slow on this processor").count(), expected, "{printed}");
+}
+
+#[test]
 fn an_error_of_a_trial_is_the_error_of_the_run() {
     let test_run = TestRun::new();
     test_run.write("train.json", "[]");

@@ -75,13 +75,22 @@ fn commands_and_peak_memory_of_a_run_are_recorded() {
     assert_eq!(initial["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
     assert!(cfg!(not(target_os = "linux")) || peak(&initial) > Some(1 << 20), "{initial}");
-    let processor = initial["processor"].as_str().unwrap_or_default();
-    let is_x86 = cfg!(all(target_os = "linux", target_arch = "x86_64"));
-    assert!(!is_x86 || processor.contains(", A"), "{processor}");
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let processors = initial["processors"].as_array().unwrap();
+        assert_eq!(processors.len(), 1, "{initial}");
+        assert!(processors[0].as_str().unwrap().contains(", A"), "{initial}");
+    }
     // A resumed run does not record an equal command twice, and retains the recorded peak memory.
     test_run.start(&[]).unwrap();
     assert_eq!(read_machine()["commands"], initial["commands"]);
     assert!(peak(&read_machine()) >= peak(&initial));
+    // Processors of other machines are retained.
+    let mut elsewhere = read_machine();
+    elsewhere["processors"] = serde_json::json!(["Other, AVX2"]);
+    fs::write(test_run.out().join("machine.json"), elsewhere.to_string()).unwrap();
+    test_run.start(&[]).unwrap();
+    let count = |machine: &serde_json::Value| machine["processors"].as_array().unwrap().len();
+    assert_eq!(count(&read_machine()), 1 + initial["processors"].as_array().map_or(0, Vec::len));
     // An empty or damaged file is replaced.
     for text in ["", "{"] {
         fs::write(test_run.out().join("machine.json"), text).unwrap();

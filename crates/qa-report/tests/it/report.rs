@@ -276,7 +276,7 @@ fn run_folder(folder: &Path) {
     write(
         &folder.join("machine.json"),
         &json!({ "about": "Plays.", "version": "1.2", "commands": commands,
-                 "processor": "P 9000", "peak_memory_bytes": 3_u64 << 29 }),
+                 "processors": ["P 9000"], "peak_memory_bytes": 3_u64 << 29 }),
     );
     fs::write(folder.join("recipe.toml"), "title = \"<b>\"\n").unwrap();
     let name = "test-context-en-question-de.json";
